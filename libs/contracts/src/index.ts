@@ -1,0 +1,19 @@
+/** The generated messages and service definitions, one namespace for each proto package. */
+
+import { fileURLToPath } from 'node:url';
+
+export * as protobufAny from './gen/google/protobuf/any.ts';
+export * as rpcErrors from './gen/google/rpc/error_details.ts';
+export * as rpcStatus from './gen/google/rpc/status.ts';
+export * as health from './gen/grpc/health/v1/health.ts';
+export * as oip from './gen/inference/grpc_service.ts';
+export * as compute from './gen/millrace/compute/v1/compute_service.ts';
+export * as events from './gen/millrace/events/v1/events.ts';
+export * as inference from './gen/millrace/inference/v1/prediction_service.ts';
+export * as ingestion from './gen/millrace/ingestion/v1/ingestion_service.ts';
+export * as definitions from './gen/millrace/registry/v1/definitions.ts';
+export * as registry from './gen/millrace/registry/v1/registry_service.ts';
+export * as serving from './gen/millrace/serving/v1/feature_service.ts';
+
+/** Where the FileDescriptorSet of every contract lies, for reflection. */
+export const descriptorSetPath: string = fileURLToPath(new URL('./gen/descriptors.binpb', import.meta.url));
