@@ -1,0 +1,100 @@
+import { expect, expectTypeOf, test } from 'vitest';
+import {
+  allFeatures,
+  double,
+  entity,
+  type FieldOf,
+  feature,
+  featureService,
+  featureView,
+  parseYamlDefinitions,
+  sliding,
+  source,
+  string,
+} from './index.ts';
+
+const clicks = source('clicks', {
+  fields: { user: string(), amount: double({ min: 0 }), note: string({ nullable: true }) },
+  key: 'user',
+});
+const user = entity('user', { joinKeys: { user: 'STRING' } });
+const spend = featureView('spend', {
+  owner: 'growth',
+  entity: user,
+  source: clicks,
+  features: (of) => ({
+    clicks_1h: of.count({ window: sliding('1h') }),
+    spend_7d: of.sum('amount', { window: sliding('7d', { hop: '6h' }), filter: 'amount > 1.0' }),
+  }),
+});
+
+test('a field that the source does not have does not compile', () => {
+  expectTypeOf<FieldOf<typeof clicks.fields, 'DOUBLE'>>().toEqualTypeOf<'amount'>();
+  featureView('bad', {
+    entity: user,
+    source: clicks,
+    features: (of) => {
+      // @ts-expect-error: there is no field "amuont"
+      of.sum('amuont', { window: sliding('1h') });
+      // @ts-expect-error: a text has no mean
+      of.mean('note', { window: sliding('1h') });
+      return {};
+    },
+  });
+  // @ts-expect-error: the view has no feature "spend_1y"
+  feature(spend, 'spend_1y');
+  expect(spend.featureNames).toEqual(['clicks_1h', 'spend_7d']);
+});
+
+test('TypeScript and YAML give the same definitions', () => {
+  const service = featureService('ranking', {
+    features: [
+      allFeatures(spend),
+      feature(spend, 'clicks_1h', { as: 'clicks', default: 0, maxAge: '10m', whenStale: 'default' }),
+    ],
+  });
+  const yaml = `
+kind: source
+name: clicks
+fields:
+  user: STRING
+  amount: { type: DOUBLE, min: 0 }
+  note: { type: STRING, nullable: true }
+key: user
+---
+kind: entity
+name: user
+join_keys: { user: STRING }
+---
+kind: feature_view
+name: spend
+owner: growth
+entity: user
+source: clicks
+features:
+  clicks_1h: { function: count, window: 1h }
+  spend_7d: { function: sum, field: amount, window: { sliding: 7d, hop: 6h }, filter: amount > 1.0 }
+---
+kind: feature_service
+name: ranking
+features:
+  - spend:clicks_1h
+  - { view: spend, feature: spend_7d }
+  - { view: spend, feature: clicks_1h, as: clicks, default: 0, max_age: 10m, when_stale: default }
+`;
+  const inTypeScript = [clicks, user, spend, service].map(({ definition }) => ({ ...definition, file: 'clicks.yaml' }));
+  expect(normal(parseYamlDefinitions(yaml, 'clicks.yaml'))).toEqual(normal(inTypeScript));
+});
+
+test('a broken YAML text is refused with every problem at once, each naming file, definition and field', () => {
+  const yaml =
+    'kind: source\nname: clicks\nfields: { user: TEXT }\npartitons: 3\n---\nkind: feature_view\nname: spend\nentity: user\nsource: clicks\nfeatures: { a: { function: median, window: 1 fortnight } }\n';
+  expect(() => parseYamlDefinitions(yaml, 'clicks.yaml')).toThrow(
+    /clicks\.yaml: source "clicks": fields\.user[\s\S]*partitons[\s\S]*feature_view "spend": features\.a\.function[\s\S]*features\.a\.window/,
+  );
+});
+
+/** An unset stale action and SERVE mean the same. */
+function normal(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value, (_key, member) => (typeof member === 'bigint' ? String(member) : member)));
+}

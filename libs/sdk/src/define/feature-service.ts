@@ -1,0 +1,75 @@
+import { definitions } from '@millrace/contracts';
+import { parseDurationUs } from '@millrace/kernel';
+import type { FeatureView } from './feature-view.ts';
+import { type Defined, define, type MetadataOptions } from './types.ts';
+
+export interface ReferenceOptions {
+  /** The name in answers; left out: `<view>__<feature>`. */
+  readonly as?: string;
+  /** The view's version; left out: the version that is current when the service is applied. */
+  readonly version?: string;
+  /** Served with status DEFAULTED in place of null, not-found and (by policy) stale values. */
+  readonly default?: number | bigint | string | boolean;
+  /** The age beyond which the value is stale, as `'10m'`. */
+  readonly maxAge?: string;
+  /** What happens then; `'serve'` unless set. */
+  readonly whenStale?: 'serve' | 'null' | 'default' | 'fail';
+}
+
+export type FeatureRef = definitions.FeatureReference;
+
+/** One feature of a view: a name that the view does not have does not compile. */
+export function feature<N extends string>(
+  view: FeatureView<N>,
+  name: NoInfer<N>,
+  options: ReferenceOptions = {},
+): FeatureRef {
+  const actions = {
+    serve: definitions.StaleAction.SERVE,
+    null: definitions.StaleAction.NULL,
+    default: definitions.StaleAction.DEFAULT,
+    fail: definitions.StaleAction.FAIL,
+  } as const;
+  return {
+    view: view.name,
+    feature: name,
+    viewVersion: options.version ?? '',
+    alias: options.as ?? '',
+    defaultValue: options.default === undefined ? undefined : toValue(options.default),
+    maxAgeUs: options.maxAge === undefined ? 0n : BigInt(parseDurationUs(options.maxAge)),
+    staleAction: actions[options.whenStale ?? 'serve'],
+  };
+}
+
+/** Every feature of a view, in its order. */
+export function allFeatures<N extends string>(
+  view: FeatureView<N>,
+  options: Omit<ReferenceOptions, 'as'> = {},
+): FeatureRef[] {
+  return view.featureNames.map((name) => feature(view, name, options));
+}
+
+export interface FeatureService extends Defined {
+  readonly kind: 'featureService';
+  readonly name: string;
+}
+
+/** An ordered list of features that a consumer reads. */
+export function featureService(
+  name: string,
+  options: MetadataOptions & { readonly features: readonly (FeatureRef | readonly FeatureRef[])[] },
+): FeatureService {
+  const features = options.features.flat() as FeatureRef[];
+  return {
+    kind: 'featureService',
+    name,
+    definition: define(name, options, { $case: 'featureService', value: { features } }),
+  };
+}
+
+export function toValue(value: number | bigint | string | boolean): definitions.Value {
+  if (typeof value === 'boolean') return { kind: { $case: 'boolValue', value } };
+  if (typeof value === 'bigint') return { kind: { $case: 'int64Value', value } };
+  if (typeof value === 'string') return { kind: { $case: 'stringValue', value } };
+  return { kind: { $case: 'doubleValue', value } };
+}

@@ -1,0 +1,108 @@
+import { definitions } from '@millrace/contracts';
+import type { Entity, JoinKeys } from './entity.ts';
+import type { FieldOf, Fields, Source } from './source.ts';
+import { type Defined, define, type MetadataOptions } from './types.ts';
+import type { WindowOption } from './windows.ts';
+
+type Numeric = 'INT64' | 'DOUBLE' | 'BOOL';
+
+interface FeatureOptions {
+  readonly window: WindowOption;
+  /** A CEL expression over the source's fields; left out: every event. */
+  readonly filter?: string;
+  readonly description?: string;
+}
+
+interface SpreadOptions extends FeatureOptions {
+  /** Degrees of freedom taken off; 1 (the sample's) unless set, 0 for the population's. */
+  readonly ddof?: number;
+}
+
+export type FeatureSpec = Omit<definitions.AggregatedFeature, 'name'>;
+
+/** The aggregations over a source with fields F: a field that it does not have does not compile. */
+export interface Aggregations<F extends Fields> {
+  /** Events, or non-null values of a field. */
+  count(options: FeatureOptions & { readonly field?: keyof F & string }): FeatureSpec;
+  sum(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
+  /** The arithmetic mean; of a boolean, the share of true. */
+  mean(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
+  min(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  max(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  variance(field: FieldOf<F, Numeric>, options: SpreadOptions): FeatureSpec;
+  stddev(field: FieldOf<F, Numeric>, options: SpreadOptions): FeatureSpec;
+  /** The value of the earliest event. */
+  first(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  /** The value of the latest event. */
+  last(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+}
+
+export interface FeatureView<N extends string = string> extends Defined {
+  readonly kind: 'featureView';
+  readonly name: string;
+  readonly featureNames: readonly N[];
+}
+
+export interface FeatureViewOptions<
+  F extends Fields,
+  K extends JoinKeys,
+  S extends Readonly<Record<string, FeatureSpec>>,
+> extends MetadataOptions {
+  readonly entity: Entity<K>;
+  readonly source: Source<F>;
+  /** Where the join keys are in the source; a key that is left out is the field of the same name. */
+  readonly keys?: { readonly [J in keyof K]?: keyof F & string };
+  readonly features: (of: Aggregations<F>) => S;
+}
+
+/** Features of an entity computed from a source. */
+export function featureView<
+  F extends Fields,
+  K extends JoinKeys,
+  const S extends Readonly<Record<string, FeatureSpec>>,
+>(name: string, options: FeatureViewOptions<F, K, S>): FeatureView<keyof S & string> {
+  const features = Object.entries(options.features(aggregations<F>()));
+  const keys = Object.entries(options.keys ?? {}) as [string, string][];
+  const spec: definitions.FeatureView = {
+    entity: options.entity.name,
+    source: options.source.name,
+    keys: keys.map(([joinKey, field]) => ({ joinKey, field })),
+    features: features.map(([feature, featureSpec]) => ({ name: feature, ...featureSpec })),
+  };
+  return {
+    kind: 'featureView',
+    name,
+    featureNames: features.map(([feature]) => feature as keyof S & string),
+    definition: define(name, options, { $case: 'featureView', value: spec }),
+  };
+}
+
+function aggregations<F extends Fields>(): Aggregations<F> {
+  const plain = (fn: definitions.AggregationFunction) => (field: string, options: FeatureOptions) =>
+    featureSpec(fn, field, options);
+  const spread = (fn: definitions.AggregationFunction) => (field: string, options: SpreadOptions) =>
+    featureSpec(fn, field, options);
+  const { AggregationFunction: fn } = definitions;
+  return {
+    count: (options) => featureSpec(fn.COUNT, options.field ?? '', options),
+    sum: plain(fn.SUM),
+    mean: plain(fn.MEAN),
+    min: plain(fn.MIN),
+    max: plain(fn.MAX),
+    variance: spread(fn.VARIANCE),
+    stddev: spread(fn.STDDEV),
+    first: plain(fn.FIRST),
+    last: plain(fn.LAST),
+  };
+}
+
+function featureSpec(fn: definitions.AggregationFunction, field: string, options: SpreadOptions): FeatureSpec {
+  return {
+    function: fn,
+    field,
+    window: options.window,
+    filter: options.filter ?? '',
+    ddof: options.ddof,
+    description: options.description ?? '',
+  };
+}

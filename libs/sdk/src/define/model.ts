@@ -1,0 +1,70 @@
+import type { definitions } from '@millrace/contracts';
+import type { FeatureService } from './feature-service.ts';
+import type { Source } from './source.ts';
+import { type Defined, define, type MetadataOptions } from './types.ts';
+
+export interface Model extends Defined {
+  readonly kind: 'model';
+  readonly name: string;
+}
+
+/** Where a column of the model's input vector comes from. */
+export type InputColumn = ({ readonly feature: string } | { readonly request: string }) & {
+  /** Put in place of a null; left out: NaN. */
+  readonly fill?: number;
+};
+
+export interface ModelOptions extends MetadataOptions {
+  /** A path relative to the model repository, or a `file:` URL. */
+  readonly uri: string;
+  /** SHA-256 of the bytes, hex. */
+  readonly sha256: string;
+  readonly featureService?: FeatureService;
+  readonly input?: { readonly name: string; readonly columns: readonly InputColumn[] };
+  readonly output?: { readonly name: string; readonly column?: number };
+  /** How outcomes are found: events of `source` whose `key` equals the prediction's key, with the outcome in `label`. */
+  readonly outcome?: { readonly source: Source; readonly key: string; readonly label: string };
+}
+
+/** An ONNX model. */
+export function model(name: string, options: ModelOptions): Model {
+  const spec: definitions.Model = {
+    uri: options.uri,
+    sha256: options.sha256,
+    format: 'onnx',
+    featureService: options.featureService?.name ?? '',
+    inputName: options.input?.name ?? '',
+    inputColumns: (options.input?.columns ?? []).map((column) => ({
+      source:
+        'feature' in column
+          ? { $case: 'feature', value: column.feature }
+          : { $case: 'requestField', value: column.request },
+      fill: column.fill,
+    })),
+    outputName: options.output?.name ?? '',
+    outputColumn: options.output?.column ?? 0,
+    outcome: options.outcome && {
+      source: options.outcome.source.name,
+      keyField: options.outcome.key,
+      labelField: options.outcome.label,
+    },
+  };
+  return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
+}
+
+export interface DeploymentOptions extends MetadataOptions {
+  readonly targets: readonly { readonly model: Model; readonly version?: string; readonly weight?: number }[];
+}
+
+/** How traffic reaches model versions. */
+export function deployment(
+  name: string,
+  options: DeploymentOptions,
+): Defined & { readonly kind: 'deployment'; readonly name: string } {
+  const targets = options.targets.map(({ model: target, version, weight }) => ({
+    model: target.name,
+    modelVersion: version ?? '',
+    weight: weight ?? 1,
+  }));
+  return { kind: 'deployment', name, definition: define(name, options, { $case: 'deployment', value: { targets } }) };
+}

@@ -1,0 +1,55 @@
+import { definitions } from '@millrace/contracts';
+import { parseDurationUs } from '@millrace/kernel';
+import { type FieldSpec, fieldToProto } from './fields.ts';
+import { type Defined, define, type FieldTypeName, type MetadataOptions } from './types.ts';
+
+export type Fields = Readonly<Record<string, FieldSpec>>;
+
+/** The names of the fields whose type is one of T. */
+export type FieldOf<F extends Fields, T extends FieldTypeName = FieldTypeName> = {
+  [K in keyof F & string]: F[K]['type'] extends T ? K : never;
+}[keyof F & string];
+
+export interface Source<F extends Fields = Fields> extends Defined {
+  readonly kind: 'source';
+  readonly name: string;
+  readonly fields: F;
+}
+
+export interface SourceOptions<F extends Fields> extends MetadataOptions {
+  readonly fields: F;
+  /** The TIMESTAMP field that says when an event happened; left out: the envelope's event time. */
+  readonly eventTime?: FieldOf<F, 'TIMESTAMP'>;
+  /** The field whose value spreads events over partitions. */
+  readonly key?: keyof F & string;
+  /** What happens to fields that the schema does not name; `'reject'` unless set. */
+  readonly extraFields?: 'reject' | 'ignore';
+  /** How far past the wall clock an event time may lie, as `'5m'`. */
+  readonly maxFutureSkew?: string;
+  /** How far behind the source's frontier an event time may lie; left out: no limit. */
+  readonly maxLateness?: string;
+  readonly partitions?: number;
+}
+
+/** A named stream of events with a schema. */
+export function source<const F extends Fields>(name: string, options: SourceOptions<F>): Source<F> {
+  const spec: definitions.Source = {
+    fields: Object.entries(options.fields).map(([field, fieldSpec]) => fieldToProto(field, fieldSpec)),
+    eventTimeField: options.eventTime ?? '',
+    keyField: options.key ?? '',
+    extraFields: options.extraFields === 'ignore' ? definitions.ExtraFields.IGNORE : definitions.ExtraFields.REJECT,
+    maxFutureSkewUs: durationUs(options.maxFutureSkew),
+    maxLatenessUs: durationUs(options.maxLateness),
+    partitions: options.partitions ?? 0,
+  };
+  return {
+    kind: 'source',
+    name,
+    fields: options.fields,
+    definition: define(name, options, { $case: 'source', value: spec }),
+  };
+}
+
+function durationUs(text: string | undefined): bigint {
+  return text === undefined ? 0n : BigInt(parseDurationUs(text));
+}

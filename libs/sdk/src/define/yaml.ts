@@ -1,0 +1,280 @@
+import { definitions } from '@millrace/contracts';
+import { MeshError, parseDurationUs } from '@millrace/kernel';
+import { LineCounter, parseAllDocuments } from 'yaml';
+import { z } from 'zod';
+import { type Entity, entity } from './entity.ts';
+import { toValue } from './feature-service.ts';
+import { type FieldSpec, fieldToProto } from './fields.ts';
+import { define, type MetadataOptions } from './types.ts';
+import { lifetime, sliding, tumbling } from './windows.ts';
+
+const metadata = {
+  name: z.string(),
+  owner: z.string().optional(),
+  description: z.string().optional(),
+  tags: z.record(z.string(), z.string()).optional(),
+};
+const duration = z.string().transform((text, context) => {
+  try {
+    return BigInt(parseDurationUs(text));
+  } catch (thrown) {
+    context.addIssue({ code: 'custom', message: (thrown as Error).message });
+    return z.NEVER;
+  }
+});
+const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
+const field = z.union([
+  fieldType.transform((type) => ({ type })),
+  z.strictObject({
+    type: fieldType,
+    nullable: z.boolean().optional(),
+    enum: z.array(z.string()).optional(),
+    min: z.number().optional(),
+    max: z.number().optional(),
+  }),
+]);
+const windowText = z.union([
+  z.literal('lifetime'),
+  z.string(),
+  z.strictObject({ sliding: z.string(), hop: z.string().optional() }),
+  z.strictObject({ tumbling: z.string() }),
+]);
+const window = windowText.transform((given, context) => {
+  try {
+    if (given === 'lifetime') return lifetime();
+    if (typeof given === 'string') return sliding(given);
+    return 'tumbling' in given
+      ? tumbling(given.tumbling)
+      : sliding(given.sliding, given.hop === undefined ? {} : { hop: given.hop });
+  } catch (thrown) {
+    context.addIssue({ code: 'custom', message: (thrown as Error).message });
+    return z.NEVER;
+  }
+});
+
+const entityDocument = z.strictObject({
+  kind: z.literal('entity'),
+  ...metadata,
+  join_keys: z.record(z.string(), z.enum(['STRING', 'INT64', 'BOOL'])),
+});
+const sourceDocument = z.strictObject({
+  kind: z.literal('source'),
+  ...metadata,
+  fields: z.record(z.string(), field),
+  event_time: z.string().optional(),
+  key: z.string().optional(),
+  extra_fields: z.enum(['reject', 'ignore']).optional(),
+  max_future_skew: duration.optional(),
+  max_lateness: duration.optional(),
+  partitions: z.int().optional(),
+});
+const viewDocument = z.strictObject({
+  kind: z.literal('feature_view'),
+  ...metadata,
+  entity: z.string(),
+  source: z.string(),
+  keys: z.record(z.string(), z.string()).optional(),
+  features: z.record(
+    z.string(),
+    z.strictObject({
+      function: z.enum(['count', 'sum', 'mean', 'min', 'max', 'variance', 'stddev', 'first', 'last']),
+      field: z.string().optional(),
+      window,
+      filter: z.string().optional(),
+      ddof: z.int().optional(),
+      description: z.string().optional(),
+    }),
+  ),
+});
+const referenceOptions = z.strictObject({
+  view: z.string(),
+  feature: z.string(),
+  version: z.string().optional(),
+  as: z.string().optional(),
+  default: z.union([z.number(), z.string(), z.boolean()]).optional(),
+  max_age: duration.optional(),
+  when_stale: z.enum(['serve', 'null', 'default', 'fail']).optional(),
+});
+const reference = z.union([
+  z
+    .string()
+    .regex(/^[^:]+:[^:]+$/, 'write "<view>:<feature>"')
+    .transform((text): z.infer<typeof referenceOptions> => {
+      const [view = '', feature = ''] = text.split(':');
+      return { view, feature };
+    }),
+  referenceOptions,
+]);
+const serviceDocument = z.strictObject({
+  kind: z.literal('feature_service'),
+  ...metadata,
+  features: z.array(reference),
+});
+const modelDocument = z.strictObject({
+  kind: z.literal('model'),
+  ...metadata,
+  uri: z.string(),
+  sha256: z.string(),
+  feature_service: z.string().optional(),
+  input: z
+    .strictObject({
+      name: z.string(),
+      columns: z.array(
+        z.union([
+          z.strictObject({ feature: z.string(), fill: z.number().optional() }),
+          z.strictObject({ request: z.string(), fill: z.number().optional() }),
+        ]),
+      ),
+    })
+    .optional(),
+  output: z.strictObject({ name: z.string(), column: z.int().optional() }).optional(),
+  outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
+});
+const deploymentDocument = z.strictObject({
+  kind: z.literal('deployment'),
+  ...metadata,
+  targets: z.array(
+    z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
+  ),
+});
+const document = z.discriminatedUnion('kind', [
+  entityDocument,
+  sourceDocument,
+  viewDocument,
+  serviceDocument,
+  modelDocument,
+  deploymentDocument,
+]);
+type Document = z.infer<typeof document>;
+
+/** The definitions of a YAML text, one a document. INVALID_DEFINITION names the file, the document and every broken field. */
+export function parseYamlDefinitions(text: string, file: string): definitions.Definition[] {
+  const lines = new LineCounter();
+  const problems: string[] = [];
+  const found: definitions.Definition[] = [];
+  for (const [index, parsed] of parseAllDocuments(text, { lineCounter: lines }).entries()) {
+    problems.push(
+      ...parsed.errors.map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`),
+    );
+    const content: unknown = parsed.errors.length > 0 ? null : parsed.toJS();
+    if (content === null) continue;
+    const checked = document.safeParse(content);
+    if (checked.success) found.push({ ...toDefinition(checked.data), file });
+    else
+      problems.push(
+        ...checked.error.issues.map(
+          (issue) => `${file}: ${label(content, index)}: ${issue.path.join('.') || 'document'}: ${issue.message}`,
+        ),
+      );
+  }
+  if (problems.length > 0)
+    throw new MeshError('INVALID_DEFINITION', problems.join('\n'), { file, problems: problems.length });
+  return found;
+}
+
+function label(content: unknown, index: number): string {
+  const { kind, name } = (content ?? {}) as { readonly kind?: unknown; readonly name?: unknown };
+  return typeof name === 'string' ? `${String(kind)} "${name}"` : `document ${index + 1}`;
+}
+
+function toDefinition(given: Document): definitions.Definition {
+  const about: MetadataOptions = {
+    ...(given.owner === undefined ? {} : { owner: given.owner }),
+    ...(given.description === undefined ? {} : { description: given.description }),
+    ...(given.tags === undefined ? {} : { tags: given.tags }),
+  };
+  switch (given.kind) {
+    case 'entity': {
+      const made: Entity = entity(given.name, { ...about, joinKeys: given.join_keys });
+      return made.definition;
+    }
+    case 'source':
+      return define(given.name, about, { $case: 'source', value: sourceSpec(given) });
+    case 'feature_view':
+      return define(given.name, about, { $case: 'featureView', value: viewSpec(given) });
+    case 'feature_service':
+      return define(given.name, about, {
+        $case: 'featureService',
+        value: { features: given.features.map(referenceSpec) },
+      });
+    case 'model':
+      return define(given.name, about, { $case: 'model', value: modelSpec(given) });
+    case 'deployment': {
+      const targets = given.targets.map(({ model, version, weight }) => ({
+        model,
+        modelVersion: version ?? '',
+        weight: weight ?? 1,
+      }));
+      return define(given.name, about, { $case: 'deployment', value: { targets } });
+    }
+    default:
+      return given satisfies never;
+  }
+}
+
+function sourceSpec(given: z.infer<typeof sourceDocument>): definitions.Source {
+  return {
+    fields: Object.entries(given.fields).map(([name, spec]) => fieldToProto(name, spec as FieldSpec)),
+    eventTimeField: given.event_time ?? '',
+    keyField: given.key ?? '',
+    extraFields: given.extra_fields === 'ignore' ? definitions.ExtraFields.IGNORE : definitions.ExtraFields.REJECT,
+    maxFutureSkewUs: given.max_future_skew ?? 0n,
+    maxLatenessUs: given.max_lateness ?? 0n,
+    partitions: given.partitions ?? 0,
+  };
+}
+
+function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView {
+  return {
+    entity: given.entity,
+    source: given.source,
+    keys: Object.entries(given.keys ?? {}).map(([joinKey, name]) => ({ joinKey, field: name })),
+    features: Object.entries(given.features).map(([name, spec]) => ({
+      name,
+      function:
+        definitions.AggregationFunction[spec.function.toUpperCase() as keyof typeof definitions.AggregationFunction],
+      field: spec.field ?? '',
+      window: spec.window,
+      filter: spec.filter ?? '',
+      ddof: spec.ddof,
+      description: spec.description ?? '',
+    })),
+  };
+}
+
+function referenceSpec(given: z.infer<typeof referenceOptions>): definitions.FeatureReference {
+  const actions = { serve: 1, null: 2, default: 3, fail: 4 } as const satisfies Record<string, definitions.StaleAction>;
+  return {
+    view: given.view,
+    feature: given.feature,
+    viewVersion: given.version ?? '',
+    alias: given.as ?? '',
+    defaultValue: given.default === undefined ? undefined : toValue(given.default),
+    maxAgeUs: given.max_age ?? 0n,
+    staleAction: actions[given.when_stale ?? 'serve'],
+  };
+}
+
+function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
+  return {
+    uri: given.uri,
+    sha256: given.sha256,
+    format: 'onnx',
+    featureService: given.feature_service ?? '',
+    inputName: given.input?.name ?? '',
+    inputColumns: (given.input?.columns ?? []).map((column) => ({
+      source:
+        'feature' in column
+          ? { $case: 'feature', value: column.feature }
+          : { $case: 'requestField', value: column.request },
+      fill: column.fill,
+    })),
+    outputName: given.output?.name ?? '',
+    outputColumn: given.output?.column ?? 0,
+    outcome: given.outcome && {
+      source: given.outcome.source,
+      keyField: given.outcome.key,
+      labelField: given.outcome.label,
+    },
+  };
+}
