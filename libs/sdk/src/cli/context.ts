@@ -1,0 +1,89 @@
+import { type compute, compute as computeContract, inference, ingestion, registry, serving } from '@millrace/contracts';
+import { MeshError, toMeshError } from '@millrace/kernel';
+import { connect } from '@millrace/rpc';
+import { type Endpoints, readEndpoints } from '../endpoints.ts';
+
+/** Options of every command. */
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly endpoints?: string;
+  readonly timeout?: string;
+}
+
+export type Services = ReturnType<typeof openServices>;
+
+/** Clients of the services that a command needs; opened on first use and closed at its end. */
+export function openServices(options: CommonOptions) {
+  const opened: { close(): void }[] = [];
+  let endpoints: Endpoints | undefined;
+  const defaultTimeoutMs = Number(options.timeout ?? 30) * 1000;
+  const where = (): Endpoints => {
+    endpoints ??= readEndpoints(options.endpoints);
+    return endpoints;
+  };
+  const address = (service: string): string => {
+    const found = where().services[service]?.grpc;
+    if (!found)
+      throw new MeshError('SERVICE_UNAVAILABLE', `the endpoints file names no service "${service}"; is it running?`, {
+        service,
+      });
+    return found;
+  };
+  const keep = <T extends { close(): void }>(client: T): T => {
+    opened.push(client);
+    return client;
+  };
+  return {
+    endpoints: where,
+    registry: () => keep(connect(registry.RegistryServiceService, address('governance'), { defaultTimeoutMs })),
+    ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
+    compute: () =>
+      keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),
+    features: () => keep(connect(serving.FeatureServiceService, address('online-serving'), { defaultTimeoutMs })),
+    predictions: () =>
+      keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
+    close() {
+      for (const client of opened) client.close();
+    },
+  };
+}
+
+/** Runs a command with its clients; an error ends it with its reason, message and exit code 1. */
+export async function withServices(
+  options: CommonOptions,
+  command: (services: Services) => Promise<void>,
+): Promise<void> {
+  const services = openServices(options);
+  try {
+    await command(services);
+  } catch (thrown) {
+    reportError(thrown, options);
+  } finally {
+    services.close();
+  }
+}
+
+export function reportError(thrown: unknown, options: CommonOptions): void {
+  const error = toMeshError(thrown);
+  process.exitCode = 1;
+  if (options.json) printJson({ error: { reason: error.reason, message: error.message, metadata: error.metadata } });
+  else process.stderr.write(`millrace: ${error.message} (${error.reason})\n`);
+}
+
+/** One line of JSON; 64-bit integers beyond 2^53 as strings. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, jsonMember)}\n`);
+}
+
+function jsonMember(_key: string, member: unknown): unknown {
+  if (typeof member === 'bigint') return Number.isSafeInteger(Number(member)) ? Number(member) : member.toString();
+  if (member instanceof Map) return Object.fromEntries(member);
+  if (typeof member === 'number' && !Number.isFinite(member)) return null;
+  return member;
+}
+
+export type ViewStateName = keyof typeof computeContract.ViewState;
+
+export function viewStateName(state: compute.ViewState): string {
+  return Object.entries(computeContract.ViewState).find(([, value]) => value === state)?.[0] ?? 'UNKNOWN';
+}

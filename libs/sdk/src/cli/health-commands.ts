@@ -1,0 +1,117 @@
+import { toMeshError } from '@millrace/kernel';
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import type { Endpoints } from '../endpoints.ts';
+import { type CommonOptions, printJson, viewStateName, withServices } from './context.ts';
+
+export function addHealthCommands(program: Command): void {
+  program
+    .command('status')
+    .description('how far every source and view has come')
+    .action((_options, command: Command) => status(command.optsWithGlobals()));
+  program
+    .command('doctor')
+    .description('check that everything answers, and say what to do about what does not')
+    .action((_options, command: Command) => doctor(command.optsWithGlobals()));
+}
+
+async function status(options: CommonOptions): Promise<void> {
+  await withServices(options, async (services) => {
+    const [{ sources }, state] = await Promise.all([
+      services.ingestion().getProgress({ source: '' }),
+      services.compute().getStatus({}),
+    ]);
+    if (options.json) {
+      return printJson({
+        sources,
+        compute: { ...state, views: state.views.map((view) => ({ ...view, state: viewStateName(view.state) })) },
+      });
+    }
+    const sourceTable = new Table({
+      head: ['source', 'events', 'in history', 'frontier', 'duplicates', 'quarantined'],
+      style: { head: [], border: [] },
+    });
+    for (const source of sources) {
+      sourceTable.push([
+        source.source,
+        String(source.accepted),
+        String(source.historyEvents),
+        timeText(source.frontierUs),
+        String(source.duplicates),
+        String(source.quarantined),
+      ]);
+    }
+    const viewTable = new Table({
+      head: ['view', 'version', 'state', 'entities', 'late dropped'],
+      style: { head: [], border: [] },
+    });
+    for (const view of state.views) {
+      const progress = viewStateName(view.state) === 'WARMING' ? ` ${Math.round(view.backfillProgress * 100)} %` : '';
+      viewTable.push([
+        view.view,
+        view.version,
+        `${viewStateName(view.state)}${progress}${view.error ? `: ${view.error}` : ''}`,
+        String(view.entities),
+        String(view.lateDropped),
+      ]);
+    }
+    process.stdout.write(`${sourceTable.toString()}\n${viewTable.toString()}\n`);
+    process.stdout.write(
+      `stream position ${state.streamPosition}, rows at ${state.rowPosition}, checkpoint at ${state.checkpointPosition}; ` +
+        `parity: ${state.parityCompared} compared, ${state.parityMismatched} mismatched\n`,
+    );
+  });
+}
+
+interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+async function doctor(options: CommonOptions): Promise<void> {
+  await withServices(options, async (services) => {
+    const endpoints = services.endpoints();
+    const checks = await Promise.all([
+      ...Object.entries(endpoints.services).map(([name, { http }]) =>
+        checkHttp(name, `http://${http}/health/ready`, `look at .millrace/logs/${name}.log`),
+      ),
+      ...storeChecks(endpoints),
+      check(
+        'registry',
+        async () => `${(await services.registry().listDefinitions({ kind: 0 })).registered.length} definitions`,
+      ),
+      check('compute is up to date', async () => {
+        const { streamPosition, rowPosition } = await services.compute().getStatus({});
+        return `${streamPosition - rowPosition} messages behind`;
+      }),
+    ]);
+    if (checks.some(({ ok }) => !ok)) process.exitCode = 1;
+    if (options.json) return printJson({ ok: process.exitCode !== 1, checks });
+    for (const { name, ok, detail } of checks) process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name}: ${detail}\n`);
+  });
+}
+
+function storeChecks(endpoints: Endpoints): Promise<Check>[] {
+  return [checkHttp('clickhouse', `${endpoints.stores.clickhouse}/ping`, 'look at .millrace/logs/clickhouse.log')];
+}
+
+async function checkHttp(name: string, url: string, remedy: string): Promise<Check> {
+  return check(name, async () => {
+    const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(`${url} answered ${response.status}; ${remedy}`);
+    return `answers at ${url}`;
+  });
+}
+
+async function check(name: string, probe: () => Promise<string>): Promise<Check> {
+  try {
+    return { name, ok: true, detail: await probe() };
+  } catch (thrown) {
+    return { name, ok: false, detail: toMeshError(thrown, 'no answer').message };
+  }
+}
+
+function timeText(us: bigint): string {
+  return us === 0n ? '' : new Date(Number(us / 1000n)).toISOString();
+}

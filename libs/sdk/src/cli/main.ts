@@ -1,0 +1,17 @@
+import { Command } from 'commander';
+import { addDataCommands } from './data-commands.ts';
+import { addHealthCommands } from './health-commands.ts';
+import { addRegistryCommands } from './registry-commands.ts';
+
+const program = new Command('millrace')
+  .description('define features, publish events, read features and predictions of a running mesh')
+  .option('--json', 'print one line of JSON')
+  .option('--endpoints <file>', 'the endpoints file; the nearest .millrace/endpoints.json unless given')
+  .option('--timeout <seconds>', 'how long a call may take', '30')
+  .showHelpAfterError('(try: millrace --help)');
+
+addRegistryCommands(program);
+addDataCommands(program);
+addHealthCommands(program);
+
+await program.parseAsync();
