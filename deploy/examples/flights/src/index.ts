@@ -8,3 +8,4 @@ export {
   hourOf,
 } from './events.ts';
 export { dayUs, type Flight, firstDayUs, flightsFile, readFlights } from './flights.ts';
+export { keyColumns, requestData } from './request.ts';

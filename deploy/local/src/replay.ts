@@ -1,0 +1,162 @@
+import {
+  delayedAfterMinutes,
+  eventsInOrder,
+  type Flight,
+  type FlightEvent,
+  keyColumns,
+  readFlights,
+  requestData,
+} from '@millrace/flights';
+import type { BaselineScores } from './baselines.ts';
+import type { Clients } from './clients.ts';
+import type { FreshnessProbe } from './freshness.ts';
+import type { ParityCheck } from './parity.ts';
+import type { Publisher } from './publisher.ts';
+
+export interface ReplayPlan {
+  /** Events from this time on are published one after the other; those before it were loaded as history. */
+  readonly fromUs: number;
+  readonly toUs: number;
+  /** Flights scheduled before `fromUs` that may still be in the air then. */
+  readonly lookBackUs: number;
+  readonly eventsPerSecond: number;
+  readonly paritySample: number;
+}
+
+export interface ReplayParts {
+  readonly clients: Clients;
+  readonly publisher: Publisher;
+  readonly freshness: FreshnessProbe;
+  readonly parity: ParityCheck;
+  readonly baselines: BaselineScores;
+  readonly signal: AbortSignal;
+}
+
+export interface ReplayProgress {
+  published: number;
+  predictions: number;
+  /** Predictions whose outcome was published too. */
+  outcomes: number;
+  eventTimeUs: number;
+  /** Wall time spent, in ms. */
+  elapsedMs: number;
+}
+
+interface Chunk {
+  readonly events: FlightEvent[];
+  readonly departing: Flight[];
+  readonly landing: Flight[];
+}
+
+/** A chunk spans at most this much event time, so that rows still answer for its departures after the next one is in. */
+const chunkSpanUs = 4 * 60_000_000;
+const chunkEvents = 200;
+
+/**
+ * Publishes events in event-time order, faster than life; once a chunk is readable, asks for a prediction for each flight of it that
+ * is due to leave, as of its scheduled time. The next chunk is published meanwhile.
+ */
+export async function replay(plan: ReplayPlan, parts: ReplayParts, progress: ReplayProgress): Promise<void> {
+  const predicted = new Set<string>();
+  const startedMs = performance.now();
+  let previous: Promise<void> = Promise.resolve();
+  for await (const chunk of chunks(plan)) {
+    if (parts.signal.aborted) break;
+    await pace(progress.published, startedMs, plan.eventsPerSecond, parts.signal);
+    const publishedMs = performance.now();
+    const positions = await parts.publisher.publish(chunk.events);
+    await previous;
+    previous = followUp(chunk, positions, publishedMs, plan, parts, progress, predicted);
+    progress.published += chunk.events.length;
+    progress.eventTimeUs = chunk.events.at(-1)?.eventTimeUs ?? progress.eventTimeUs;
+    progress.elapsedMs = performance.now() - startedMs;
+  }
+  await previous;
+  progress.elapsedMs = performance.now() - startedMs;
+}
+
+async function followUp(
+  chunk: Chunk,
+  positions: ReadonlyMap<string, bigint>,
+  publishedMs: number,
+  plan: ReplayPlan,
+  parts: ReplayParts,
+  progress: ReplayProgress,
+  predicted: Set<string>,
+): Promise<void> {
+  const last = chunk.landing.at(-1);
+  const position = positions.get('arrivals');
+  if (last && position !== undefined && position > 0n) await parts.freshness.awaitReadable(last, position, publishedMs);
+  if (chunk.departing.length > 0) {
+    const response = await parts.clients.predictions.predict({
+      deployment: 'flight_delay',
+      keys: keyColumns(chunk.departing),
+      requestData: requestData(chunk.departing),
+      asOfUs: 0n,
+      asOfUsByRow: chunk.departing.map((flight) => BigInt(flight.scheduledUs)),
+      predictionKeys: chunk.departing.map((flight) => flight.flight),
+      allowHistory: true,
+      omitExplanation: false,
+    });
+    progress.predictions += response.predictions.length;
+    for (const flight of chunk.departing) predicted.add(flight.flight);
+    if (Math.random() < plan.paritySample) parts.parity.add(chunk.departing, response);
+  }
+  for (const flight of chunk.landing) {
+    if (!predicted.delete(flight.flight)) continue;
+    parts.baselines.add(flight, flight.delayMinutes > delayedAfterMinutes);
+    progress.outcomes++;
+  }
+}
+
+async function* chunks(plan: ReplayPlan): AsyncGenerator<Chunk> {
+  let chunk: Chunk = { events: [], departing: [], landing: [] };
+  for await (const { event, flight } of eventsInOrder(readFlights(plan.fromUs - plan.lookBackUs, plan.toUs))) {
+    if (event.eventTimeUs < plan.fromUs) continue;
+    if (event.eventTimeUs >= plan.toUs) break;
+    const firstUs = chunk.events[0]?.eventTimeUs ?? event.eventTimeUs;
+    if (chunk.events.length >= chunkEvents || event.eventTimeUs - firstUs > chunkSpanUs) {
+      yield chunk;
+      chunk = { events: [], departing: [], landing: [] };
+    }
+    chunk.events.push(event);
+    (event.source === 'departures' ? chunk.departing : chunk.landing).push(flight);
+  }
+  if (chunk.events.length > 0) yield chunk;
+}
+
+async function pace(published: number, startedMs: number, perSecond: number, signal: AbortSignal): Promise<void> {
+  const aheadMs = (published / perSecond) * 1000 - (performance.now() - startedMs);
+  if (aheadMs > 1 && !signal.aborted) await new Promise((resolve) => setTimeout(resolve, aheadMs));
+}
+
+/** Publishes every event of `[fromUs, toUs)` in large batches, several in flight. */
+export async function loadHistory(
+  plan: { readonly fromUs: number; readonly toUs: number },
+  publisher: Publisher,
+  onProgress: (published: number, eventTimeUs: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const inFlight = new Set<Promise<void>>();
+  let batch: FlightEvent[] = [];
+  let sent = 0;
+  const flush = async (): Promise<void> => {
+    const events = batch;
+    batch = [];
+    const eventTimeUs = events.at(-1)?.eventTimeUs ?? 0;
+    const done: Promise<void> = publisher.publish(events).then(() => {
+      inFlight.delete(done);
+      sent += events.length;
+      onProgress(sent, eventTimeUs);
+    });
+    inFlight.add(done);
+    if (inFlight.size >= 6) await Promise.race(inFlight);
+  };
+  for await (const { event } of eventsInOrder(readFlights(plan.fromUs, plan.toUs))) {
+    if (event.eventTimeUs >= plan.toUs || signal.aborted) break;
+    batch.push(event);
+    if (batch.length >= 1000) await flush();
+  }
+  if (batch.length > 0) await flush();
+  await Promise.all(inFlight);
+}
