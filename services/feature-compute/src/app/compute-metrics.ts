@@ -1,0 +1,54 @@
+import type { Metrics } from '@millrace/runtime';
+
+const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export type ComputeMetrics = ReturnType<typeof createComputeMetrics>;
+
+/** The service's metrics, and the totals that GetStatus tells. */
+export function createComputeMetrics(metrics: Metrics) {
+  const events = metrics.counter('millrace_compute_events_applied_total', 'events applied, once for each view', [
+    'source',
+  ]);
+  const skipped = metrics.counter('millrace_compute_events_skipped_total', 'messages that could not be read');
+  const rows = metrics.counter('millrace_compute_rows_written_total', 'rows written to the hot store');
+  const stale = metrics.counter('millrace_compute_rows_stale_total', 'rows that a newer position had overtaken');
+  const compared = metrics.counter('parity_compared_total', 'served values compared with history');
+  const mismatched = metrics.counter('parity_mismatch_total', 'served values that differ from history', ['feature']);
+  const totals = { eventsApplied: 0, rowsWritten: 0, parityCompared: 0, parityMismatched: 0 };
+  return {
+    totals: totals as Readonly<typeof totals>,
+    eventsApplied: (source: string, count: number) => {
+      totals.eventsApplied += count;
+      events.inc(count, { source });
+    },
+    messagesSkipped: skipped,
+    rowsWritten: (written: number, overtaken: number) => {
+      totals.rowsWritten += written;
+      rows.inc(written);
+      if (overtaken > 0) stale.inc(overtaken);
+    },
+    parity: (count: number, mismatchesByFeature: ReadonlyMap<string, number>) => {
+      totals.parityCompared += count;
+      compared.inc(count);
+      for (const [feature, mismatches] of mismatchesByFeature) {
+        totals.parityMismatched += mismatches;
+        mismatched.inc(mismatches, { feature });
+      }
+    },
+    rowWriteFailures: metrics.counter(
+      'millrace_compute_row_write_failures_total',
+      'flushes that the hot store refused',
+    ),
+    flushSeconds: metrics.histogram('millrace_compute_flush_seconds', 'encode and write of one flush', secondsBuckets),
+    checkpointSeconds: metrics.histogram('millrace_compute_checkpoint_seconds', 'encode and commit', secondsBuckets),
+    freshnessSeconds: metrics.histogram(
+      'millrace_compute_freshness_seconds',
+      'row written less known time of its newest event',
+      secondsBuckets,
+    ),
+    lag: metrics.gauge('millrace_compute_lag_messages', 'messages of the EVENTS stream not yet applied'),
+    rowsBehind: metrics.gauge('millrace_compute_rows_behind', 'entities whose row is behind their state'),
+    entitiesInMemory: metrics.gauge('millrace_compute_entities_in_memory', 'entities in the working set'),
+    lateDropped: metrics.gauge('millrace_compute_late_dropped', 'events older than every window of a view', ['view']),
+  };
+}

@@ -1,0 +1,205 @@
+import type { DecodedBatch } from '@millrace/events';
+import type { ViewDefinition } from '@millrace/features';
+import { MeshError } from '@millrace/kernel';
+import { Frontiers } from '../domain/frontiers.ts';
+import { ViewCells } from '../domain/view-cells.ts';
+import { type CheckpointMeta, type ViewPhase, type ViewRecord, viewId } from '../domain/view-record.ts';
+import type { SavedState, StateStore } from './state-store.ts';
+
+/** Beyond this many entities with rows behind, a checkpoint says `all` rather than list them. */
+const pendingRowsListedMax = 10_000;
+
+/** A view version in this process. */
+export type ActiveView = {
+  readonly id: string;
+  readonly record: ViewRecord;
+  readonly cells: ViewCells;
+  /** False while history is being read: a row must never show half a window. */
+  rowsEnabled: boolean;
+  /** True until every row of the view has been written again (after a restart, or when Redis lost them). */
+  rowsLost: boolean;
+  progress: number;
+  error: string;
+};
+
+export type EngineLimits = { readonly shards: number; readonly entitiesInMemoryMax: number };
+
+/**
+ * The state of this process: the position in the stream, each source's frontier, and every view's working set. Everything
+ * in it is synchronous, so that between two awaits the position and the states always agree.
+ */
+export class Engine {
+  readonly views = new Map<string, ActiveView>();
+  readonly frontiers: Frontiers;
+  readonly #store: StateStore;
+  readonly #limits: EngineLimits;
+  #viewsBySource = new Map<string, ActiveView[]>();
+  #position: number;
+  #revision = 0;
+
+  /** Continues from the last checkpoint: views that were warming are left out and given back, to be wiped and started again. */
+  constructor(store: StateStore, limits: EngineLimits) {
+    this.#store = store;
+    this.#limits = limits;
+    const saved = store.readMeta();
+    this.#position = saved?.position ?? 0;
+    this.frontiers = new Frontiers(saved?.frontiers);
+    for (const [id, record] of Object.entries(saved?.views ?? {})) {
+      const view = this.#open(id, { ...record });
+      view.rowsEnabled = record.phase === 'ready';
+      markPending(view, saved?.pendingRows[id]);
+    }
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Grows with everything that a checkpoint would save. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  touch(): void {
+    this.#revision++;
+  }
+
+  /** Says that everything up to the position is accounted for otherwise (history), when the stream no longer has it. */
+  skipTo(position: number): void {
+    this.#position = position;
+    this.#revision++;
+  }
+
+  addView(definition: ViewDefinition): ActiveView {
+    const id = viewId(definition.name, definition.version);
+    if (this.views.has(id)) throw new MeshError('INTERNAL', `view "${id}" is active already`, { view: id });
+    return this.#open(id, {
+      definition,
+      phase: 'warming',
+      startPosition: this.#position,
+      entities: 0,
+      lateDropped: 0,
+    });
+  }
+
+  setPhase(view: ActiveView, phase: ViewPhase): void {
+    view.record.phase = phase;
+    view.rowsEnabled = phase === 'ready' || (phase === 'warming' && view.rowsEnabled);
+    this.#index();
+  }
+
+  forget(view: ActiveView): void {
+    this.views.delete(view.id);
+    this.#index();
+  }
+
+  /** Applies one message of the stream to every view on its source. Returns how many (event, view) pairs were applied. */
+  apply(seq: number, batch: DecodedBatch): number {
+    if (seq <= this.#position) return 0;
+    let applied = 0;
+    for (const view of this.#viewsBySource.get(batch.source) ?? []) {
+      const outcome = view.cells.applyBatch(batch, seq, batch.knownTimeUs);
+      applied += outcome.applied;
+      view.record.entities += outcome.created;
+    }
+    let newestUs = 0;
+    for (const eventTimeUs of batch.eventTimeUs) if (eventTimeUs > newestUs) newestUs = eventTimeUs;
+    if (newestUs > 0) this.frontiers.advance(batch.source, newestUs);
+    this.#position = seq;
+    this.#revision++;
+    return applied;
+  }
+
+  /** A message that cannot be read is passed over; its position still counts. */
+  skip(seq: number): void {
+    if (seq <= this.#position) return;
+    this.#position = seq;
+    this.#revision++;
+  }
+
+  rowDirtyCount(): number {
+    let count = 0;
+    for (const view of this.views.values()) if (view.rowsEnabled) count += view.cells.rowDirtyCount;
+    return count;
+  }
+
+  stateDirtyCount(): number {
+    let count = 0;
+    for (const view of this.views.values()) count += view.cells.stateDirtyCount;
+    return count;
+  }
+
+  /**
+   * Everything that changed since the last checkpoint, and the position that it is true of. Rows that are behind, or on
+   * their way to Redis (`inFlight`, by view id), are named, so that a restart from here writes them again.
+   */
+  takeCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): {
+    readonly changed: readonly SavedState[];
+    readonly meta: CheckpointMeta;
+  } {
+    const changed: SavedState[] = [];
+    const pendingRows: Record<string, readonly string[] | 'all'> = {};
+    for (const view of this.views.values()) {
+      const pending = [...(inFlight.get(view.id) ?? [])];
+      for (const shard of view.cells.shards) {
+        for (const cell of shard.takeStateDirty()) {
+          changed.push({ viewId: view.id, entityKey: cell.key, bytes: view.cells.encode(cell) });
+        }
+        for (const cell of shard.rowDirtyCells()) pending.push(cell.key);
+      }
+      if (view.rowsLost || pending.length > pendingRowsListedMax) pendingRows[view.id] = 'all';
+      else if (pending.length > 0) pendingRows[view.id] = pending;
+    }
+    return {
+      changed,
+      meta: {
+        format: 1,
+        position: this.#position,
+        frontiers: this.frontiers.toRecord(),
+        views: Object.fromEntries([...this.views].map(([id, view]) => [id, { ...view.record }])),
+        pendingRows,
+      },
+    };
+  }
+
+  /** Called after a commit: what is clean now is in the store and may leave memory. */
+  evict(): number {
+    const inMemory = [...this.views.values()].reduce((sum, view) => sum + view.cells.count, 0);
+    if (inMemory <= this.#limits.entitiesInMemoryMax) return 0;
+    const share = this.#limits.entitiesInMemoryMax / inMemory;
+    let evicted = 0;
+    for (const view of this.views.values()) evicted += view.cells.evictTo(Math.floor(view.cells.count * share));
+    return evicted;
+  }
+
+  #open(id: string, record: ViewRecord): ActiveView {
+    const cells = new ViewCells(record.definition, {
+      shards: this.#limits.shards,
+      load: (entityKey) => this.#store.readState(id, entityKey),
+    });
+    const view: ActiveView = { id, record, cells, rowsEnabled: false, rowsLost: false, progress: 0, error: '' };
+    this.views.set(id, view);
+    this.#index();
+    return view;
+  }
+
+  #index(): void {
+    this.#revision++;
+    this.#viewsBySource = new Map();
+    for (const view of this.views.values()) {
+      if (view.record.phase === 'dropping') continue;
+      const ofSource = this.#viewsBySource.get(view.record.definition.source);
+      if (ofSource === undefined) this.#viewsBySource.set(view.record.definition.source, [view]);
+      else ofSource.push(view);
+    }
+  }
+}
+
+function markPending(view: ActiveView, pending: readonly string[] | 'all' | undefined): void {
+  if (pending === 'all') view.rowsLost = true;
+  else
+    for (const entityKey of pending ?? []) {
+      const { cell, shard } = view.cells.cell(entityKey);
+      shard.markRow(cell);
+    }
+}

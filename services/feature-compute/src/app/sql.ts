@@ -1,0 +1,48 @@
+import type { FieldType, Scalar } from '@millrace/features';
+
+/** Text pieces of ClickHouse SQL: names, literals and types, and values read back from JSON. */
+export function sqlName(name: string): string {
+  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
+}
+
+export function sqlLiteral(value: Exclude<Scalar, null>): string {
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  if (typeof value === 'string') return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  return String(value);
+}
+
+export function sqlType(type: FieldType): string {
+  switch (type) {
+    case 'BOOL':
+      return 'Bool';
+    case 'INT64':
+    case 'TIMESTAMP':
+      return 'Int64';
+    case 'DOUBLE':
+      return 'Float64';
+    case 'STRING':
+      return 'String';
+    default:
+      return type satisfies never;
+  }
+}
+
+/** A value of ClickHouse's JSON formats (64-bit integers quoted) as the feature's type. */
+export function columnValue(value: unknown, type: FieldType): Scalar {
+  if (value === null || value === undefined) return null;
+  switch (type) {
+    case 'BOOL':
+      return value === true || value === 1 || value === '1';
+    case 'INT64':
+    case 'TIMESTAMP': {
+      const integer = BigInt(value as string | number);
+      return integer >= Number.MIN_SAFE_INTEGER && integer <= Number.MAX_SAFE_INTEGER ? Number(integer) : integer;
+    }
+    case 'DOUBLE':
+      return Number(value);
+    case 'STRING':
+      return String(value);
+    default:
+      return type satisfies never;
+  }
+}

@@ -1,0 +1,24 @@
+import type { ViewDefinition } from '@millrace/features';
+import { toMeshError } from '@millrace/kernel';
+import { type RegistrySnapshot, viewDefinition } from '@millrace/registry';
+import type { Telemetry } from '@millrace/runtime';
+
+/** The view versions that a snapshot needs: every view's current one and those that a feature service pins. */
+export function wantedViews(snapshot: RegistrySnapshot, telemetry: Telemetry): readonly ViewDefinition[] {
+  const wanted = new Map<string, { name: string; version: string | undefined }>();
+  for (const [name, view] of snapshot.views) wanted.set(`${name}@${view.version}`, { name, version: undefined });
+  for (const service of snapshot.services.values()) {
+    for (const { view, viewVersion } of service.spec.features) {
+      const id = `${view}@${viewVersion}`;
+      if (viewVersion !== '' && !wanted.has(id)) wanted.set(id, { name: view, version: viewVersion });
+    }
+  }
+  return [...wanted].flatMap(([id, { name, version }]) => {
+    try {
+      return [viewDefinition(snapshot, name, version)];
+    } catch (cause) {
+      telemetry.log.error({ event: 'view_unusable', view: id, error: toMeshError(cause).message });
+      return [];
+    }
+  });
+}

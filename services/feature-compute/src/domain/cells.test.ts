@@ -1,0 +1,55 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type Cell, Shard, shardOf } from './cells.ts';
+
+function cell(key: string, usedRound = 0): Cell {
+  return {
+    key,
+    state: {} as Cell['state'],
+    position: 0,
+    knownTimeUs: 0,
+    rowDirty: false,
+    stateDirty: false,
+    usedRound,
+    fresh: false,
+  };
+}
+
+test('every key has one shard below the count', () => {
+  fc.assert(
+    fc.property(fc.string(), fc.integer({ min: 1, max: 64 }), (key, count) => {
+      const shard = shardOf(key, count);
+      expect(shard).toBe(shardOf(key, count));
+      expect(shard).toBeGreaterThanOrEqual(0);
+      expect(shard).toBeLessThan(count);
+    }),
+  );
+});
+
+test('a cell that changes twice between flushes is taken once, and again after it changes again', () => {
+  const shard = new Shard();
+  const a = cell('a');
+  shard.markRow(a);
+  shard.markRow(a);
+  expect(shard.takeRowDirty(10)).toEqual([a]);
+  expect(shard.rowDirtyCount).toBe(0);
+  shard.markRow(a);
+  expect(shard.takeRowDirty(10)).toEqual([a]);
+});
+
+test('a flush takes at most its limit, oldest first', () => {
+  const shard = new Shard();
+  const cells = ['a', 'b', 'c'].map((key) => cell(key));
+  for (const each of cells) shard.markRow(each);
+  expect(shard.takeRowDirty(2).map(({ key }) => key)).toEqual(['a', 'b']);
+  expect(shard.takeRowDirty(2).map(({ key }) => key)).toEqual(['c']);
+});
+
+test('only clean cells that were not used lately are evicted', () => {
+  const shard = new Shard();
+  const [clean, dirty, used] = [cell('clean'), cell('dirty'), cell('used', 9)];
+  for (const each of [clean, dirty, used]) shard.cells.set(each.key, each);
+  shard.markState(dirty);
+  expect(shard.evict(10, 10)).toBe(1);
+  expect([...shard.cells.keys()]).toEqual(['dirty', 'used']);
+});

@@ -1,0 +1,84 @@
+import type { EntityState } from '@millrace/features';
+import { hash32 } from '@millrace/kernel';
+
+/** One entity's state in one view, with what its row has to say about itself. */
+export type Cell = {
+  readonly key: string;
+  readonly state: EntityState;
+  /** The position of the last event that is in the state. */
+  position: number;
+  /** The known time of the newest event that is in the state. */
+  knownTimeUs: number;
+  /** The row in Redis is behind the state. */
+  rowDirty: boolean;
+  /** The saved state is behind the state. */
+  stateDirty: boolean;
+  /** The eviction round in which the cell was last touched. */
+  usedRound: number;
+  /** An event has come since the row was last written. */
+  fresh: boolean;
+};
+
+/** The part of a view's entities whose keys hash to one number: the unit that a larger installation would spread. */
+export class Shard {
+  readonly cells = new Map<string, Cell>();
+  #rowDirty: Cell[] = [];
+  #stateDirty: Cell[] = [];
+
+  get rowDirtyCount(): number {
+    return this.#rowDirty.length;
+  }
+
+  get stateDirtyCount(): number {
+    return this.#stateDirty.length;
+  }
+
+  markRow(cell: Cell): void {
+    if (cell.rowDirty) return;
+    cell.rowDirty = true;
+    this.#rowDirty.push(cell);
+  }
+
+  markState(cell: Cell): void {
+    if (cell.stateDirty) return;
+    cell.stateDirty = true;
+    this.#stateDirty.push(cell);
+  }
+
+  /** Takes at most `limit` cells whose rows are behind, oldest first; they count as clean from now on. */
+  takeRowDirty(limit: number): readonly Cell[] {
+    const taken = limit >= this.#rowDirty.length ? this.#rowDirty : this.#rowDirty.slice(0, limit);
+    this.#rowDirty = taken === this.#rowDirty ? [] : this.#rowDirty.slice(limit);
+    for (const cell of taken) cell.rowDirty = false;
+    return taken;
+  }
+
+  /** Takes every cell whose saved state is behind. */
+  takeStateDirty(): readonly Cell[] {
+    const taken = this.#stateDirty;
+    this.#stateDirty = [];
+    for (const cell of taken) cell.stateDirty = false;
+    return taken;
+  }
+
+  rowDirtyCells(): readonly Cell[] {
+    return this.#rowDirty;
+  }
+
+  /** Forgets up to `excess` clean cells that were not touched in the last round; gives back how many. */
+  evict(excess: number, round: number): number {
+    let evicted = 0;
+    for (const [key, cell] of this.cells) {
+      if (evicted >= excess) break;
+      if (cell.rowDirty || cell.stateDirty || cell.usedRound >= round - 1) continue;
+      this.cells.delete(key);
+      evicted++;
+    }
+    return evicted;
+  }
+}
+
+/** The shard of an entity key among `count`. */
+export function shardOf(entityKey: string, count: number): number {
+  return hash32(entityKey) % count;
+}

@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { sameValue } from './compare.ts';
+
+const mean = { function: 'mean', type: 'DOUBLE' } as const;
+const variance = { function: 'variance', type: 'DOUBLE' } as const;
+const count = { function: 'count', type: 'INT64' } as const;
+
+test('counts agree exactly, whatever integer type carries them', () => {
+  expect(sameValue(3, 3n, count)).toBe(true);
+  expect(sameValue(2 ** 53, 2n ** 53n + 1n, count)).toBe(false);
+});
+
+test('min and max of floats agree exactly', () => {
+  const max = { function: 'max', type: 'DOUBLE' } as const;
+  expect(sameValue(0.1, 0.1, max)).toBe(true);
+  expect(sameValue(0.1, 0.1 + 1e-16, max)).toBe(false);
+});
+
+test('means agree to 1e-9 relative and no less', () => {
+  expect(sameValue(1, 1 + 5e-10, mean)).toBe(true);
+  expect(sameValue(1, 1 + 5e-9, mean)).toBe(false);
+});
+
+test('a null equals only a null', () => {
+  expect(sameValue(null, null, mean)).toBe(true);
+  expect(sameValue(null, 0, mean)).toBe(false);
+});
+
+test('the variance of large equal values may differ from 0 by their rounding, not by more', () => {
+  expect(sameValue(0, 1e-7, variance)).toBe(false);
+  expect(sameValue(0, 1e-7, variance, { largest: 1e6, count: 10 })).toBe(true);
+  expect(sameValue(0, 10, variance, { largest: 1e6, count: 10 })).toBe(false);
+});
+
+test('texts and flags agree exactly', () => {
+  expect(sameValue('a', 'a', { function: 'last', type: 'STRING' })).toBe(true);
+  expect(sameValue('1', 1, { function: 'last', type: 'STRING' })).toBe(false);
+  expect(sameValue(true, false, { function: 'first', type: 'BOOL' })).toBe(false);
+});

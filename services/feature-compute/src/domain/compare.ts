@@ -1,0 +1,58 @@
+import type { AggregationFunction, FieldType, Scalar } from '@millrace/features';
+
+/** How a feature's values are compared: exactly, or with the tolerance of its function. */
+export type Comparison = { readonly function: AggregationFunction; readonly type: FieldType };
+
+/** The size of what went into a value: sums and variances of large values carry rounding errors of that size. */
+export type Scale = { readonly largest: number; readonly count: number };
+
+const relative = 1e-9;
+/** 2^-52 times a few thousand additions. */
+const rounding = 1e-12;
+
+/**
+ * True when a served value is what history says: exact for everything but floating sums, means, variances and deviations,
+ * which agree to 1e-9 relative. Cancellation can leave less than that, so with a scale the rounding errors of the inputs are
+ * allowed too: for a variance they are relative to the square of the values.
+ */
+export function sameValue(served: Scalar, expected: Scalar, how: Comparison, scale?: Scale): boolean {
+  if (served === null || expected === null) return served === expected;
+  if (!isFloating(how)) return exact(served) === exact(expected);
+  const [a, b] = [Number(served), Number(expected)];
+  if (Math.abs(a - b) <= relative * Math.max(Math.abs(a), Math.abs(b))) return true;
+  if (scale === undefined) return false;
+  const { largest, count } = scale;
+  switch (how.function) {
+    case 'sum':
+      return Math.abs(a - b) <= rounding * largest * Math.max(1, count);
+    case 'mean':
+      return Math.abs(a - b) <= rounding * largest;
+    case 'variance':
+      return Math.abs(a - b) <= rounding * largest * largest;
+    case 'stddev':
+      return Math.abs(a * a - b * b) <= rounding * largest * largest;
+    default:
+      return false;
+  }
+}
+
+/** True when the function's result depends on the order of floating additions. */
+export function isFloating(how: Comparison): boolean {
+  switch (how.function) {
+    case 'mean':
+    case 'variance':
+    case 'stddev':
+      return true;
+    case 'sum':
+      return how.type === 'DOUBLE';
+    default:
+      return false;
+  }
+}
+
+function exact(value: Exclude<Scalar, null>): string | number {
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value).toString() : value;
+  return `"${value}"`;
+}

@@ -1,0 +1,132 @@
+import { type CompiledView, compileView, type EventColumns, type ViewDefinition } from '@millrace/features';
+import { type Cell, Shard, shardOf } from './cells.ts';
+import { decodeSavedCell, encodeSavedCell } from './saved-cell.ts';
+
+/** The store refuses keys beyond 1,978 bytes, the view's id included. */
+export const entityKeyBytesMax = 1_700;
+
+export type CellLoader = (entityKey: string) => Buffer | undefined;
+
+export type AppliedBatch = { readonly applied: number; readonly created: number; readonly skipped: number };
+
+/** The working set of one view version: its entities' states, spread over shards. Pure but for the loader it is given. */
+export class ViewCells {
+  readonly view: CompiledView;
+  readonly shards: readonly Shard[];
+  readonly #load: CellLoader;
+  #count = 0;
+  #round = 1;
+
+  constructor(definition: ViewDefinition, options: { readonly shards: number; readonly load: CellLoader }) {
+    this.view = compileView(definition);
+    this.shards = Array.from({ length: options.shards }, () => new Shard());
+    this.#load = options.load;
+  }
+
+  /** Cells in memory. */
+  get count(): number {
+    return this.#count;
+  }
+
+  get rowDirtyCount(): number {
+    return this.shards.reduce((sum, shard) => sum + shard.rowDirtyCount, 0);
+  }
+
+  get stateDirtyCount(): number {
+    return this.shards.reduce((sum, shard) => sum + shard.stateDirtyCount, 0);
+  }
+
+  /** Applies every event of a batch, each to its entity's state. Events without a usable key are skipped and counted. */
+  applyBatch(columns: EventColumns, seq: number, knownTimeUs: number): AppliedBatch {
+    const bound = this.view.bind(columns);
+    const { eventTimeUs, count } = columns;
+    let created = 0;
+    let skipped = 0;
+    for (let i = 0; i < count; i++) {
+      const entityKey = bound.entityKey(i);
+      if (entityKey === null || entityKey.length > entityKeyBytesMax) {
+        skipped++;
+        continue;
+      }
+      const shard = this.#shardOf(entityKey);
+      let cell = shard.cells.get(entityKey);
+      if (cell === undefined) {
+        const opened = this.#open(shard, entityKey);
+        cell = opened.cell;
+        if (opened.created) created++;
+      }
+      this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i);
+      cell.position = seq;
+      if (knownTimeUs > cell.knownTimeUs) cell.knownTimeUs = knownTimeUs;
+      cell.usedRound = this.#round;
+      cell.fresh = true;
+      shard.markRow(cell);
+      shard.markState(cell);
+    }
+    return { applied: count - skipped, created, skipped };
+  }
+
+  /** The cell of an entity, from memory, the store, or new. */
+  cell(entityKey: string): { readonly cell: Cell; readonly shard: Shard; readonly created: boolean } {
+    const shard = this.#shardOf(entityKey);
+    const cell = shard.cells.get(entityKey);
+    if (cell !== undefined) return { cell, shard, created: false };
+    return { shard, ...this.#open(shard, entityKey) };
+  }
+
+  inMemory(entityKey: string): boolean {
+    return this.#shardOf(entityKey).cells.has(entityKey);
+  }
+
+  /** A cell outside the working set, decoded from its saved bytes. */
+  decode(entityKey: string, bytes: Buffer): Cell {
+    const saved = decodeSavedCell(bytes);
+    return newCell(entityKey, this.view.decodeState(saved.state), saved.position, saved.knownTimeUs);
+  }
+
+  encode(cell: Cell): Buffer {
+    return encodeSavedCell(cell.position, cell.knownTimeUs, this.view.encodeState(cell.state));
+  }
+
+  row(cell: Cell, frontierUs: number, nowUs: number): Buffer {
+    this.view.settle(cell.state, frontierUs, nowUs);
+    return this.view.writeRow(cell.state, { position: cell.position, knownTimeUs: cell.knownTimeUs });
+  }
+
+  markAllRows(): void {
+    for (const shard of this.shards) for (const cell of shard.cells.values()) shard.markRow(cell);
+  }
+
+  /** Forgets clean cells until at most `limit` are left, as far as the recently used allow. Starts a new round. */
+  evictTo(limit: number): number {
+    let excess = this.#count - limit;
+    let evicted = 0;
+    for (const shard of this.shards) {
+      if (excess <= 0) break;
+      const gone = shard.evict(excess, this.#round);
+      excess -= gone;
+      evicted += gone;
+    }
+    this.#count -= evicted;
+    this.#round++;
+    return evicted;
+  }
+
+  #shardOf(entityKey: string): Shard {
+    const shard = this.shards[shardOf(entityKey, this.shards.length)];
+    if (shard === undefined) throw new RangeError('a view has at least one shard');
+    return shard;
+  }
+
+  #open(shard: Shard, entityKey: string): { cell: Cell; created: boolean } {
+    const bytes = this.#load(entityKey);
+    const cell = bytes === undefined ? newCell(entityKey, this.view.newState(), 0, 0) : this.decode(entityKey, bytes);
+    shard.cells.set(entityKey, cell);
+    this.#count++;
+    return { cell, created: bytes === undefined };
+  }
+}
+
+function newCell(key: string, state: Cell['state'], position: number, knownTimeUs: number): Cell {
+  return { key, state, position, knownTimeUs, rowDirty: false, stateDirty: false, usedRound: 0, fresh: false };
+}

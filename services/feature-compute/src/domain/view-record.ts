@@ -1,0 +1,31 @@
+import type { ViewDefinition } from '@millrace/features';
+
+/**
+ * The life of a view version. `warming`: live events are applied while history is read; a crash starts it over.
+ * `dropping`: nothing refers to it any more and its states and rows are being removed.
+ */
+export type ViewPhase = 'warming' | 'ready' | 'dropping';
+
+/** What is saved of a view version beside its states; the definition too, so that an old version needs no registry. */
+export type ViewRecord = {
+  readonly definition: ViewDefinition;
+  phase: ViewPhase;
+  /** Live events count from this position on; those up to it come from history. */
+  startPosition: number;
+  entities: number;
+  lateDropped: number;
+};
+
+export function viewId(name: string, version: string): string {
+  return `${name}@${version}`;
+}
+
+/** Everything that one checkpoint says beside the states. */
+export type CheckpointMeta = {
+  readonly format: 1;
+  readonly position: number;
+  readonly frontiers: Readonly<Record<string, number>>;
+  readonly views: Readonly<Record<string, ViewRecord>>;
+  /** Entities whose rows were behind their states, by view id; `all` when they were too many to list. */
+  readonly pendingRows: Readonly<Record<string, readonly string[] | 'all'>>;
+};

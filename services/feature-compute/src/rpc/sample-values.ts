@@ -1,0 +1,56 @@
+import type { compute } from '@millrace/contracts';
+import type { FieldType, Scalar, ViewDefinition } from '@millrace/features';
+import { MeshError } from '@millrace/kernel';
+import type { AsOfSample } from '../app/as-of.ts';
+
+/** The wire's samples in domain words: keys typed and in the view's order. Throws naming the sample and the key. */
+export function toAsOfSamples(samples: readonly compute.Sample[], view: ViewDefinition): readonly AsOfSample[] {
+  return samples.map((sample, index) => ({
+    keys: view.joinKeys.map((joinKey) => {
+      const text = sample.keys.get(joinKey.name);
+      if (text === undefined) {
+        throw new MeshError(
+          'MISSING_JOIN_KEY',
+          `sample ${index} has no join key "${joinKey.name}" of view "${view.name}"; give every join key as text`,
+          { sample: index, key: joinKey.name, view: view.name },
+        );
+      }
+      return keyFromText(text, joinKey.type, index, joinKey.name);
+    }),
+    asOfUs: Number(sample.asOfUs),
+    position: Number(sample.position),
+  }));
+}
+
+export function toScalar(value: compute.SampleValue): Scalar {
+  return value.kind === undefined ? null : value.kind.value;
+}
+
+export function toSampleValue(value: Scalar, type: FieldType): compute.SampleValue {
+  if (value === null) return { kind: undefined };
+  switch (type) {
+    case 'BOOL':
+      return { kind: { $case: 'boolValue', value: value === true || value === 1 || value === 1n } };
+    case 'INT64':
+    case 'TIMESTAMP':
+      return { kind: { $case: 'int64Value', value: BigInt(value) } };
+    case 'DOUBLE':
+      return { kind: { $case: 'doubleValue', value: Number(value) } };
+    case 'STRING':
+      return { kind: { $case: 'stringValue', value: String(value) } };
+    default:
+      return type satisfies never;
+  }
+}
+
+function keyFromText(text: string, type: FieldType, sample: number, key: string): string | bigint | boolean {
+  if (type === 'STRING') return text;
+  if (type === 'BOOL' && (text === 'true' || text === 'false')) return text === 'true';
+  if ((type === 'INT64' || type === 'TIMESTAMP') && /^-?\d{1,19}$/.test(text)) return BigInt(text);
+  throw new MeshError('WRONG_TYPE', `sample ${sample} has "${text}" for join key "${key}", which is ${type}`, {
+    sample,
+    key,
+    value: text,
+    type,
+  });
+}
