@@ -74,11 +74,11 @@ async function startStores(options: MeshOptions, begin: Begin): Promise<Endpoint
   const at = (name: 'redis' | 'nats' | 'clickhouse') => {
     const dir = join(options.dataDir, name);
     mkdirSync(dir, { recursive: true });
-    return { dir, port: options.ports.get(name) ?? 0 };
+    return { dir, port: options.ports.get(name) ?? 0, logFile: join(options.dataDir, 'logs', `${name}.log`) };
   };
-  const redis: RunningStore = await begin('redis', () => startRedis(at('redis')));
-  const nats: RunningStore = await begin('nats', () => startNats(at('nats')));
-  const clickhouse: RunningStore = await begin('clickhouse', () => startClickHouse(at('clickhouse')));
+  const redis: Store = await begin('redis', () => startRedis(at('redis')));
+  const nats: Store = await begin('nats', () => startNats(at('nats')));
+  const clickhouse: Store = await begin('clickhouse', () => startClickHouse(at('clickhouse')));
   return { redis: redis.url, nats: nats.url, clickhouse: clickhouse.url };
 }
 
@@ -104,7 +104,6 @@ async function startService(
     args: [join(root, 'services', service, 'src', 'main.ts')],
     cwd: root,
     env: {
-      ...process.env,
       NODE_OPTIONS: '--disable-warning=ExperimentalWarning',
       MILLRACE_NATS_URL: stores.nats,
       MILLRACE_REDIS_URL: stores.redis,
@@ -117,10 +116,12 @@ async function startService(
       ...Object.fromEntries(peerAddresses),
     },
     logFile: join(logDir, `${service}.log`),
-    ready: (line: string) => {
-      if (!line.includes('"event":"ready"')) return false;
-      ready = JSON.parse(line) as { grpc: string; http: string };
-      return true;
+    ready: {
+      line(line) {
+        if (!line.includes('"event":"ready"')) return false;
+        ready = JSON.parse(line) as { grpc: string; http: string };
+        return true;
+      },
     },
     readyTimeoutMs: 60_000,
   });
