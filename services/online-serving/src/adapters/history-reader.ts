@@ -1,0 +1,84 @@
+import { asOfSql, type FieldType, type Scalar } from '@millrace/features';
+import { eventTable, type History } from '@millrace/history';
+import type { HistoryReader, HistoryRow, HistorySample } from '../app/read-features.ts';
+import type { PlannedView } from '../domain/plan.ts';
+
+/** Reads values as of a time from ClickHouse, by the SQL twin of the view. */
+export function createHistoryReader(deps: { readonly history: History }): HistoryReader {
+  return {
+    async read(view, samples, signal) {
+      const sql = asOfSql(view.definition, eventTable(view.definition.source), samplesSubquery(view));
+      const result = await deps.history.client.query({
+        query: sql,
+        query_params: samplesParameters(view, samples),
+        format: 'JSONEachRow',
+        abort_signal: signal,
+        clickhouse_settings: { output_format_json_quote_64bit_integers: 1 },
+      });
+      const records = await result.json<Record<string, unknown>>();
+      return new Map(records.map((record) => [Number(record.sample_id), valuesOf(view, record)]));
+    },
+  };
+}
+
+const sqlTypes: Record<FieldType, string> = {
+  BOOL: 'Bool',
+  INT64: 'Int64',
+  DOUBLE: 'Float64',
+  STRING: 'String',
+  TIMESTAMP: 'Int64',
+};
+
+function samplesSubquery(view: PlannedView): string {
+  const keys = view.definition.joinKeys;
+  const arrays = [
+    '{sample_ids:Array(UInt64)}',
+    '{as_ofs:Array(Int64)}',
+    '{positions:Array(UInt64)}',
+    ...keys.map((key, i) => `{key_${i}:Array(${sqlTypes[key.type]})}`),
+  ];
+  const columns = [
+    's.1 AS sample_id',
+    "fromUnixTimestamp64Micro(s.2, 'UTC') AS as_of",
+    's.3 AS position',
+    ...keys.map((key, i) => `s.${i + 4} AS \`${key.name}\``),
+  ];
+  return `(SELECT ${columns.join(', ')} FROM (SELECT arrayJoin(arrayZip(${arrays.join(', ')})) AS s))`;
+}
+
+function samplesParameters(view: PlannedView, samples: readonly HistorySample[]): Record<string, unknown> {
+  return {
+    sample_ids: samples.map((sample) => sample.row),
+    as_ofs: samples.map((sample) => sample.asOfUs),
+    positions: samples.map((sample) => sample.position),
+    ...Object.fromEntries(
+      view.definition.joinKeys.map((_, i) => [`key_${i}`, samples.map((sample) => sample.keys[i])]),
+    ),
+  };
+}
+
+function valuesOf(view: PlannedView, record: Readonly<Record<string, unknown>>): HistoryRow {
+  return new Map(
+    view.features.map((feature) => {
+      const name = view.definition.features[feature.featureIndex]?.name ?? '';
+      return [name, scalarOf(feature.type, record[name])];
+    }),
+  );
+}
+
+function scalarOf(type: FieldType, value: unknown): Scalar {
+  if (value === null || value === undefined) return null;
+  switch (type) {
+    case 'DOUBLE':
+      return Number(value);
+    case 'BOOL':
+      return value === true || Number(value) === 1;
+    case 'INT64':
+    case 'TIMESTAMP':
+      return BigInt(String(value));
+    case 'STRING':
+      return String(value);
+    default:
+      return type satisfies never;
+  }
+}

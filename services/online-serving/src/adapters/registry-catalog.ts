@@ -1,0 +1,16 @@
+import { type RegistryWatch, viewDefinition } from '@millrace/registry';
+import type { DefinitionCatalog, ListedService } from '../app/plan-book.ts';
+
+/** The registry as online-serving sees it: feature services, and the views that they name. */
+export function createRegistryCatalog(deps: { readonly registry: RegistryWatch }): DefinitionCatalog {
+  const { registry } = deps;
+  return {
+    listServices: () => [...registry.current().services.values()],
+    async service(name, version) {
+      return (await registry.get('feature_service', name, version)) as ListedService | undefined;
+    },
+    async view(name, version) {
+      return viewDefinition(registry.current(), name, version);
+    },
+  };
+}

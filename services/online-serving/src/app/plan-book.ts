@@ -1,0 +1,122 @@
+import type { definitions } from '@millrace/contracts';
+import type { ViewDefinition } from '@millrace/features';
+import { MeshError, toMeshError } from '@millrace/kernel';
+import { compilePlan, type Plan } from '../domain/plan.ts';
+
+/** A feature service as the registry lists it. */
+export type ListedService = {
+  readonly name: string;
+  readonly version: string;
+  readonly previousVersions: readonly string[];
+  readonly spec: definitions.FeatureService;
+};
+
+/** What the registry knows; versions are immutable, so answers never change. */
+export interface DefinitionCatalog {
+  listServices(): readonly ListedService[];
+  /** An older version of a service; undefined when there is none. */
+  service(name: string, version: string): Promise<ListedService | undefined>;
+  /** A version of a view; an empty version means the current one. */
+  view(name: string, version: string): Promise<ViewDefinition>;
+}
+
+/** The compiled plan of every feature service, by name and version. */
+export type PlanBook = {
+  /** The plan, when it is compiled; an empty version means the current one. */
+  current(name: string, version: string): Plan | undefined;
+  /** Compiles an older version on its first use. Throws UNKNOWN_FEATURE_SERVICE. */
+  load(name: string, version: string): Promise<Plan>;
+  list(): readonly Plan[];
+  /** Compiles what the catalog lists now and forgets what it no longer has; calls queue up. */
+  refresh(): Promise<void>;
+};
+
+type Shelf = {
+  readonly current: Plan | undefined;
+  readonly byVersion: Map<string, Plan>;
+  readonly problem?: MeshError;
+};
+
+export function createPlanBook(deps: {
+  readonly catalog: DefinitionCatalog;
+  readonly onProblem: (service: string, problem: MeshError) => void;
+}): PlanBook {
+  const { catalog, onProblem } = deps;
+  let shelves: ReadonlyMap<string, Shelf> = new Map();
+  let refreshing: Promise<void> = Promise.resolve();
+
+  async function refresh(): Promise<void> {
+    const next = new Map<string, Shelf>();
+    for (const service of catalog.listServices()) {
+      const known = shelves.get(service.name);
+      const kept = new Map(
+        [...(known?.byVersion ?? [])].filter(([version]) => service.previousVersions.includes(version)),
+      );
+      try {
+        const plan = known?.byVersion.get(service.version) ?? (await compile(service));
+        kept.set(plan.version, plan);
+        next.set(service.name, { current: plan, byVersion: kept });
+      } catch (thrown) {
+        const problem = toMeshError(thrown, `could not compile feature service "${service.name}"`);
+        onProblem(service.name, problem);
+        // the last plan that worked goes on serving
+        next.set(service.name, { current: known?.current, byVersion: kept, problem });
+      }
+    }
+    shelves = next;
+  }
+
+  async function compile(service: ListedService): Promise<Plan> {
+    const views = new Map<string, ViewDefinition>();
+    for (const { view, viewVersion } of service.spec.features) {
+      const key = `${view}@${viewVersion}`;
+      if (!views.has(key)) views.set(key, await catalog.view(view, viewVersion));
+    }
+    return compilePlan(service, (view, version) => {
+      const definition = views.get(`${view}@${version}`);
+      if (!definition) throw new MeshError('UNKNOWN_FEATURE_VIEW', `feature view "${view}" is not known`, { view });
+      return definition;
+    });
+  }
+
+  return {
+    current(name, version) {
+      const shelf = shelves.get(name);
+      return version === '' ? shelf?.current : shelf?.byVersion.get(version);
+    },
+    async load(name, version) {
+      const shelf = shelves.get(name);
+      if (!shelf) throw unknownService(name, [...shelves.keys()]);
+      if (version === '') throw shelf.problem ?? unknownService(name, [...shelves.keys()]);
+      const service = await catalog.service(name, version);
+      if (!service) {
+        throw new MeshError(
+          'UNKNOWN_FEATURE_SERVICE',
+          `feature service "${name}" has no version "${version}"; leave the version out to read the current one, "${shelf.current?.version ?? ''}"`,
+          { featureService: name, version },
+        );
+      }
+      const plan = await compile(service);
+      shelf.byVersion.set(version, plan);
+      return plan;
+    },
+    list() {
+      return [...shelves.values()].flatMap((shelf) => (shelf.current ? [shelf.current] : []));
+    },
+    refresh() {
+      refreshing = refreshing.then(refresh, refresh);
+      return refreshing;
+    },
+  };
+}
+
+function unknownService(name: string, known: readonly string[]): MeshError {
+  const some = known.slice(0, 10);
+  const list =
+    some.length > 0 ? `the registry has ${some.map((one) => `"${one}"`).join(', ')}` : 'the registry has none';
+  return new MeshError(
+    'UNKNOWN_FEATURE_SERVICE',
+    `feature service "${name}" is not in the registry; ${list}${known.length > some.length ? ' and more' : ''}`,
+    { featureService: name },
+  );
+}

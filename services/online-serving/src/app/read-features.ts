@@ -1,0 +1,197 @@
+import type { Scalar } from '@millrace/features';
+import { entityKey } from '@millrace/hot';
+import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
+import { evaluateView, fillFromHistory, type MissedRow, type StoredRow } from '../domain/evaluate.ts';
+import { createMatrix, type Matrix } from '../domain/matrix.ts';
+import type { Plan, PlannedEntity, PlannedView } from '../domain/plan.ts';
+import { asOfColumn, type BoundKeys, bindKeys, type ReadRequest, type RequestKey } from '../domain/request.ts';
+import type { PlanBook } from './plan-book.ts';
+
+/** Rows of entities. One answer for each key; `undefined` where the store did not answer in time. */
+export interface RowStore {
+  /** `plan` and `entity` say which hash fields; the answer's rows are in the order of the entity's views. */
+  read(reads: readonly EntityRead[], timeoutMs: number): Promise<readonly (readonly StoredRow[] | undefined)[]>;
+}
+
+export type EntityRead = { readonly key: string; readonly entity: PlannedEntity };
+
+/** Values as of a time and position, computed over history. */
+export interface HistoryReader {
+  read(
+    view: PlannedView,
+    samples: readonly HistorySample[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<number, HistoryRow>>;
+}
+
+export type HistorySample = {
+  readonly row: number;
+  readonly keys: readonly Scalar[];
+  readonly asOfUs: number;
+  readonly position: number;
+};
+/** Values by the name of the feature in its view. */
+export type HistoryRow = ReadonlyMap<string, Scalar>;
+
+type MissedView = { readonly view: PlannedView; readonly rows: readonly MissedRow[] };
+
+export type ReadCall = { readonly deadlineMs: number | undefined; readonly signal: AbortSignal };
+
+export type ReadFeatures = (request: ReadRequest, call: ReadCall) => Promise<Matrix>;
+
+export type ReadLimits = {
+  readonly rowsMax: number;
+  readonly readTimeoutMs: number;
+  /** How long before the deadline a partial answer leaves. */
+  readonly partialReserveMs: number;
+  /** How long a read from history may take. */
+  readonly historyTimeoutMs: number;
+  /** Rows being read at once; beyond it requests are refused with OVERLOADED. */
+  readonly inFlightRowsMax: number;
+};
+
+export function createReadFeatures(deps: {
+  readonly plans: PlanBook;
+  readonly rows: RowStore;
+  readonly history: HistoryReader;
+  readonly clock: Clock;
+  readonly limits: ReadLimits;
+  readonly onHistoryProblem: (problem: MeshError) => void;
+}): ReadFeatures {
+  const { plans, rows: store, history, clock, limits, onHistoryProblem } = deps;
+  let inFlightRows = 0;
+
+  return async (request, call) => {
+    const plan =
+      plans.current(request.featureService, request.version) ??
+      (await plans.load(request.featureService, request.version));
+    const bound = bindKeys(plan, request, limits.rowsMax);
+    const nowUs = clock.nowUs();
+    const asOfUs = asOfColumn(request, bound.rows, nowUs);
+    const timeoutMs = budgetMs(call, nowUs / 1000, limits, request.allowPartial);
+    if (inFlightRows + bound.rows > limits.inFlightRowsMax) throw overloaded(inFlightRows, limits.inFlightRowsMax);
+
+    const instances = instancesOf(plan, bound);
+    inFlightRows += bound.rows;
+    let answers: readonly (readonly StoredRow[] | undefined)[];
+    try {
+      answers = await store.read(instances.reads, timeoutMs);
+    } finally {
+      inFlightRows -= bound.rows;
+    }
+    if (!request.allowPartial && answers.includes(undefined))
+      throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
+
+    const matrix = createMatrix(plan, asOfUs, {
+      sameAsOf: request.asOfUsByRow.length === 0,
+      metadata: !request.omitMetadata,
+    });
+    const missed: MissedView[] = [];
+    for (let entity = 0; entity < plan.entities.length; entity++) {
+      const views = (plan.entities[entity] as PlannedEntity).views;
+      const instanceOfRow = instances.ofRow[entity] as Int32Array;
+      for (let slot = 0; slot < views.length; slot++) {
+        const index = views[slot] as number;
+        const view = plan.views[index] as PlannedView;
+        const rows = evaluateView(matrix, view, index, (row) => answers[instanceOfRow[row] as number]?.[slot]);
+        if (rows.length > 0) missed.push({ view, rows });
+      }
+    }
+    if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
+    return matrix;
+  };
+
+  /** Values before the row's first step, from history; they stay OUT_OF_ROW when history does not answer in time. */
+  async function fillMissed(
+    matrix: Matrix,
+    bound: BoundKeys,
+    missed: readonly MissedView[],
+    call: ReadCall,
+  ): Promise<void> {
+    const leftMs = call.deadlineMs === undefined ? limits.historyTimeoutMs : call.deadlineMs - clock.nowUs() / 1000;
+    const waitMs = Math.max(1, Math.floor(Math.min(leftMs - limits.partialReserveMs, limits.historyTimeoutMs)));
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(waitMs)]);
+    await Promise.all(
+      missed.map(async ({ view, rows }) => {
+        const entity = matrix.plan.entities[view.entity] as PlannedEntity;
+        const samples = rows.map(({ row, position }) => ({
+          row,
+          keys: entity.keys.map((key) => (bound.columns[key] as RequestKey).values[row] as Scalar),
+          asOfUs: matrix.asOfUs[row] as number,
+          position,
+        }));
+        let found: ReadonlyMap<number, HistoryRow>;
+        try {
+          found = await history.read(view, samples, signal);
+        } catch (thrown) {
+          if (call.signal.aborted) throw thrown;
+          onHistoryProblem(toMeshError(thrown, 'could not read history'));
+          return;
+        }
+        for (const { row, lastEventTimeUs } of rows) {
+          const values = found.get(row);
+          if (!values) continue;
+          fillFromHistory(matrix, view, row, values, Math.min(lastEventTimeUs, matrix.asOfUs[row] as number));
+        }
+      }),
+    );
+  }
+}
+
+/** Every distinct entity instance of the request once, and which one each row means. */
+function instancesOf(plan: Plan, bound: BoundKeys): { reads: EntityRead[]; ofRow: Int32Array[] } {
+  const reads: EntityRead[] = [];
+  const ofRow = plan.entities.map((entity) => {
+    const column = new Int32Array(bound.rows);
+    const columns = entity.keys.map((key) => (bound.columns[key] as RequestKey).values);
+    const known = new Map<string, number>();
+    for (let row = 0; row < bound.rows; row++) {
+      const key = entityKey(
+        entity.name,
+        columns.map((values) => values[row] as string | number | bigint | boolean),
+      );
+      let instance = known.get(key);
+      if (instance === undefined) {
+        instance = reads.push({ key, entity }) - 1;
+        known.set(key, instance);
+      }
+      column[row] = instance;
+    }
+    return column;
+  });
+  return { reads, ofRow };
+}
+
+function budgetMs(call: ReadCall, nowMs: number, limits: ReadLimits, allowPartial: boolean): number {
+  if (call.deadlineMs === undefined) return limits.readTimeoutMs;
+  const leftMs = call.deadlineMs - nowMs - (allowPartial ? limits.partialReserveMs : 0);
+  if (leftMs <= 0 && !allowPartial) throw deadlineExceeded();
+  return Math.min(limits.readTimeoutMs, Math.max(1, leftMs));
+}
+
+function unavailable(plan: Plan, call: ReadCall, nowMs: number, timeoutMs: number): MeshError {
+  if (call.deadlineMs !== undefined && nowMs >= call.deadlineMs - 1) return deadlineExceeded();
+  return new MeshError(
+    'STORE_UNAVAILABLE',
+    `the row store did not answer for feature service "${plan.name}" within ${Math.round(timeoutMs)} ms; retry, or set allow_partial to read what is ready`,
+    { featureService: plan.name, store: 'redis', timeoutMs: Math.round(timeoutMs) },
+    { retryAfterMs: 200 },
+  );
+}
+
+function deadlineExceeded(): MeshError {
+  return new MeshError(
+    'DEADLINE_EXCEEDED',
+    'the row store did not answer before the deadline; send a later deadline, or set allow_partial to read what is ready',
+    { store: 'redis' },
+  );
+}
+
+function overloaded(rows: number, limit: number): MeshError {
+  return new MeshError(
+    'OVERLOADED',
+    `${rows} rows are being read and the limit is ${limit}; retry later`,
+    { rows, limit },
+    { retryAfterMs: 50 },
+  );
+}

@@ -1,0 +1,27 @@
+import { commonConfig, type Env, parseEnv } from '@millrace/runtime';
+import { z } from 'zod';
+import type { ReadLimits } from './app/read-features.ts';
+
+const limitsSchema = z.object({
+  MILLRACE_SERVING_ROWS_MAX: z.coerce.number().int().min(1).max(10_000).default(10_000),
+  MILLRACE_SERVING_READ_TIMEOUT_MS: z.coerce.number().int().min(1).max(60_000).default(1_000),
+  MILLRACE_SERVING_PARTIAL_RESERVE_MS: z.coerce.number().int().min(0).max(1_000).default(5),
+  MILLRACE_SERVING_HISTORY_TIMEOUT_MS: z.coerce.number().int().min(1).max(120_000).default(10_000),
+  MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(50_000),
+});
+
+export type Config = ReturnType<typeof loadConfig>;
+
+export function loadConfig(env: Env) {
+  const limits = parseEnv(limitsSchema, env);
+  return {
+    ...commonConfig(env),
+    limits: {
+      rowsMax: limits.MILLRACE_SERVING_ROWS_MAX,
+      readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,
+      partialReserveMs: limits.MILLRACE_SERVING_PARTIAL_RESERVE_MS,
+      historyTimeoutMs: limits.MILLRACE_SERVING_HISTORY_TIMEOUT_MS,
+      inFlightRowsMax: limits.MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX,
+    } satisfies ReadLimits,
+  };
+}

@@ -1,0 +1,185 @@
+import { serving } from '@millrace/contracts';
+import type { Scalar } from '@millrace/features';
+import { MeshError } from '@millrace/kernel';
+import type { Matrix } from './matrix.ts';
+import { Block, type PlannedFeature, type PlannedView } from './plan.ts';
+
+const { PRESENT, NULL, NOT_FOUND, STALE, DEFAULTED, UNAVAILABLE, OUT_OF_ROW } = serving.ValueStatus;
+
+/** A row as the store answered it: its bytes, null when there is none, undefined when the store did not answer. */
+export type StoredRow = Buffer | null | undefined;
+
+/** A row whose read time lies before its first step. */
+export type MissedRow = { readonly row: number; readonly position: number; readonly lastEventTimeUs: number };
+
+/** Fills in the values of one view. Returns the rows that do not reach back to their read time, marked OUT_OF_ROW. */
+export function evaluateView(
+  matrix: Matrix,
+  view: PlannedView,
+  viewIndex: number,
+  rowOf: (row: number) => StoredRow,
+): MissedRow[] {
+  const outOfRow: MissedRow[] = [];
+  const { reader } = view;
+  const cursor = reader.newCursor();
+  for (let row = 0; row < matrix.rows; row++) {
+    const stored = rowOf(row);
+    if (!stored) {
+      if (stored === null) fillMissing(matrix, view, row);
+      else fillStatus(matrix, view, row, UNAVAILABLE);
+      continue;
+    }
+    const asOfUs = matrix.asOfUs[row] as number;
+    const lastEventTimeUs = reader.lastEventTimeUs(stored);
+    const position = reader.position(stored);
+    writeTimes(matrix, viewIndex, row, lastEventTimeUs, position, reader.knownTimeUs(stored));
+    if (!reader.locate(stored, asOfUs, cursor)) {
+      fillStatus(matrix, view, row, OUT_OF_ROW);
+      outOfRow.push({ row, position, lastEventTimeUs });
+      continue;
+    }
+    fillRow(matrix, view, row, stored, cursor, asOfUs - lastEventTimeUs);
+  }
+  return outOfRow;
+}
+
+function fillRow(
+  matrix: Matrix,
+  view: PlannedView,
+  row: number,
+  stored: Buffer,
+  cursor: Int32Array,
+  ageUs: number,
+): void {
+  const { reader, features } = view;
+  const { bytes, data, plan, statusCounts } = matrix;
+  const statusesAt = matrix.statusesAt + row * plan.features.length;
+  const doublesAt = matrix.doublesAt + row * plan.doubles * 8;
+  const int64sAt = matrix.int64sAt + row * plan.int64s * 8;
+  const mayBeStale = ageUs > view.maxAgeUsMin;
+  for (let i = 0; i < features.length; i++) {
+    const feature = features[i] as PlannedFeature;
+    if (mayBeStale && ageUs > feature.maxAgeUs && feature.staleAction !== 'serve') {
+      fillStale(matrix, view, feature, row, ageUs);
+      continue;
+    }
+    if (reader.isNull(stored, cursor, feature.featureIndex)) {
+      fillNull(matrix, feature, row, NULL);
+      continue;
+    }
+    if (feature.block === Block.DOUBLES) {
+      data.setFloat64(doublesAt + feature.column * 8, reader.f64(stored, cursor, feature.featureIndex), true);
+    } else if (feature.block === Block.INT64S) {
+      reader.copyI64(stored, cursor, feature.featureIndex, bytes, int64sAt + feature.column * 8);
+    } else {
+      setText(matrix, feature, row, reader.string(stored, cursor, feature.featureIndex));
+    }
+    const status = mayBeStale && ageUs > feature.maxAgeUs ? STALE : PRESENT;
+    bytes[statusesAt + feature.position] = status;
+    statusCounts[status] = (statusCounts[status] as number) + 1;
+  }
+}
+
+/** Fills in a view's row with values that were computed from history, by the same policies. */
+export function fillFromHistory(
+  matrix: Matrix,
+  view: PlannedView,
+  row: number,
+  values: ReadonlyMap<string, Scalar>,
+  lastEventTimeUs: number,
+): void {
+  const ageUs = (matrix.asOfUs[row] as number) - lastEventTimeUs;
+  for (const feature of view.features) {
+    matrix.statusCounts[OUT_OF_ROW] = (matrix.statusCounts[OUT_OF_ROW] as number) - 1;
+    const name = view.definition.features[feature.featureIndex]?.name ?? '';
+    const value = values.get(name) ?? null;
+    if (ageUs > feature.maxAgeUs && feature.staleAction !== 'serve') fillStale(matrix, view, feature, row, ageUs);
+    else if (value === null) fillNull(matrix, feature, row, NULL);
+    else {
+      setScalar(matrix, feature, row, value);
+      setStatus(matrix, feature, row, ageUs > feature.maxAgeUs ? STALE : PRESENT);
+    }
+  }
+}
+
+function fillStale(matrix: Matrix, view: PlannedView, feature: PlannedFeature, row: number, ageUs: number): void {
+  if (feature.staleAction === 'fail') {
+    throw new MeshError(
+      'FEATURE_STALE',
+      `feature "${feature.name}" of row ${row} is ${Math.round(ageUs / 1000)} ms old, beyond its max_age of ${feature.maxAgeUs / 1000} ms; its policy is to fail`,
+      { feature: feature.name, featureView: view.name, row, ageUs, maxAgeUs: feature.maxAgeUs },
+    );
+  }
+  if (feature.staleAction === 'default' && feature.fallback) fillNull(matrix, feature, row, DEFAULTED);
+  else {
+    clear(matrix, feature, row);
+    setStatus(matrix, feature, row, STALE);
+  }
+}
+
+function fillMissing(matrix: Matrix, view: PlannedView, row: number): void {
+  for (const feature of view.features) fillNull(matrix, feature, row, NOT_FOUND);
+}
+
+function fillStatus(matrix: Matrix, view: PlannedView, row: number, status: number): void {
+  for (const feature of view.features) {
+    clear(matrix, feature, row);
+    setStatus(matrix, feature, row, status);
+  }
+}
+
+/** The default where there is one, else null with `status`. */
+function fillNull(matrix: Matrix, feature: PlannedFeature, row: number, status: number): void {
+  if (!feature.fallback) {
+    clear(matrix, feature, row);
+    setStatus(matrix, feature, row, status);
+    return;
+  }
+  const { double, int64, text } = feature.fallback;
+  setScalar(matrix, feature, row, [double, int64, text][feature.block - 1] as Scalar);
+  setStatus(matrix, feature, row, DEFAULTED);
+}
+
+function clear(matrix: Matrix, feature: PlannedFeature, row: number): void {
+  if (feature.block === Block.DOUBLES) setScalar(matrix, feature, row, Number.NaN);
+}
+
+function setScalar(matrix: Matrix, feature: PlannedFeature, row: number, value: Scalar): void {
+  const { plan, data } = matrix;
+  if (feature.block === Block.DOUBLES) {
+    data.setFloat64(matrix.doublesAt + (row * plan.doubles + feature.column) * 8, Number(value), true);
+  } else if (feature.block === Block.INT64S) {
+    data.setBigInt64(matrix.int64sAt + (row * plan.int64s + feature.column) * 8, BigInt(value ?? 0), true);
+  } else setText(matrix, feature, row, String(value));
+}
+
+function setText(matrix: Matrix, feature: PlannedFeature, row: number, value: string): void {
+  const column = matrix.strings[feature.column];
+  if (column) column[row] = value;
+}
+
+function setStatus(matrix: Matrix, feature: PlannedFeature, row: number, status: number): void {
+  matrix.bytes[matrix.statusesAt + row * matrix.plan.features.length + feature.position] = status;
+  matrix.statusCounts[status] = (matrix.statusCounts[status] as number) + 1;
+}
+
+function writeTimes(
+  matrix: Matrix,
+  view: number,
+  row: number,
+  eventTimeUs: number,
+  position: number,
+  knownTimeUs: number,
+): void {
+  const eventTimesAt = matrix.eventTimesAt[view] as number;
+  if (eventTimesAt < 0) return;
+  writeInt64(matrix.data, eventTimesAt + row * 8, eventTimeUs);
+  writeInt64(matrix.data, (matrix.positionsAt[view] as number) + row * 8, position);
+  writeInt64(matrix.data, (matrix.knownTimesAt[view] as number) + row * 8, knownTimeUs);
+}
+
+/** A safe integer as 8 little-endian bytes, without the cost of a bigint. */
+function writeInt64(data: DataView, at: number, value: number): void {
+  data.setUint32(at, value >>> 0, true);
+  data.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}

@@ -1,0 +1,153 @@
+import { serving } from '@millrace/contracts';
+import { Block, type Plan, type PlannedFeature } from './plan.ts';
+import { encodeField, fieldSize, openField, varintSize, writeVarint } from './wire.ts';
+
+/**
+ * The answer for N rows. Its numbers, statuses and times lie in `bytes` where the wire wants them, so that to encode is to
+ * append the strings. Offsets of views that are left out are -1.
+ */
+export type Matrix = {
+  readonly plan: Plan;
+  readonly rows: number;
+  readonly bytes: Buffer;
+  readonly data: DataView;
+  readonly doublesAt: number;
+  readonly int64sAt: number;
+  readonly statusesAt: number;
+  /** For each view, where its event times start; positions and known times follow at `viewStride`. */
+  readonly eventTimesAt: readonly number[];
+  readonly positionsAt: readonly number[];
+  readonly knownTimesAt: readonly number[];
+  /** For each string column, its values. */
+  readonly strings: readonly string[][];
+  readonly asOfUs: Float64Array;
+  /** How many values have each status; the index is the ValueStatus. */
+  readonly statusCounts: Int32Array;
+};
+
+/** Lays out an empty answer; every value is null and every status UNSPECIFIED. */
+export function createMatrix(
+  plan: Plan,
+  asOfUs: Float64Array,
+  options: { readonly sameAsOf: boolean; readonly metadata: boolean },
+): Matrix {
+  const rows = asOfUs.length;
+  const doubles = rows * plan.doubles * 8;
+  const int64s = rows * plan.int64s * 8;
+  const statuses = rows * plan.features.length;
+  const times = fieldSize(rows * 8) * 3;
+  const same = options.sameAsOf ? (asOfUs[0] ?? 0) : 0;
+  let size = optionalSize(doubles) + optionalSize(int64s) + optionalSize(statuses) + plan.wireVersion.length;
+  if (same > 0) size += 1 + varintSize(same);
+  if (options.metadata) {
+    size += plan.wireFeatures.length;
+    for (const view of plan.views) size += fieldSize(view.wireHead.length + times);
+  }
+  // not from the pool: numbers are written through a DataView, and the answer outlives the call
+  const bytes = Buffer.from(new ArrayBuffer(size));
+  const data = new DataView(bytes.buffer);
+  let at = 0;
+  const open = (field: number, length: number): number => {
+    if (length === 0) return at;
+    const start = openField(bytes, at, field, length);
+    at = start + length;
+    return start;
+  };
+  const doublesAt = open(1, doubles);
+  const int64sAt = open(2, int64s);
+  const statusesAt = open(4, statuses);
+  const eventTimesAt: number[] = [];
+  const positionsAt: number[] = [];
+  const knownTimesAt: number[] = [];
+  for (const view of plan.views) {
+    if (!options.metadata) {
+      eventTimesAt.push(-1);
+      positionsAt.push(-1);
+      knownTimesAt.push(-1);
+      continue;
+    }
+    at = openField(bytes, at, 5, view.wireHead.length + times);
+    at += view.wireHead.copy(bytes, at);
+    eventTimesAt.push(open(3, rows * 8));
+    positionsAt.push(open(4, rows * 8));
+    knownTimesAt.push(open(5, rows * 8));
+  }
+  if (options.metadata) at += plan.wireFeatures.copy(bytes, at);
+  at += plan.wireVersion.copy(bytes, at);
+  if (same > 0) {
+    bytes[at] = 0x40;
+    writeVarint(bytes, at + 1, same);
+  }
+  return {
+    plan,
+    rows,
+    bytes,
+    data,
+    doublesAt,
+    int64sAt,
+    statusesAt,
+    eventTimesAt,
+    positionsAt,
+    knownTimesAt,
+    strings: Array.from({ length: plan.strings }, () => new Array<string>(rows).fill('')),
+    asOfUs,
+    statusCounts: new Int32Array(8),
+  };
+}
+
+/** The bytes of the GetFeaturesResponse. */
+export function encodeMatrix(matrix: Matrix): Buffer {
+  if (matrix.strings.length === 0) return matrix.bytes;
+  const columns = matrix.strings.map((values) =>
+    encodeField(3, Buffer.from(serving.StringColumn.encode({ values }).finish())),
+  );
+  return Buffer.concat([matrix.bytes, ...columns]);
+}
+
+/** One value for people: int64 as number when exact, else bigint; null where there is none. */
+export function valueAt(matrix: Matrix, row: number, position: number): number | bigint | boolean | string | null {
+  const feature = matrix.plan.features[position];
+  const status = statusAt(matrix, row, position);
+  if (!feature || !hasValue(status, feature)) return null;
+  switch (feature.block) {
+    case Block.DOUBLES: {
+      const value = matrix.data.getFloat64(matrix.doublesAt + (row * matrix.plan.doubles + feature.column) * 8, true);
+      return Number.isNaN(value) ? null : value;
+    }
+    case Block.INT64S: {
+      const value = matrix.data.getBigInt64(matrix.int64sAt + (row * matrix.plan.int64s + feature.column) * 8, true);
+      if (feature.type === 'BOOL') return value !== 0n;
+      const number = Number(value);
+      return Number.isSafeInteger(number) ? number : value;
+    }
+    default:
+      return matrix.strings[feature.column]?.[row] ?? null;
+  }
+}
+
+export function statusAt(matrix: Matrix, row: number, position: number): number {
+  return matrix.bytes[matrix.statusesAt + row * matrix.plan.features.length + position] ?? 0;
+}
+
+/** The last event time that the row of a feature's view reflects, in microseconds; 0 when there is no row. */
+export function eventTimeAt(matrix: Matrix, row: number, view: number): number {
+  const at = matrix.eventTimesAt[view] ?? -1;
+  return at < 0 ? 0 : Number(matrix.data.getBigInt64(at + row * 8, true));
+}
+
+/** A stale value whose policy takes it away is STALE and null. */
+function hasValue(status: number, feature: PlannedFeature): boolean {
+  switch (status) {
+    case serving.ValueStatus.PRESENT:
+    case serving.ValueStatus.DEFAULTED:
+      return true;
+    case serving.ValueStatus.STALE:
+      return feature.staleAction === 'serve';
+    default:
+      return false;
+  }
+}
+
+function optionalSize(length: number): number {
+  return length === 0 ? 0 : fieldSize(length);
+}

@@ -1,0 +1,55 @@
+import { openNats } from '@millrace/events';
+import { openHistory } from '@millrace/history';
+import { openRedis } from '@millrace/hot';
+import { watchRegistry } from '@millrace/registry';
+import { serveGrpc } from '@millrace/rpc';
+import { run } from '@millrace/runtime';
+import { createHistoryReader } from './adapters/history-reader.ts';
+import { createRedisRows } from './adapters/redis-rows.ts';
+import { createRegistryCatalog } from './adapters/registry-catalog.ts';
+import { measured } from './app/metrics.ts';
+import { createPlanBook } from './app/plan-book.ts';
+import { createReadFeatures } from './app/read-features.ts';
+import { loadConfig } from './config.ts';
+import { createRest } from './http/rest.ts';
+import { featureService } from './rpc/feature-service.ts';
+
+await run('online-serving', loadConfig, async ({ config, life, clock, telemetry }) => {
+  const { log } = telemetry;
+  const redis = await life.start('redis', () => openRedis(config.redisUrl, { telemetry }));
+  const history = await life.start('history', () => openHistory({ url: config.clickhouseUrl, telemetry }));
+  const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'online-serving' }));
+  const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
+
+  const plans = createPlanBook({
+    catalog: createRegistryCatalog({ registry }),
+    onProblem: (service, { reason, message }) => log.error({ event: 'plan_failed', service, reason, message }),
+  });
+  await plans.refresh();
+  life.onStop(
+    'plans',
+    registry.onChange(() => void plans.refresh()),
+  );
+
+  const readFeatures = measured(
+    createReadFeatures({
+      plans,
+      rows: createRedisRows({ hot: redis, telemetry }),
+      history: createHistoryReader({ history }),
+      clock,
+      limits: config.limits,
+      onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
+    }),
+    telemetry,
+  );
+  const grpc = await life.start('grpc', () =>
+    serveGrpc({ address: config.grpcAddress, services: [featureService({ readFeatures })], telemetry }),
+  );
+  const rest = createRest({ plans, readFeatures, telemetry, ready: () => !life.signal.aborted });
+  const http = await life.start('http', async () => {
+    const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
+    const url = await rest.listen({ host, port: Number(port) });
+    return { address: new URL(url).host, close: () => rest.close() };
+  });
+  return { grpc: grpc.address, http: http.address };
+});

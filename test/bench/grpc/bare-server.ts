@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+
+/**
+ * The peer that online-serving is measured against: grpc-js and nothing else, answering the bytes of a file.
+ * Usage: node bare-server.ts <answer file>. Prints `{"address"}` when it listens.
+ */
+const answer = readFileSync(process.argv[2] ?? '');
+const server = new Server();
+server.addService(
+  {
+    GetFeatures: {
+      path: '/millrace.serving.v1.FeatureService/GetFeatures',
+      requestStream: false,
+      responseStream: false,
+      requestDeserialize: (bytes: Buffer) => bytes,
+      responseSerialize: (bytes: Buffer) => bytes,
+    },
+  },
+  { GetFeatures: (_call: unknown, callback: (error: null, bytes: Buffer) => void) => callback(null, answer) },
+);
+server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+  if (error) throw error;
+  process.stdout.write(`${JSON.stringify({ address: `127.0.0.1:${port}` })}\n`);
+});
+process.once('SIGTERM', () => server.forceShutdown());
