@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Bench } from './bench.ts';
@@ -8,11 +7,7 @@ import type { Bench } from './bench.ts';
  * `npm run bench -- <name> [--json] [arguments]`: runs test/bench/<name>.ts. Progress goes to stderr; the last line of stdout is
  * `{"bench","commit","machine","cases"}`.
  */
-const helpers = new Set(['bench.ts', 'run.ts']);
-const names = readdirSync(import.meta.dirname, { withFileTypes: true })
-  .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !helpers.has(entry.name))
-  .map((entry) => entry.name.slice(0, -3))
-  .sort();
+const names = ['compute', 'freshness', 'ingest', 'serving'];
 const [name = '', ...rest] = process.argv.slice(2);
 const json = rest.includes('--json');
 
