@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MeshError } from '@millrace/kernel';
+import { nodePath } from './node-path.ts';
 import { freePort, onFreePort } from './ports.ts';
 import { startProcess } from './process.ts';
 import { type Store, type StoreOptions, storeOf } from './store.ts';
@@ -15,7 +16,7 @@ export type ClickHouseStore = Store & { readonly engine: 'server' | 'chdb' };
 
 const versionMin = 24;
 /** Queries that run at once in chDB, each on a libuv thread; the rest of the threads do files and compression. */
-const chdbSessions = 8;
+const chdbSessions = 24;
 const chdbThreads = chdbSessions + 8;
 
 /** ClickHouse over HTTP on loopback: a real server where one is installed, else chDB behind the same interface. */
@@ -58,7 +59,7 @@ async function startChdb({ dir, port = 0, ...rest }: StoreOptions): Promise<Stor
   const child = await startProcess({
     ...rest,
     name: 'clickhouse',
-    command: realpathSync(process.execPath),
+    command: nodePath(),
     args: argsFor(port),
     env: { UV_THREADPOOL_SIZE: String(chdbThreads), NODE_OPTIONS: undefined },
     ready: {

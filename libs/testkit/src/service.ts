@@ -1,7 +1,6 @@
-import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { MeshError } from '@millrace/kernel';
-import { type ExitInfo, startProcess } from '@millrace/stores';
+import { type ExitInfo, nodePath, startProcess } from '@millrace/stores';
 
 export type ServiceOptions = {
   readonly readyTimeoutMs?: number;
@@ -95,11 +94,6 @@ export async function spawnService(
       await child.restart();
     },
   };
-}
-
-/** The workspace's own Node (24): the machine's may be older, and tests run under whatever started them. */
-function nodePath(): string {
-  return realpathSync(join(root, 'node_modules', '.bin', 'node'));
 }
 
 function parseReady(line: string): Ready | undefined {
