@@ -1,11 +1,10 @@
 import { openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
-import { openRedis } from '@millrace/hot';
 import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { createHistoryReader } from './adapters/history-reader.ts';
-import { createRedisRows } from './adapters/redis-rows.ts';
+import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
 import { measured } from './app/metrics.ts';
 import { createPlanBook } from './app/plan-book.ts';
@@ -15,8 +14,8 @@ import { createRest } from './http/rest.ts';
 import { featureService } from './rpc/feature-service.ts';
 
 await run('online-serving', loadConfig, async ({ config, life, clock, telemetry }) => {
-  const { log } = telemetry;
-  const redis = await life.start('redis', () => openRedis(config.redisUrl, { telemetry }));
+  const { log, metrics } = telemetry;
+  const rows = await life.start('redis', () => openRedisRows({ url: config.redisUrl, log, metrics }));
   const history = await life.start('history', () => openHistory({ url: config.clickhouseUrl, telemetry }));
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'online-serving' }));
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
@@ -34,7 +33,7 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
   const readFeatures = measured(
     createReadFeatures({
       plans,
-      rows: createRedisRows({ hot: redis, telemetry }),
+      rows,
       history: createHistoryReader({ history }),
       clock,
       limits: config.limits,

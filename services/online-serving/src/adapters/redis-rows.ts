@@ -1,57 +1,155 @@
-import { createRowReader, type Hot, rowField } from '@millrace/hot';
-import type { Telemetry } from '@millrace/runtime';
-import type { RowStore } from '../app/read-features.ts';
+import { rowField } from '@millrace/hot';
+import type { Logger, Metrics } from '@millrace/runtime';
+import type { EntityRead, RowStore } from '../app/read-features.ts';
 import type { StoredRow } from '../domain/evaluate.ts';
 import type { PlannedEntity } from '../domain/plan.ts';
+import { openRedisSocket } from './redis-socket.ts';
+import { createRespReader } from './resp-reader.ts';
 
-/** Rows from Redis: one HMGET for each entity instance, all of a request in one pipeline. */
-export function createRedisRows(deps: { readonly hot: Hot; readonly telemetry: Telemetry }): RowStore {
-  const reader = createRowReader(deps.hot);
-  const failures = deps.telemetry.metrics.counter(
-    'millrace_serving_store_failures_total',
-    'reads that the row store did not answer',
-    ['cause'],
+/** Commands that wait for Redis at most; beyond it reads are answered as unavailable at once. */
+const commandsWaitingMax = 200_000;
+/** A connection whose oldest command has waited this long is given up and opened again. */
+const stallMs = 5_000;
+
+/** The commands of one read, which are answered in order. */
+type Batch = {
+  readonly rows: (StoredRow[] | undefined)[];
+  readonly count: number;
+  readonly sentMs: number;
+  answered: number;
+  resolve: ((rows: readonly (readonly StoredRow[] | undefined)[]) => void) | undefined;
+  timer: NodeJS.Timeout | undefined;
+};
+
+/**
+ * Rows from Redis: one HMGET for each entity instance, and the commands of all reads of one turn of the event loop in one write.
+ * It speaks RESP itself: see decisions/0001-own-redis-reader.md.
+ */
+export async function openRedisRows(options: {
+  readonly url: string;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}): Promise<RowStore & { close(): void }> {
+  const { log, metrics } = options;
+  const failures = metrics.counter('millrace_serving_store_failures_total', 'reads that the row store did not answer', [
+    'cause',
+  ]);
+  const waitingGauge = metrics.gauge(
+    'millrace_serving_store_commands_waiting',
+    'commands sent to the row store and not answered',
   );
-  const fieldsOf = new WeakMap<PlannedEntity, readonly string[]>();
+  const commandOf = new WeakMap<PlannedEntity, (key: string) => string>();
+  let batches: Batch[] = [];
+  let head = 0;
+  let waiting = 0;
+  let out = '';
+  let flushing = false;
 
-  function fields(entity: PlannedEntity): readonly string[] {
-    let names = fieldsOf.get(entity);
-    if (!names) {
-      names = entity.versions.map(({ view, version }) => rowField(view, version));
-      fieldsOf.set(entity, names);
+  const socket = await openRedisSocket({
+    url: options.url,
+    log,
+    reader: () =>
+      createRespReader({
+        row: (values) => answer(values),
+        line(text) {
+          log.warn({ event: 'redis_refused_read', text });
+          failures.inc(1, { cause: 'refused' });
+          answer(undefined);
+        },
+      }),
+    onDown: () => {
+      const lost = batches.slice(head);
+      batches = [];
+      head = 0;
+      waiting = 0;
+      out = '';
+      for (const batch of lost) settle(batch, 'disconnected');
+    },
+  });
+
+  function answer(values: StoredRow[] | undefined): void {
+    const batch = batches[head];
+    if (!batch) return;
+    waiting--;
+    batch.rows[batch.answered++] = values;
+    if (batch.answered < batch.count) return;
+    head++;
+    if (head > 1024 && head * 2 > batches.length) {
+      batches = batches.slice(head);
+      head = 0;
     }
-    return names;
+    settle(batch, undefined);
+  }
+
+  function settle(batch: Batch, cause: string | undefined): void {
+    const { resolve } = batch;
+    if (!resolve) return;
+    batch.resolve = undefined;
+    clearTimeout(batch.timer);
+    if (cause !== undefined) failures.inc(1, { cause });
+    // late replies still land in `rows`; the answer must not change after it is given
+    resolve(cause === undefined ? batch.rows : batch.rows.slice());
+  }
+
+  function flush(): void {
+    flushing = false;
+    waitingGauge.set(waiting);
+    if (out === '') return;
+    socket.write(out);
+    out = '';
+  }
+
+  function encode(read: EntityRead): string {
+    let command = commandOf.get(read.entity);
+    if (!command) {
+      command = commandFor(read.entity);
+      commandOf.set(read.entity, command);
+    }
+    return command(read.key);
   }
 
   return {
     read(reads, timeoutMs) {
+      const rows = new Array<StoredRow[] | undefined>(reads.length).fill(undefined);
+      if (!socket.up() || waiting + reads.length > commandsWaitingMax) {
+        failures.inc(1, { cause: socket.up() ? 'backlog' : 'disconnected' });
+        return Promise.resolve(rows);
+      }
       return new Promise((resolve) => {
-        const abort = new AbortController();
-        const giveUp = (cause: string) => {
-          failures.inc(1, { cause });
-          clearTimeout(timer);
-          resolve(reads.map(() => undefined));
+        const batch: Batch = {
+          rows,
+          count: reads.length,
+          sentMs: performance.now(),
+          answered: 0,
+          resolve,
+          timer: undefined,
         };
-        const timer = setTimeout(() => {
-          abort.abort();
-          giveUp('timeout');
+        batch.timer = setTimeout(() => {
+          settle(batch, 'timeout');
+          const oldest = batches[head];
+          if (oldest && performance.now() - oldest.sentMs > stallMs) socket.reopen('stalled');
         }, timeoutMs);
-        reader
-          .read(
-            reads.map((read) => read.key),
-            reads.map((read) => fields(read.entity)),
-            abort.signal,
-          )
-          .then(
-            (rows: (readonly StoredRow[])[]) => {
-              clearTimeout(timer);
-              resolve(rows);
-            },
-            () => {
-              if (!abort.signal.aborted) giveUp('error');
-            },
-          );
+        batches.push(batch);
+        waiting += reads.length;
+        for (const read of reads) out += encode(read);
+        if (!flushing) {
+          flushing = true;
+          setImmediate(flush);
+        }
       });
     },
+    close: () => socket.close(),
   };
+}
+
+/** Everything of the command but the key is made once for each entity of a plan. */
+function commandFor(entity: PlannedEntity): (key: string) => string {
+  const fields = entity.versions.map(({ view, version }) => bulk(rowField(view, version)));
+  const start = `*${fields.length + 2}\r\n$5\r\nHMGET\r\n$`;
+  const end = `\r\n${fields.join('')}`;
+  return (key) => `${start}${Buffer.byteLength(key)}\r\n${key}${end}`;
+}
+
+function bulk(text: string): string {
+  return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 }

@@ -1,7 +1,8 @@
 import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError, toMeshError } from '@millrace/kernel';
-import { compilePlan, type Plan } from '../domain/plan.ts';
+import { compilePlan } from '../domain/compile-plan.ts';
+import type { Plan } from '../domain/plan.ts';
 
 /** A feature service as the registry lists it. */
 export type ListedService = {
