@@ -13,6 +13,8 @@ server.addService(
       path: '/millrace.serving.v1.FeatureService/GetFeatures',
       requestStream: false,
       responseStream: false,
+      requestSerialize: (bytes: Buffer) => bytes,
+      responseDeserialize: (bytes: Buffer) => bytes,
       requestDeserialize: (bytes: Buffer) => bytes,
       responseSerialize: (bytes: Buffer) => bytes,
     },

@@ -23,7 +23,7 @@ type Batch = {
 
 /**
  * Rows from Redis: one HMGET for each entity instance, and the commands of all reads of one turn of the event loop in one write.
- * It speaks RESP itself: see decisions/0001-own-redis-reader.md.
+ * It speaks RESP itself: see decisions/0001-own-redis-reader.md of this service.
  */
 export async function openRedisRows(options: {
   readonly url: string;

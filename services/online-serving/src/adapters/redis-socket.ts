@@ -60,7 +60,7 @@ export async function openRedisSocket(options: {
       while (greetings.expected > 0 && bytes.length > 0) {
         const end = bytes.indexOf('\r\n');
         if (end < 0) return down(socket, 'greeting cut off');
-        if (bytes[0] === 45) return down(socket, bytes.latin1Slice(0, end));
+        if (bytes[0] === 45) return down(socket, bytes.toString('latin1', 0, end));
         greetings = { ...greetings, expected: greetings.expected - 1 };
         bytes = bytes.subarray(end + 2);
       }

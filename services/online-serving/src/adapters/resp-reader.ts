@@ -38,7 +38,7 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
         remaining = integer(bytes, at + 1, lineEnd);
         values = [];
         if (remaining <= 0) sink.row(values);
-      } else sink.line(bytes.latin1Slice(at, lineEnd));
+      } else sink.line(bytes.toString('latin1', at, lineEnd));
       at = lineEnd + 2;
     }
     rest = at === bytes.length ? null : bytes.subarray(at);

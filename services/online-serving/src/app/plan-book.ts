@@ -105,7 +105,9 @@ export function createPlanBook(deps: {
       return [...shelves.values()].flatMap((shelf) => (shelf.current ? [shelf.current] : []));
     },
     refresh() {
-      refreshing = refreshing.then(refresh, refresh);
+      refreshing = refreshing
+        .then(refresh)
+        .catch((thrown: unknown) => onProblem('', toMeshError(thrown, 'could not follow the registry')));
       return refreshing;
     },
   };

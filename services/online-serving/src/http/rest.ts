@@ -15,7 +15,7 @@ export function createRest(deps: {
   readonly ready: () => boolean;
 }): FastifyInstance {
   const { plans, readFeatures, telemetry, ready } = deps;
-  const app = Fastify({ bodyLimit: 8 * 1024 * 1024, logger: false });
+  const app = Fastify({ bodyLimit: 8 * 1024 * 1024, logger: false, forceCloseConnections: true });
 
   app.setErrorHandler((thrown: Error & { statusCode?: number }, _request, reply) => {
     if (thrown.name !== 'MeshError' && thrown.statusCode !== undefined && thrown.statusCode < 500) {

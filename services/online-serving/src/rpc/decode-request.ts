@@ -157,11 +157,11 @@ function text(reader: Reader): string {
   const end = lengthEnd(reader);
   const { bytes, at } = reader;
   reader.at = end;
-  if (end - at > 24) return bytes.utf8Slice(at, end);
+  if (end - at > 24) return bytes.toString('utf8', at, end);
   let value = '';
   for (let i = at; i < end; i++) {
     const byte = bytes[i] as number;
-    if (byte >= 0x80) return bytes.utf8Slice(at, end);
+    if (byte >= 0x80) return bytes.toString('utf8', at, end);
     value += String.fromCharCode(byte);
   }
   return value;
