@@ -1,12 +1,13 @@
 import { type DecodedBatch, decodeEventBatch, encodeEventBatch } from '@millrace/events';
 import type { FeatureDefinition, ViewDefinition, WindowSpec } from '@millrace/features';
 import { createSystemClock } from '@millrace/kernel';
-import { noTelemetry } from '@millrace/runtime';
+import { quietTelemetry } from '@millrace/runtime';
 import { createComputeMetrics } from '../../services/feature-compute/src/app/compute-metrics.ts';
 import { Engine } from '../../services/feature-compute/src/app/engine.ts';
 import { createRowFlusher } from '../../services/feature-compute/src/app/row-flusher.ts';
 import type { StateStore } from '../../services/feature-compute/src/app/state-store.ts';
-import { runEndToEnd } from './compute-e2e.ts';
+import type { BenchCases, BenchContext } from './bench.ts';
+import { measureEndToEnd } from './compute-e2e.ts';
 
 const hourUs = 3_600e6;
 const dayUs = 24 * hourUs;
@@ -15,8 +16,12 @@ const eventsPerBatch = 1_000;
 const flushIntervalMs = 10;
 
 /** Events through tiles, timelines and row encoding of one view with 10 windowed features: in-process, and over real stores. */
-export async function run(): Promise<Record<string, Record<string, number>>> {
-  return { '10-windows': await inProcess(), '10-windows-e2e': await runEndToEnd() };
+export async function run({ progress }: Pick<BenchContext, 'progress'>): Promise<BenchCases> {
+  progress('10 windowed features in-process');
+  const inside = await inProcess();
+  progress('the same over NATS, LMDB and Redis');
+  const batches = benchBatches({ events: 200_000, entities: 300, eventsPerHour: 700 });
+  return { '10-windows': inside, '10-windows-e2e': await measureEndToEnd(batches, benchView.source) };
 }
 
 const sliding = (sizeUs: number): WindowSpec => ({ t: 'sliding', sizeUs, hopUs: 0 });
@@ -104,7 +109,7 @@ async function inProcess(): Promise<Record<string, number>> {
 }
 
 async function measure(batches: readonly DecodedBatch[]) {
-  const telemetry = noTelemetry('bench');
+  const telemetry = quietTelemetry();
   const engine = new Engine(emptyStore, { shards: 8, entitiesInMemoryMax: 1e6 });
   const metrics = createComputeMetrics(telemetry.metrics);
   const view = engine.addView(benchView);

@@ -48,8 +48,9 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     limits: config,
   });
   const { engine, keeper } = compute;
-  keeper.want(wantedViews(registry.current(), telemetry));
-  registry.onChange((next) => keeper.want(wantedViews(next, telemetry)));
+  const kept = (id: string) => engine.views.get(id)?.record.definition;
+  keeper.want(wantedViews(registry.current(), kept, telemetry));
+  registry.onChange((next) => keeper.want(wantedViews(next, kept, telemetry)));
   await life.start(
     'computation',
     async (signal) => {

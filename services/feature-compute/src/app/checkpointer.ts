@@ -46,6 +46,13 @@ export function createCheckpointer(deps: {
     return underway;
   }
 
+  function observe(): void {
+    const views = [...engine.views.values()];
+    metrics.rowsBehind.set(engine.rowDirtyCount());
+    metrics.entitiesInMemory.set(views.reduce((sum, view) => sum + view.cells.count, 0));
+    for (const view of views) metrics.lateDropped.set(view.record.lateDropped, { view: view.record.definition.name });
+  }
+
   return {
     checkpoint,
     position: () => committed,
@@ -56,6 +63,7 @@ export function createCheckpointer(deps: {
         const dueByTime = performance.now() - lastMs >= deps.intervalMs;
         if (!dueByTime && engine.stateDirtyCount() < deps.dirtyEntitiesMax) continue;
         await checkpoint();
+        observe();
         lastMs = performance.now();
       }
     },

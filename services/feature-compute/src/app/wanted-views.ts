@@ -3,8 +3,15 @@ import { toMeshError } from '@millrace/kernel';
 import { type RegistrySnapshot, viewDefinition } from '@millrace/registry';
 import type { Telemetry } from '@millrace/runtime';
 
-/** The view versions that a snapshot needs: every view's current one and those that a feature service pins. */
-export function wantedViews(snapshot: RegistrySnapshot, telemetry: Telemetry): readonly ViewDefinition[] {
+/**
+ * The view versions that a snapshot needs: every view's current one and those that a feature service pins. A version is
+ * immutable, so one that is `kept` already is taken as it is, also when the registry no longer resolves it.
+ */
+export function wantedViews(
+  snapshot: RegistrySnapshot,
+  kept: (id: string) => ViewDefinition | undefined,
+  telemetry: Telemetry,
+): readonly ViewDefinition[] {
   const wanted = new Map<string, { name: string; version: string | undefined }>();
   for (const [name, view] of snapshot.views) wanted.set(`${name}@${view.version}`, { name, version: undefined });
   for (const service of snapshot.services.values()) {
@@ -15,7 +22,7 @@ export function wantedViews(snapshot: RegistrySnapshot, telemetry: Telemetry): r
   }
   return [...wanted].flatMap(([id, { name, version }]) => {
     try {
-      return [viewDefinition(snapshot, name, version)];
+      return [kept(id) ?? viewDefinition(snapshot, name, version)];
     } catch (cause) {
       telemetry.log.error({ event: 'view_unusable', view: id, error: toMeshError(cause).message });
       return [];
