@@ -1,0 +1,19 @@
+import { ensureEventTable, eventTable, type History, insertBatches } from '@millrace/history';
+import type { HistoryStore } from '../app/history-writer.ts';
+import { sourceFields } from '../domain/source-fields.ts';
+import type { SourceDefinition } from '../domain/source-validator.ts';
+
+/** One table a source: `events_<source>`. */
+export function createClickHouseHistory(history: History): HistoryStore {
+  const tableOf = ({ name, spec }: SourceDefinition) => ({ name, fields: sourceFields(spec) });
+  return {
+    async open(source) {
+      await ensureEventTable(history, tableOf(source));
+      const [row] = await history.query<{ position: string; rows: string }>(
+        `SELECT toString(max(_seq)) AS position, toString(count()) AS rows FROM ${eventTable(source.name)}`,
+      );
+      return { position: Number(row?.position ?? 0), rows: Number(row?.rows ?? 0) };
+    },
+    insert: (source, batches) => insertBatches(history, tableOf(source), [...batches]),
+  };
+}

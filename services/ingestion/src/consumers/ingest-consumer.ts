@@ -1,0 +1,71 @@
+import { consumeDurable, type NatsLink } from '@millrace/events';
+import type { Clock } from '@millrace/kernel';
+import type { AcceptBatch, Quarantine } from '../app/accept-batch.ts';
+import type { IngestionMetrics } from '../app/ingestion-metrics.ts';
+import { unknownSource } from '../app/validators.ts';
+import { problem } from '../domain/problem.ts';
+import type { RawEvent } from '../domain/raw-event.ts';
+import { parseTimeUs } from '../domain/timestamps.ts';
+
+type Message = {
+  readonly seq: number;
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timeMs: number;
+};
+
+const prefix = 'millrace.ingest.';
+
+/**
+ * `millrace.ingest.<source>`: one event a message, plain JSON or a CloudEvent. Messages come in groups and are acknowledged when
+ * their events are durable in EVENTS or QUARANTINE; a crash in between redelivers them, and their ids make that harmless.
+ */
+export function consumeIngest(deps: {
+  readonly link: NatsLink;
+  readonly signal: AbortSignal;
+  readonly maxAckPending: number;
+  readonly accept: AcceptBatch;
+  readonly hasSource: (source: string) => boolean;
+  readonly sources: () => Iterable<string>;
+  readonly quarantine: Quarantine;
+  readonly clock: Clock;
+  readonly metrics: IngestionMetrics;
+}): Promise<void> {
+  const { link, signal, maxAckPending, accept, hasSource, quarantine, clock, metrics } = deps;
+
+  return consumeDurable(link, { stream: 'INGEST', durable: 'ingestion', signal, maxAckPending }, async (messages) => {
+    const bySource = Map.groupBy(messages as readonly Message[], ({ subject }) => subject.slice(prefix.length));
+    await Promise.all(
+      [...bySource].map(async ([source, group]) => {
+        if (!hasSource(source)) return refuse(source, group);
+        const traceparent = group.find(({ headers }) => headers.traceparent)?.headers.traceparent;
+        for (let from = 0; from < group.length; from += 1_000) {
+          await accept(source, group.slice(from, from + 1_000).map(toRawEvent), { traceparent });
+        }
+      }),
+    );
+  });
+
+  async function refuse(source: string, group: readonly Message[]): Promise<void> {
+    const why = problem('UNKNOWN_SOURCE', '', unknownSource(source, deps.sources()).message);
+    const rejected = group.map((message) => {
+      const event = toRawEvent(message);
+      return { source, event, id: event.id, why };
+    });
+    await quarantine.keep(rejected, clock.nowUs());
+    for (const _ of group) metrics.quarantined(source, why.reason);
+  }
+}
+
+/** Without a `Nats-Msg-Id` the message's place in INGEST is its id: enough for redeliveries, blind to publishers that retry. */
+function toRawEvent({ seq, data, headers, timeMs }: Message): RawEvent {
+  const timeUs = parseTimeUs(headers['Millrace-Event-Time'] ?? '');
+  return {
+    id: headers['Nats-Msg-Id'] ?? `nats-${timeMs}-${seq}`,
+    eventTimeUs: Number.isNaN(timeUs) ? 0 : timeUs,
+    payload: data,
+    form: 'open',
+    headers,
+  };
+}

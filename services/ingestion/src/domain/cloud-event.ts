@@ -1,0 +1,43 @@
+import { isObject, type JsonObject, parseJsonObject } from './parse-json.ts';
+import { Problem, problem, quote } from './problem.ts';
+import { formatUs, parseRfc3339Us } from './timestamps.ts';
+
+export type Envelope = { readonly id: string; readonly eventTimeUs: number; readonly fields: JsonObject };
+
+/** CloudEvents 1.0 in structured mode is told by its required `specversion`. */
+export function isCloudEvent(object: JsonObject): boolean {
+  return typeof object.specversion === 'string' && 'type' in object;
+}
+
+/**
+ * The envelope of a CloudEvent. CloudEvents are unique by `source` and `id` together, so the event id is both. `time` is the
+ * event time. `data` (or `data_base64`) holds the fields; extension attributes are ignored.
+ */
+export function unwrapCloudEvent(object: JsonObject): Envelope | Problem {
+  const { specversion, id, source, time, data, data_base64: base64 } = object;
+  if (specversion !== '1.0') {
+    return problem(
+      'MALFORMED_PAYLOAD',
+      'specversion',
+      `CloudEvents ${quote(specversion)} is not supported; send "1.0"`,
+    );
+  }
+  if (typeof id !== 'string' || id === '' || typeof source !== 'string' || source === '') {
+    return problem('MISSING_EVENT_ID', 'id', 'the CloudEvent has no id or no source; both are required');
+  }
+  const eventTimeUs = time === undefined ? 0 : typeof time === 'string' ? parseRfc3339Us(time) : Number.NaN;
+  if (Number.isNaN(eventTimeUs)) {
+    const example = formatUs(0);
+    return problem(
+      'WRONG_TYPE',
+      'time',
+      `the CloudEvent's time ${quote(time)} is not RFC 3339; write it like "${example}"`,
+    );
+  }
+  const fields = typeof base64 === 'string' ? parseJsonObject(Buffer.from(base64, 'base64')) : data;
+  if (fields instanceof Problem) return fields;
+  if (!isObject(fields)) {
+    return problem('MALFORMED_PAYLOAD', 'data', `the CloudEvent's data ${quote(data)} is not a JSON object of fields`);
+  }
+  return { id: `${source}#${id}`, eventTimeUs, fields };
+}

@@ -1,0 +1,114 @@
+import type { Column } from '@millrace/features';
+
+/** A column that is being filled. `row` never exceeds the capacity that it was made with. */
+export class F64Builder {
+  readonly values: Float64Array;
+  nulls: Uint8Array | null = null;
+
+  constructor(capacity: number) {
+    this.values = new Float64Array(capacity);
+  }
+
+  setNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.values.length);
+    this.nulls[row] = 1;
+    this.values[row] = 0;
+  }
+
+  gather(rows: Rows): Column {
+    const values =
+      rows.t === 'range'
+        ? this.values.subarray(rows.from, rows.to)
+        : Float64Array.from(rows.list, (row) => this.values[row] as number);
+    return { type: 'f64', values, nulls: gatherNulls(this.nulls, rows) };
+  }
+}
+
+export class I64Builder {
+  readonly values: BigInt64Array;
+  /** Little-endian halves of `values`, so that safe integers need no BigInt. */
+  readonly halves: Uint32Array;
+  nulls: Uint8Array | null = null;
+
+  constructor(capacity: number) {
+    this.values = new BigInt64Array(capacity);
+    this.halves = new Uint32Array(this.values.buffer);
+  }
+
+  setSafe(row: number, value: number): void {
+    this.halves[row * 2] = value >>> 0;
+    this.halves[row * 2 + 1] = Math.floor(value / 0x1_0000_0000) >>> 0;
+  }
+
+  setNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.values.length);
+    this.nulls[row] = 1;
+    this.values[row] = 0n;
+  }
+
+  gather(rows: Rows): Column {
+    const values =
+      rows.t === 'range'
+        ? this.values.subarray(rows.from, rows.to)
+        : BigInt64Array.from(rows.list, (row) => this.values[row] as bigint);
+    return { type: 'i64', values, nulls: gatherNulls(this.nulls, rows) };
+  }
+}
+
+export class BoolBuilder {
+  readonly values: Uint8Array;
+  nulls: Uint8Array | null = null;
+
+  constructor(capacity: number) {
+    this.values = new Uint8Array(capacity);
+  }
+
+  setNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.values.length);
+    this.nulls[row] = 1;
+    this.values[row] = 0;
+  }
+
+  gather(rows: Rows): Column {
+    const values =
+      rows.t === 'range'
+        ? this.values.subarray(rows.from, rows.to)
+        : Uint8Array.from(rows.list, (row) => this.values[row] as number);
+    return { type: 'bool', values, nulls: gatherNulls(this.nulls, rows) };
+  }
+}
+
+export class StrBuilder {
+  readonly values: string[];
+  nulls: Uint8Array | null = null;
+  readonly #capacity: number;
+
+  constructor(capacity: number) {
+    this.values = [];
+    this.#capacity = capacity;
+  }
+
+  setNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.#capacity);
+    this.nulls[row] = 1;
+    this.values[row] = '';
+  }
+
+  gather(rows: Rows): Column {
+    const values =
+      rows.t === 'range' ? this.values.slice(rows.from, rows.to) : rows.list.map((row) => this.values[row] as string);
+    return { type: 'str', values, nulls: gatherNulls(this.nulls, rows) };
+  }
+}
+
+/** Which rows of the builders a message takes. */
+export type Rows =
+  | { readonly t: 'range'; readonly from: number; readonly to: number }
+  | { readonly t: 'list'; readonly list: readonly number[] };
+
+function gatherNulls(nulls: Uint8Array | null, rows: Rows): Uint8Array | null {
+  if (nulls === null) return null;
+  const gathered =
+    rows.t === 'range' ? nulls.subarray(rows.from, rows.to) : Uint8Array.from(rows.list, (row) => nulls[row] as number);
+  return gathered.includes(1) ? gathered : null;
+}

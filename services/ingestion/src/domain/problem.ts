@@ -1,0 +1,29 @@
+import type { Reason } from '@millrace/kernel';
+
+/** Why an event is rejected; `field` is empty when no field is at fault. A class, so that `instanceof` tells it from a value. */
+export class Problem {
+  readonly reason: Reason;
+  readonly field: string;
+  readonly message: string;
+
+  constructor(reason: Reason, field: string, message: string) {
+    this.reason = reason;
+    this.field = field;
+    this.message = message;
+  }
+}
+
+export function problem(reason: Reason, field: string, message: string): Problem {
+  return new Problem(reason, field, message);
+}
+
+/** A value as its publisher would write it, cut to 80 characters. */
+export function quote(value: unknown): string {
+  const text = typeof value === 'bigint' ? value.toString() : (JSON.stringify(value) ?? String(value));
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+export function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'array' : typeof value;
+}

@@ -1,0 +1,282 @@
+import type { definitions } from '@millrace/contracts';
+import { definitions as proto } from '@millrace/contracts';
+import type { Column } from '@millrace/features';
+import { isCloudEvent, unwrapCloudEvent } from './cloud-event.ts';
+import type { Rows } from './columns.ts';
+import { compileField, type FieldReader, type FieldReaderFactory } from './field-readers.ts';
+import { type JsonObject, parseJsonObject } from './parse-json.ts';
+import { PayloadHash } from './payload-hash.ts';
+import { Problem, problem, quote } from './problem.ts';
+import { eventBytesMax, eventIdLengthMax, type RawEvent } from './raw-event.ts';
+import { eventTimeEndUs, eventTimeMinUs, formatUs, parseTimeUs } from './timestamps.ts';
+
+export type SourceDefinition = { readonly name: string; readonly version: string; readonly spec: definitions.Source };
+
+/** What an event's time is held against. */
+export type TimeLimits = { readonly nowUs: number; readonly frontierUs: number };
+
+/** A source's schema, compiled: `open` starts the typed rows of one batch. */
+export type SourceValidator = {
+  readonly source: string;
+  readonly version: string;
+  readonly partitions: number;
+  open(capacity: number): RowBuilder;
+};
+
+/** The typed rows of one batch: `read` writes the next row, `keep` makes it count. */
+export type RowBuilder = {
+  count: number;
+  readonly ids: string[];
+  readonly eventTimeUs: Float64Array;
+  readonly hashes: BigUint64Array;
+  /** Reads an event into row `count`; its id and the hash of its payload are in `id` and `hash` afterwards. */
+  read(event: RawEvent, limits: TimeLimits): Problem | null;
+  id: string;
+  readonly hash: PayloadHash;
+  keep(): void;
+  columns(rows: Rows): Map<string, Column>;
+  partitionKey(row: number): string;
+  size(row: number): number;
+};
+
+const futureSkewDefaultUs = 300e6;
+
+type Field = {
+  readonly name: string;
+  readonly nullable: boolean;
+  readonly isEventTime: boolean;
+  /** Names such as `constructor` exist on every object: look at own members only. */
+  readonly inherited: boolean;
+  readonly make: FieldReaderFactory;
+};
+
+type Compiled = {
+  readonly source: string;
+  readonly fields: readonly Field[];
+  readonly names: ReadonlySet<string>;
+  readonly rejectExtra: boolean;
+  readonly eventTimeField: string;
+  readonly keyAt: number;
+  readonly futureSkewUs: number;
+  readonly latenessMaxUs: number;
+};
+
+export function compileSource({ name, version, spec }: SourceDefinition): SourceValidator {
+  const compiled: Compiled = {
+    source: name,
+    fields: spec.fields.map((field) => ({
+      name: field.name,
+      nullable: field.nullable,
+      isEventTime: field.name === spec.eventTimeField,
+      inherited: field.name in Object.prototype,
+      make: compileField(field),
+    })),
+    names: new Set(spec.fields.map((field) => field.name)),
+    rejectExtra: spec.extraFields !== proto.ExtraFields.IGNORE,
+    eventTimeField: spec.eventTimeField,
+    keyAt: spec.fields.findIndex((field) => field.name === spec.keyField),
+    futureSkewUs: Number(spec.maxFutureSkewUs) || futureSkewDefaultUs,
+    latenessMaxUs: Number(spec.maxLatenessUs) || Number.POSITIVE_INFINITY,
+  };
+  return {
+    source: name,
+    version,
+    partitions: Math.min(Math.max(spec.partitions, 1), 64),
+    open: (capacity) => new Rowing(compiled, capacity),
+  };
+}
+
+class Rowing implements RowBuilder {
+  count = 0;
+  id = '';
+  readonly ids: string[] = [];
+  readonly eventTimeUs: Float64Array;
+  readonly hashes: BigUint64Array;
+  readonly hash = new PayloadHash();
+  readonly #hashHalves: Uint32Array;
+  readonly #compiled: Compiled;
+  readonly #readers: readonly FieldReader[];
+  #eventTimeUs = 0;
+
+  constructor(compiled: Compiled, capacity: number) {
+    this.eventTimeUs = new Float64Array(capacity);
+    this.hashes = new BigUint64Array(capacity);
+    this.#hashHalves = new Uint32Array(this.hashes.buffer);
+    this.#compiled = compiled;
+    this.#readers = compiled.fields.map((field) => field.make(capacity));
+  }
+
+  read(event: RawEvent, limits: TimeLimits): Problem | null {
+    this.id = event.id;
+    if (event.payload.length > eventBytesMax) {
+      return problem(
+        'EVENT_TOO_LARGE',
+        '',
+        `the payload has ${event.payload.length} bytes, more than the limit of ${eventBytesMax}; send less`,
+      );
+    }
+    let object = parseJsonObject(event.payload);
+    if (object instanceof Problem) return object;
+    let eventTimeUs = event.eventTimeUs;
+    if (event.form === 'open' && isCloudEvent(object)) {
+      const envelope = unwrapCloudEvent(object);
+      if (envelope instanceof Problem) return envelope;
+      this.id = envelope.id;
+      object = envelope.fields;
+      eventTimeUs = envelope.eventTimeUs || eventTimeUs;
+    }
+    return this.#checkId() ?? this.#readTime(object, eventTimeUs, limits) ?? this.#readFields(object);
+  }
+
+  keep(): void {
+    const row = this.count++;
+    this.ids.push(this.id);
+    this.eventTimeUs[row] = this.#eventTimeUs;
+    this.#hashHalves[row * 2] = this.hash.lo;
+    this.#hashHalves[row * 2 + 1] = this.hash.hi;
+  }
+
+  columns(rows: Rows): Map<string, Column> {
+    return new Map(
+      this.#compiled.fields.map((field, at) => [field.name, (this.#readers[at] as FieldReader).column(rows)]),
+    );
+  }
+
+  partitionKey(row: number): string {
+    return this.#readers[this.#compiled.keyAt]?.keyText(row) ?? (this.ids[row] as string);
+  }
+
+  size(row: number): number {
+    let bytes = 24 + (this.ids[row] as string).length * 3;
+    for (const reader of this.#readers) bytes += reader.size(row);
+    return bytes;
+  }
+
+  #checkId(): Problem | null {
+    if (this.id === '')
+      return problem(
+        'MISSING_EVENT_ID',
+        'id',
+        'the event has no id; give each event an id that is unique within its source',
+      );
+    if (this.id.length <= eventIdLengthMax) return null;
+    return problem(
+      'OUT_OF_RANGE',
+      'id',
+      `the event id ${quote(this.id)} has ${this.id.length} characters; at most ${eventIdLengthMax} are allowed`,
+    );
+  }
+
+  #readTime(object: JsonObject, envelopeUs: number, limits: TimeLimits): Problem | null {
+    const { eventTimeField: field, futureSkewUs, latenessMaxUs } = this.#compiled;
+    const given = field === '' ? undefined : object[field];
+    const timeUs = given === undefined || given === null ? envelopeUs : parseTimeUs(given);
+    if (timeUs === 0 && (given === undefined || given === null)) return noEventTime(field, given);
+    // What is no timestamp at all is the field reader's to tell.
+    if (Number.isNaN(timeUs)) return null;
+    if (timeUs < eventTimeMinUs || timeUs >= eventTimeEndUs) {
+      const bounds = `${formatUs(eventTimeMinUs)} to ${formatUs(eventTimeEndUs)}`;
+      return problem(
+        'EVENT_TIME_OUT_OF_RANGE',
+        field,
+        `event time ${timeUs} (${formatUs(timeUs)}) is not in ${bounds}; send UTC microseconds`,
+      );
+    }
+    if (timeUs > limits.nowUs + futureSkewUs) {
+      const skew = `${futureSkewUs / 1e6} s`;
+      return problem(
+        'FUTURE_EVENT',
+        field,
+        `event time ${formatUs(timeUs)} is more than ${skew} ahead of ${formatUs(limits.nowUs)}; check the publisher's clock and its unit (microseconds)`,
+      );
+    }
+    if (timeUs < limits.frontierUs - latenessMaxUs) {
+      return problem(
+        'TOO_LATE',
+        field,
+        `event time ${formatUs(timeUs)} is more than ${latenessMaxUs / 1e6} s behind the source's frontier ${formatUs(limits.frontierUs)}; raise max_lateness_us and replay it`,
+      );
+    }
+    this.#eventTimeUs = timeUs;
+    return null;
+  }
+
+  #readFields(object: JsonObject): Problem | null {
+    const { fields, rejectExtra } = this.#compiled;
+    const row = this.count;
+    this.hash.start(this.#eventTimeUs);
+    let known = 0;
+    for (let at = 0; at < fields.length; at++) {
+      const field = fields[at] as Field;
+      const reader = this.#readers[at] as FieldReader;
+      const value = field.inherited && !Object.hasOwn(object, field.name) ? undefined : object[field.name];
+      if (value !== undefined) known++;
+      if (value === undefined || value === null) {
+        if (!field.nullable && !(field.isEventTime && this.#fillTime(reader, row)))
+          return absent(field.name, value, object);
+        if (field.nullable) reader.setNull(row);
+        continue;
+      }
+      reader.clear(row);
+      const wrong = reader.read(value, row, this.hash);
+      if (wrong !== null) return wrong;
+    }
+    return rejectExtra && countMembers(object) !== known ? this.#extra(object) : null;
+  }
+
+  /** An event-time field that is left out takes the envelope's time. */
+  #fillTime(reader: FieldReader, row: number): boolean {
+    reader.clear(row);
+    return reader.read(this.#eventTimeUs, row, this.hash) === null;
+  }
+
+  #extra(object: JsonObject): Problem {
+    const extra = Object.keys(object).find((name) => !this.#compiled.names.has(name)) ?? '';
+    return problem(
+      'EXTRA_FIELD',
+      extra,
+      `field "${extra}" is not in the schema of source "${this.#compiled.source}"; remove it, add it to the schema, or set extra_fields to ignore`,
+    );
+  }
+}
+
+function countMembers(object: JsonObject): number {
+  let members = 0;
+  for (const _name in object) members++;
+  return members;
+}
+
+function absent(name: string, value: unknown, object: JsonObject): Problem {
+  if (value === null) {
+    return problem(
+      'NULL_NOT_ALLOWED',
+      name,
+      `field "${name}" is null but not nullable; send a value or make the field nullable`,
+    );
+  }
+  return problem(
+    'MISSING_FIELD',
+    name,
+    `field "${name}" is missing (the event has ${quote(Object.keys(object).join(', '))}); send it or make the field nullable`,
+  );
+}
+
+function noEventTime(field: string, given: unknown): Problem {
+  if (field === '')
+    return problem(
+      'MISSING_FIELD',
+      'event_time_us',
+      'the event has no event time; set event_time_us, as the source names no event-time field',
+    );
+  if (given === null)
+    return problem(
+      'NULL_NOT_ALLOWED',
+      field,
+      `event-time field "${field}" is null; send UTC microseconds or RFC 3339 text`,
+    );
+  return problem(
+    'MISSING_FIELD',
+    field,
+    `event-time field "${field}" is missing; send UTC microseconds or RFC 3339 text`,
+  );
+}

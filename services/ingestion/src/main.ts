@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { ensureStreams, openNats } from '@millrace/events';
+import { openHistory } from '@millrace/history';
+import { watchRegistry } from '@millrace/registry';
+import { serveGrpc } from '@millrace/rpc';
+import { run, serveHttp } from '@millrace/runtime';
+import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
+import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
+import { createNatsEventLog } from './adapters/nats-event-log.ts';
+import { createNatsQuarantine } from './adapters/nats-quarantine.ts';
+import { createAcceptBatch } from './app/accept-batch.ts';
+import { createHistoryWriter } from './app/history-writer.ts';
+import { catchUp, IdBook } from './app/id-book.ts';
+import { createIngestionMetrics } from './app/ingestion-metrics.ts';
+import { createProgress } from './app/progress.ts';
+import { createQuarantineDesk } from './app/quarantine-desk.ts';
+import { createValidators } from './app/validators.ts';
+import { loadConfig } from './config.ts';
+import { consumeIngest } from './consumers/ingest-consumer.ts';
+import { ingestionService } from './rpc/ingestion-service.ts';
+
+await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) => {
+  const metrics = createIngestionMetrics(telemetry.metrics);
+  const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'ingestion' }));
+  await ensureStreams(nats);
+  const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
+  const validators = createValidators(registry.current());
+  registry.onChange((next) => validators.use(next));
+
+  // Not the process's own signal: what is in flight is finished before the event log closes.
+  const writing = new AbortController();
+  life.onStop('event-log', () => writing.abort());
+  const wire = { signal: writing.signal, maxInFlight: config.batchesInFlightMax * 4 };
+  const log = createNatsEventLog(nats, wire);
+  const quarantine = createNatsQuarantine(nats, wire);
+
+  const index = await life.start('id-index', async () =>
+    openLmdbIdIndex({
+      path: join(config.dataDir, 'ids'),
+      mapBytesMax: config.indexBytesMax,
+      idsPerGeneration: config.idsPerGeneration,
+    }),
+  );
+  telemetry.log.info({ event: 'ids_caught_up', ...(await catchUp(index, log)) });
+  const ids = new IdBook(index);
+  /** A loop that runs until its turn to stop comes. */
+  const background = async (name: string, work: (signal: AbortSignal) => Promise<void>) => {
+    const stop = new AbortController();
+    const done = work(stop.signal).catch((cause) => life.fail(cause));
+    life.onStop(name, () => {
+      stop.abort();
+      return done;
+    });
+  };
+  await background('id-recorder', (signal) => ids.run(signal));
+
+  const history = await life.start('clickhouse', () => openHistory({ url: config.clickhouseUrl, telemetry }));
+  const writer = createHistoryWriter({
+    store: createClickHouseHistory(history),
+    read: log.follow,
+    telemetry,
+    metrics,
+    signal: life.signal,
+    limits: config,
+  });
+  writer.want([...registry.current().sources.values()]);
+  registry.onChange((next) => writer.want([...next.sources.values()]));
+  await background('history', async (signal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await writer.stopped();
+  });
+
+  const accept = createAcceptBatch({ validators, ids, log, quarantine, clock, telemetry, metrics, limits: config });
+  await background('ingest', (signal) =>
+    consumeIngest({
+      link: nats,
+      signal,
+      maxAckPending: config.natsAckPendingMax,
+      accept,
+      hasSource: validators.has,
+      sources: () => registry.current().sources.keys(),
+      quarantine,
+      clock,
+      metrics,
+    }),
+  );
+  const sampling = setInterval(() => metrics.sample(ids.waiting), 1_000);
+  life.onStop('sampling', () => clearInterval(sampling));
+
+  const service = ingestionService({
+    accept,
+    desk: createQuarantineDesk({ shelf: quarantine, accept }),
+    progress: createProgress({ snapshot: () => registry.current(), ids, history: writer, metrics }),
+    streamInFlightMax: config.streamInFlightMax,
+  });
+  const limits = { maxMessageBytes: 32 * 2 ** 20 };
+  const grpc = await life.start('grpc', () =>
+    serveGrpc({ address: config.grpcAddress, services: [service], telemetry, limits }),
+  );
+  const http = await life.start('http', () =>
+    serveHttp(config.httpAddress, { telemetry, ready: () => !life.signal.aborted }),
+  );
+  return { grpc: grpc.address, http: http.address };
+});
