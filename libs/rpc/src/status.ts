@@ -1,0 +1,72 @@
+import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
+import { rpcErrors, rpcStatus } from '@millrace/contracts';
+import { isReason, MeshError, type Reason, toMeshError } from '@millrace/kernel';
+
+const domain = 'millrace';
+const detailsKey = 'grpc-status-details-bin';
+const errorInfoUrl = 'type.googleapis.com/google.rpc.ErrorInfo';
+const retryInfoUrl = 'type.googleapis.com/google.rpc.RetryInfo';
+
+/** Anything thrown, as a gRPC status with ErrorInfo (and RetryInfo) in `grpc-status-details-bin`. */
+export function toGrpcStatus(thrown: unknown): StatusObject {
+  const error = toMeshError(thrown);
+  const details = [
+    {
+      typeUrl: errorInfoUrl,
+      value: Buffer.from(
+        rpcErrors.ErrorInfo.encode({
+          reason: error.reason,
+          domain,
+          metadata: new Map(Object.entries(error.metadata)),
+        }).finish(),
+      ),
+    },
+  ];
+  if (error.retryAfterMs !== undefined) {
+    const seconds = BigInt(Math.floor(error.retryAfterMs / 1000));
+    const nanos = (error.retryAfterMs % 1000) * 1e6;
+    details.push({
+      typeUrl: retryInfoUrl,
+      value: Buffer.from(rpcErrors.RetryInfo.encode({ retryDelay: { seconds, nanos } }).finish()),
+    });
+  }
+  const metadata = new Metadata();
+  metadata.set(
+    detailsKey,
+    Buffer.from(rpcStatus.Status.encode({ code: error.code, message: error.message, details }).finish()),
+  );
+  return { code: error.code, details: error.message, metadata };
+}
+
+const fallbackReasons: Readonly<Partial<Record<number, Reason>>> = {
+  [status.CANCELLED]: 'CANCELLED',
+  [status.INVALID_ARGUMENT]: 'INVALID_ARGUMENT',
+  [status.DEADLINE_EXCEEDED]: 'DEADLINE_EXCEEDED',
+  [status.RESOURCE_EXHAUSTED]: 'LIMIT_EXCEEDED',
+  [status.UNAVAILABLE]: 'SERVICE_UNAVAILABLE',
+};
+
+/** A failed call, as the MeshError that the server threw; without its details, by the status code. */
+export function fromGrpcError(thrown: unknown, call: { readonly path: string; readonly address: string }): MeshError {
+  if (thrown instanceof MeshError || !isServiceError(thrown)) return toMeshError(thrown);
+  const [bytes] = thrown.metadata.get(detailsKey);
+  if (bytes instanceof Buffer) {
+    const { message, details } = rpcStatus.Status.decode(bytes);
+    const info = details.find(({ typeUrl }) => typeUrl === errorInfoUrl);
+    const retry = details.find(({ typeUrl }) => typeUrl === retryInfoUrl);
+    if (info) {
+      const { reason, metadata } = rpcErrors.ErrorInfo.decode(info.value);
+      const delay = retry && rpcErrors.RetryInfo.decode(retry.value).retryDelay;
+      return new MeshError(isReason(reason) ? reason : 'INTERNAL', message, Object.fromEntries(metadata), {
+        cause: thrown,
+        ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 } : {}),
+      });
+    }
+  }
+  const reason = fallbackReasons[thrown.code] ?? 'INTERNAL';
+  return new MeshError(reason, `${call.path} at "${call.address}": ${thrown.details}`, { ...call }, { cause: thrown });
+}
+
+function isServiceError(thrown: unknown): thrown is ServiceError {
+  return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown && thrown.metadata instanceof Metadata;
+}
