@@ -15,7 +15,7 @@ while read -r op group; do
   groups=$rest
   [ "$op" = + ] && groups="$groups $group"
 done
-for group in $groups; do kill -KILL -- "-$group"; done
+for group in $groups; do kill -9 "-$group"; done
 `;
 
 let reaper: ChildProcess | undefined;
