@@ -13,8 +13,8 @@ export function featureService(deps: { readonly readFeatures: ReadFeatures }): S
   return bindService(
     serving.FeatureServiceService,
     {
-      async getFeatures(request, { deadlineMs, signal }) {
-        const matrix = await deps.readFeatures(request as unknown as ReadRequest, { deadlineMs, signal });
+      async getFeatures(request, context) {
+        const matrix = await deps.readFeatures(request as unknown as ReadRequest, context);
         return matrix as unknown as serving.GetFeaturesResponse;
       },
     },
