@@ -9,6 +9,7 @@ export type ReplySink = {
 };
 
 const CR = 13;
+const LF = 10;
 const STAR = 42;
 const DOLLAR = 36;
 
@@ -18,17 +19,17 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
   let values: StoredRow[] = [];
   let remaining = 0;
 
-  return (chunk) => {
-    const bytes = rest === null ? chunk : Buffer.concat([rest, chunk]);
+  /** Reads every whole element and returns how many bytes that was. */
+  function parse(bytes: Buffer): number {
     let at = 0;
     for (;;) {
       const lineEnd = bytes.indexOf(CR, at);
-      if (lineEnd < 0 || lineEnd + 1 >= bytes.length) break;
+      if (lineEnd < 0 || lineEnd + 1 >= bytes.length) return at;
       const kind = bytes[at];
+      const start = lineEnd + 2;
       if (kind === DOLLAR) {
         const length = integer(bytes, at + 1, lineEnd);
-        const start = lineEnd + 2;
-        if (length >= 0 && start + length + 2 > bytes.length) break;
+        if (length >= 0 && start + length + 2 > bytes.length) return at;
         values.push(length < 0 ? null : bytes.subarray(start, start + length));
         at = length < 0 ? start : start + length + 2;
         if (--remaining === 0) sink.row(values);
@@ -39,10 +40,34 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
         values = [];
         if (remaining <= 0) sink.row(values);
       } else sink.line(bytes.toString('latin1', at, lineEnd));
-      at = lineEnd + 2;
+      at = start;
     }
-    rest = at === bytes.length ? null : bytes.subarray(at);
+  }
+
+  return (received) => {
+    let chunk = received;
+    // only the element that was cut off is copied, not the chunk that completes it: chunks are 64 KiB and elements a few hundred bytes
+    while (rest !== null && chunk.length > 0) {
+      const taken = Math.min(missing(rest, chunk), chunk.length);
+      const element: Buffer = Buffer.concat([rest, chunk.subarray(0, taken)]);
+      chunk = chunk.subarray(taken);
+      const consumed = parse(element);
+      rest = consumed === element.length ? null : element.subarray(consumed);
+    }
+    if (chunk.length === 0) return;
+    const consumed = parse(chunk);
+    rest = consumed === chunk.length ? null : chunk.subarray(consumed);
   };
+}
+
+/** How many bytes of `next` complete the element that starts `rest`: to its known end, else to the end of its line. */
+function missing(rest: Buffer, next: Buffer): number {
+  const lineEnd = rest.indexOf(CR);
+  if (lineEnd >= 0 && lineEnd + 1 < rest.length && rest[0] === DOLLAR) {
+    return lineEnd + 2 + integer(rest, 1, lineEnd) + 2 - rest.length;
+  }
+  const newline = next.indexOf(LF);
+  return newline < 0 ? next.length : newline + 1;
 }
 
 function integer(bytes: Buffer, start: number, end: number): number {
