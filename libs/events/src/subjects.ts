@@ -1,0 +1,11 @@
+/** The subjects of design §7. */
+export const subjects = {
+  ingest: (source: string) => `millrace.ingest.${source}`,
+  events: (source: string, partition: number) => `millrace.events.${source}.${partition}`,
+  quarantine: (source: string, reason: string) => `millrace.quarantine.${source}.${reason}`,
+  changes: (kind: string) => `millrace.changes.${kind}`,
+  features: (view: string) => `millrace.features.${view}`,
+  alerts: (severity: string) => `millrace.alerts.${severity}`,
+  predictions: (model: string) => `millrace.predictions.${model}`,
+  feedback: (model: string) => `millrace.feedback.${model}`,
+} as const;
