@@ -4,7 +4,7 @@ import { compileView, type EventColumns, type ViewDefinition } from '@millrace/f
 import { createRowWriter, entityKey, type Hot, openRedis, rowField } from '@millrace/hot';
 import { viewDefinition, watchRegistry } from '@millrace/registry';
 import { connect } from '@millrace/rpc';
-import { noTelemetry } from '@millrace/runtime';
+import { quietTelemetry } from '@millrace/runtime';
 import { createTestMesh, eventually, type StoreName } from '@millrace/testkit';
 
 /** Definitions and rows that the serving tests and benchmark share. No file here is a test. */
@@ -173,7 +173,7 @@ export type ServingWorld = Awaited<ReturnType<typeof openServingWorld>>;
 /** Real stores, governance for the registry, and online-serving; rows are written straight to Redis. */
 export async function openServingWorld(options: { stores?: readonly StoreName[]; env?: Record<string, string> } = {}) {
   const mesh = await createTestMesh({ stores: options.stores ?? ['redis', 'nats', 'clickhouse'] });
-  const telemetry = noTelemetry('test');
+  const telemetry = quietTelemetry();
   const stop = new AbortController();
   const env = { MILLRACE_CLICKHOUSE_URL: 'http://127.0.0.1:9', ...mesh.env };
   const governance = await mesh.service('governance', env);

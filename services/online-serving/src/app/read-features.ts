@@ -145,11 +145,10 @@ function instancesOf(plan: Plan, bound: BoundKeys): { reads: EntityRead[]; ofRow
     const column = new Int32Array(bound.rows);
     const columns = entity.keys.map((key) => (bound.columns[key] as RequestKey).values);
     const known = new Map<string, number>();
+    const values = new Array<string | number | bigint | boolean>(columns.length);
     for (let row = 0; row < bound.rows; row++) {
-      const key = entityKey(
-        entity.name,
-        columns.map((values) => values[row] as string | number | bigint | boolean),
-      );
+      for (let i = 0; i < columns.length; i++) values[i] = columns[i]?.[row] as string | number | bigint | boolean;
+      const key = entityKey(entity.name, values);
       let instance = known.get(key);
       if (instance === undefined) {
         instance = reads.push({ key, entity }) - 1;
