@@ -12,13 +12,12 @@ export type SessionState = {
   readonly params: ReadonlyMap<string, string>;
 };
 
+export type EngineResult = { bytes(): Uint8Array; readonly rowsRead: number; readonly bytesRead: number };
+
 export type Lease = {
   /** Puts the session into the state wanted: at most two statements of about 0.4 ms, none when nothing changed. */
   prepare(state: SessionState): Promise<void>;
-  run(
-    sql: string,
-    format: string,
-  ): Promise<{ bytes(): Uint8Array; readonly rowsRead: number; readonly bytesRead: number }>;
+  run(sql: string, format: string): Promise<EngineResult>;
   /** A named pipe of this session's own, for results. */
   readonly pipe: string;
   /** `broken`: the session was left in an unknown state, so another takes its place. */
@@ -103,7 +102,7 @@ export function createSessions({
       return {
         pipe: slot.pipe,
         prepare: (state) => prepare(slot, state, renew),
-        run: (sql, format) => slot.session.queryAsync(sql, { format }),
+        run: (sql, format) => run(slot.session, sql, format),
         release({ broken = false } = {}) {
           // `readonly` cannot be unset by the session that has it.
           if (broken || slot.settings.has('readonly')) renew(slot);
@@ -120,6 +119,16 @@ export function createSessions({
       control.close();
     },
   };
+}
+
+/** A failed query stays in the engine's list, with its locks, until its session runs another: so it runs one. */
+async function run(session: Session, sql: string, format: string): Promise<EngineResult> {
+  try {
+    return await session.queryAsync(sql, { format });
+  } catch (cause) {
+    await session.queryAsync('SELECT 1', { format: 'Null' }).catch(() => undefined);
+    throw cause;
+  }
 }
 
 async function prepare(slot: Slot, state: SessionState, renew: (slot: Slot) => void): Promise<void> {
