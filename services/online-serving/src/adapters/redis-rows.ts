@@ -48,15 +48,18 @@ export async function openRedisRows(options: {
   const socket = await openRedisSocket({
     url: options.url,
     log,
-    reader: () =>
-      createRespReader({
+    reader: () => {
+      let told = false;
+      return createRespReader({
         row: (values) => answer(values),
         line(text) {
-          log.warn({ event: 'redis_refused_read', text });
+          if (!told) log.warn({ event: 'redis_refused_read', text });
+          told = true;
           failures.inc(1, { cause: 'refused' });
           answer(undefined);
         },
-      }),
+      });
+    },
     onDown: () => {
       const lost = batches.slice(head);
       batches = [];
