@@ -16,7 +16,8 @@ import { featureService } from './rpc/feature-service.ts';
 await run('online-serving', loadConfig, async ({ config, life, clock, telemetry }) => {
   const { log, metrics } = telemetry;
   const rows = await life.start('redis', () => openRedisRows({ url: config.redisUrl, log, metrics }));
-  const history = await life.start('history', () => openHistory({ url: config.clickhouseUrl, telemetry }));
+  const history = createHistoryReader(() => openHistory({ url: config.clickhouseUrl, telemetry }));
+  life.onStop('history', () => history.close());
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'online-serving' }));
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
 
@@ -34,7 +35,7 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     createReadFeatures({
       plans,
       rows,
-      history: createHistoryReader({ history }),
+      history,
       clock,
       limits: config.limits,
       onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),

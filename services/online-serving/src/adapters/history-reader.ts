@@ -3,12 +3,29 @@ import { eventTable, type History } from '@millrace/history';
 import type { HistoryReader, HistoryRow, HistorySample } from '../app/read-features.ts';
 import type { PlannedView } from '../domain/plan.ts';
 
-/** Reads values as of a time from ClickHouse, by the SQL twin of the view. */
-export function createHistoryReader(deps: { readonly history: History }): HistoryReader {
+/**
+ * Reads values as of a time from ClickHouse, by the SQL twin of the view. It connects at the first read, not before: hot reads must
+ * start and go on without history.
+ */
+export function createHistoryReader(open: () => Promise<History>): HistoryReader & { close(): Promise<void> } {
+  let opening: Promise<History> | undefined;
+
+  function opened(): Promise<History> {
+    opening ??= open().catch((thrown: unknown) => {
+      opening = undefined;
+      throw thrown;
+    });
+    return opening;
+  }
+
   return {
+    async close() {
+      await (await opening?.catch(() => undefined))?.close();
+    },
     async read(view, samples, signal) {
       const sql = asOfSql(view.definition, eventTable(view.definition.source), samplesSubquery(view));
-      const result = await deps.history.client.query({
+      const history = await within(signal, opened());
+      const result = await history.client.query({
         query: sql,
         query_params: samplesParameters(view, samples),
         format: 'JSONEachRow',
@@ -19,6 +36,13 @@ export function createHistoryReader(deps: { readonly history: History }): Histor
       return new Map(records.map((record) => [Number(record.sample_id), valuesOf(view, record)]));
     },
   };
+}
+
+function within<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 const sqlTypes: Record<FieldType, string> = {
