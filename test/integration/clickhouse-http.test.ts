@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { createTestMesh, eventually, type TestMesh } from '@millrace/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -303,7 +305,6 @@ describe('volume', () => {
     const reader = response.body?.getReader();
     await reader?.read();
     const residentMb = async () => {
-      const { readFile } = await import('node:fs/promises');
       return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${mesh.clickhouse.pid}/status`, 'utf8'))?.[1]) / 1e3;
     };
     const beforeMb = await residentMb();
@@ -397,10 +398,4 @@ async function noneRunning(part: string): Promise<void> {
     const query = `SELECT query FROM system.processes WHERE position(query, '${part}') > 0 AND query NOT LIKE '%processes%'`;
     expect(await (await select(query)).text()).toBe('');
   });
-}
-
-async function text(stream: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('utf8');
 }
