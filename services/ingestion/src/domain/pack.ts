@@ -8,11 +8,11 @@ export type PackedBatch = {
   readonly source: string;
   readonly sourceVersion: string;
   readonly knownTimeUs: number;
-  readonly ids: string[];
+  readonly ids: readonly string[];
   readonly count: number;
   readonly eventTimeUs: Float64Array;
   readonly payloadHashes: BigUint64Array;
-  readonly columns: Map<string, Column>;
+  readonly columns: ReadonlyMap<string, Column>;
 };
 
 export type PackedMessage = { readonly partition: number; readonly batch: PackedBatch };
