@@ -1,0 +1,84 @@
+import { fillCell, pairReader, type ReadPair, type Slots } from './cells.ts';
+import { entityKey } from './entity-key.ts';
+import { type CompiledFilter, compileFilter } from './filter.ts';
+import type { Layout } from './layout.ts';
+import type { HeadEvent } from './state.ts';
+import type { Column, EventColumns } from './types.ts';
+
+/** A batch's columns, resolved once: what follows is loops over typed arrays. */
+export interface BoundBatch {
+  /** Null when a join key is null or its column is missing. */
+  entityKey(row: number): string | null;
+  /** The event's contribution to every cell of the view. */
+  event(row: number, timeUs: number, seq: number, index: number): HeadEvent;
+}
+
+export type Binder = (columns: EventColumns) => BoundBatch;
+
+type ReadKey = (row: number) => string | bigint | boolean | null;
+
+export function createBinder(layout: Layout): Binder {
+  const { view } = layout;
+  const texts = [...new Set(layout.cells.map(({ cell }) => cell.filter))];
+  const filters = texts.map((text): CompiledFilter | undefined =>
+    text === '' ? undefined : compileFilter(text, view.fields),
+  );
+  const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
+  const pair: Slots = new Float64Array(2);
+
+  return ({ columns }) => {
+    const keys = view.joinKeys.map(({ field }) => keyReader(columns.get(field)));
+    const passes = filters.map((filter) => filter?.bind(columns));
+    const reads = layout.cells.map(({ cell }): ReadPair | undefined =>
+      cell.field === '' ? undefined : pairReader(columns.get(cell.field)),
+    );
+    const strings = layout.cells.map(({ cell }) => {
+      const column = columns.get(cell.field);
+      return cell.isText && column?.type === 'str' ? column.values : undefined;
+    });
+    const counted = new Uint8Array(passes.length);
+    return {
+      entityKey(row) {
+        const values: (string | bigint | boolean)[] = [];
+        for (const read of keys) {
+          const value = read(row);
+          if (value === null) return null;
+          values.push(value);
+        }
+        return entityKey(view.entity, values);
+      },
+      event(row, timeUs, seq, index) {
+        const slots = new Float64Array(layout.width);
+        const texts = layout.texts > 0 ? new Array<string>(layout.texts).fill('') : null;
+        for (let f = 0; f < passes.length; f++) counted[f] = passes[f]?.(row) === false ? 0 : 1;
+        for (let c = 0; c < layout.cells.length; c++) {
+          if (counted[filterOf[c] as number] === 0) continue;
+          const read = reads[c];
+          if (read && !read(row, pair, 0)) continue;
+          const { cell, at, textAt } = layout.cells[c] as Layout['cells'][number];
+          fillCell(cell, slots, at, pair, timeUs, seq, index);
+          if (cell.isText && texts) texts[textAt] = strings[c]?.[row] ?? '';
+        }
+        return { timeUs, seq, index, slots, texts };
+      },
+    };
+  };
+}
+
+function keyReader(column: Column | undefined): ReadKey {
+  if (!column || column.type === 'f64') return () => null;
+  const { nulls } = column;
+  const read = ((): ReadKey => {
+    switch (column.type) {
+      case 'str':
+        return (row) => column.values[row] ?? null;
+      case 'i64':
+        return (row) => column.values[row] ?? null;
+      case 'bool':
+        return (row) => column.values[row] === 1;
+      default:
+        return column satisfies never;
+    }
+  })();
+  return nulls ? (row) => (nulls[row] === 1 ? null : read(row)) : read;
+}

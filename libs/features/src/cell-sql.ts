@@ -1,0 +1,120 @@
+import type { Cell } from './cells.ts';
+import { compileFilter } from './filter.ts';
+import type { FeatureDefinition, ViewDefinition } from './types.ts';
+
+/** A cell's partial aggregate as ClickHouse aggregates over events `e`: what state.ts keeps in slots. */
+export interface CellSql {
+  readonly n: string;
+  readonly x: string;
+  readonly y: string;
+  readonly z: string;
+  readonly value: string;
+}
+
+const none = 'toFloat64(0)';
+
+/** `within` is a condition on `e` (and whatever it is joined with). */
+export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellSql {
+  const where = condition(cell.field, cell.filter, view, within);
+  const value = column(cell.field);
+  const n = `countIf(${where})`;
+  const order = 'tuple(e._event_time, e._seq, e._index)';
+  switch (cell.kind) {
+    case 'count':
+      return { n, x: none, y: none, z: none, value: "''" };
+    case 'sum':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value:
+          cell.type === 'DOUBLE'
+            ? `toFloat64(sumKahanIf(assumeNotNull(${value}), ${where}))`
+            : `toString(sumIf(toInt128(assumeNotNull(${value})), ${where}))`,
+      };
+    case 'moments':
+      return {
+        n,
+        x: `avgIf(toFloat64(assumeNotNull(${value})), ${where})`,
+        y: `varPopStableIf(toFloat64(assumeNotNull(${value})), ${where})`,
+        z: none,
+        value: "''",
+      };
+    case 'min':
+    case 'max':
+      return { n, x: none, y: none, z: none, value: exact(cell, `${cell.kind}If(assumeNotNull(${value}), ${where})`) };
+    case 'first':
+    case 'last': {
+      const pick = cell.kind === 'first' ? 'argMinIf' : 'argMaxIf';
+      const key = `${cell.kind === 'first' ? 'minIf' : 'maxIf'}(${order}, ${where})`;
+      return {
+        n,
+        x: `toUnixTimestamp64Micro(${key}.1)`,
+        y: `${key}.2`,
+        z: `${key}.3`,
+        value: exact(cell, `${pick}(assumeNotNull(${value}), ${order}, ${where})`),
+      };
+    }
+    default:
+      return cell.kind satisfies never;
+  }
+}
+
+/** Integers and times as whole numbers in text, so that JSON loses nothing. */
+function exact(cell: Cell, sql: string): string {
+  if (cell.type === 'TIMESTAMP') return `toString(toUnixTimestamp64Micro(${sql}))`;
+  if (cell.type === 'INT64') return `toString(${sql})`;
+  if (cell.type === 'BOOL') return `toString(toUInt8(${sql}))`;
+  return sql;
+}
+
+/** A feature's value over the events that match, null where it has none: what `Finish` makes of slots. */
+export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDefinition, within: string): string {
+  const where = condition(feature.field, feature.filter, view, within);
+  const value = `assumeNotNull(${column(feature.field)})`;
+  const n = `countIf(${where})`;
+  const orNull = (sql: string) => `if(${n} = 0, NULL, ${sql})`;
+  const order = 'tuple(e._event_time, e._seq, e._index)';
+  switch (feature.function) {
+    case 'count':
+      return `toInt64(${n})`;
+    case 'sum':
+      return orNull(cell.type === 'DOUBLE' ? `sumKahanIf(${value}, ${where})` : `sumIf(toInt64(${value}), ${where})`);
+    case 'mean':
+      return orNull(
+        cell.type === 'DOUBLE'
+          ? `sumKahanIf(${value}, ${where}) / ${n}`
+          : `toFloat64(sumIf(toInt64(${value}), ${where})) / ${n}`,
+      );
+    case 'variance':
+      return varianceSql(feature, value, where, n);
+    case 'stddev':
+      return `sqrt(${varianceSql(feature, value, where, n)})`;
+    case 'min':
+      return orNull(`minIf(${value}, ${where})`);
+    case 'max':
+      return orNull(`maxIf(${value}, ${where})`);
+    case 'first':
+      return orNull(`argMinIf(${value}, ${order}, ${where})`);
+    case 'last':
+      return orNull(`argMaxIf(${value}, ${order}, ${where})`);
+    default:
+      return feature.function satisfies never;
+  }
+}
+
+function varianceSql({ ddof }: FeatureDefinition, value: string, where: string, n: string): string {
+  return `if(${n} <= ${ddof} OR ${n} = 0, NULL, varPopStableIf(toFloat64(${value}), ${where}) * ${n} / (toFloat64(${n}) - ${ddof}))`;
+}
+
+function condition(field: string, filter: string, view: ViewDefinition, within: string): string {
+  const parts = [within];
+  if (field !== '') parts.push(`isNotNull(${column(field)})`);
+  if (filter !== '') parts.push(compileFilter(filter, view.fields).sql(column));
+  return `(${parts.join(' AND ')})`;
+}
+
+function column(field: string): string {
+  return `e.\`${field}\``;
+}

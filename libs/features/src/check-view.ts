@@ -1,0 +1,103 @@
+import { compileFilter } from './filter.ts';
+import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
+import { windowProblem } from './windows.ts';
+
+export type ViewProblem = { readonly path: string; readonly problem: string };
+
+const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'variance', 'stddev']);
+const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
+const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
+
+/** Everything that is wrong with a view, with its path and the remedy. */
+export function checkView(view: ViewDefinition): ViewProblem[] {
+  const fields = new Map(view.fields.map((field) => [field.name, field]));
+  const problems: ViewProblem[] = [];
+  const problem = (path: string, text: string) => problems.push({ path, problem: text });
+  for (const key of view.joinKeys) {
+    const field = fields.get(key.field);
+    if (!field)
+      problem(
+        `keys.${key.name}`,
+        `join key "${key.name}" reads field "${key.field}", which source "${view.source}" does not have; fields: ${names(view)}`,
+      );
+    else if (field.type !== key.type)
+      problem(
+        `keys.${key.name}`,
+        `join key "${key.name}" is ${key.type} and field "${key.field}" is ${field.type}; make them the same`,
+      );
+    if (!keyTypes.has(key.type))
+      problem(`keys.${key.name}`, `a join key cannot be ${key.type}; use STRING, INT64 or BOOL`);
+  }
+  if (view.features.length === 0) problem('features', 'a view has at least one feature');
+  const seen = new Set<string>();
+  for (const feature of view.features) {
+    if (seen.has(feature.name)) problem(`features.${feature.name}`, `two features are named "${feature.name}"`);
+    seen.add(feature.name);
+    for (const found of featureProblems(feature, fields, view))
+      problem(`features.${feature.name}.${found.path}`, found.problem);
+  }
+  return problems;
+}
+
+function featureProblems(
+  feature: FeatureDefinition,
+  fields: ReadonlyMap<string, SourceField>,
+  view: ViewDefinition,
+): ViewProblem[] {
+  const problems: ViewProblem[] = [];
+  const field = fields.get(feature.field);
+  if (feature.field === '') {
+    if (feature.function !== 'count') problems.push({ path: 'field', problem: `"${feature.function}" needs a field` });
+  } else if (!field) {
+    problems.push({
+      path: 'field',
+      problem: `source "${view.source}" has no field "${feature.field}"; fields: ${names(view)}`,
+    });
+  } else if (numericOnly.has(feature.function) && !numericTypes.has(field.type)) {
+    problems.push({
+      path: 'field',
+      problem: `"${feature.function}" needs a number and field "${feature.field}" is ${field.type}`,
+    });
+  }
+  const window = windowProblem(feature.window);
+  if (window !== undefined) problems.push({ path: 'window', problem: window });
+  if (feature.filter !== '') {
+    try {
+      compileFilter(feature.filter, view.fields);
+    } catch (error) {
+      problems.push({ path: 'filter', problem: (error as Error).message });
+    }
+  }
+  if (!Number.isInteger(feature.ddof) || feature.ddof < 0)
+    problems.push({ path: 'ddof', problem: `ddof ${feature.ddof} is not 0 or more` });
+  return problems;
+}
+
+function names(view: ViewDefinition): string {
+  return view.fields.map(({ name }) => name).join(', ');
+}
+
+/** The type of each feature, in the view's order. */
+export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
+  const fields = new Map(view.fields.map((field) => [field.name, field.type]));
+  return view.features.map((feature) => {
+    const field = fields.get(feature.field) ?? 'DOUBLE';
+    switch (feature.function) {
+      case 'count':
+        return 'INT64';
+      case 'sum':
+        return field === 'DOUBLE' ? 'DOUBLE' : 'INT64';
+      case 'mean':
+      case 'variance':
+      case 'stddev':
+        return 'DOUBLE';
+      case 'min':
+      case 'max':
+      case 'first':
+      case 'last':
+        return field;
+      default:
+        return feature.function satisfies never;
+    }
+  });
+}

@@ -1,0 +1,134 @@
+import { type BoundBatch, createBinder } from './bound-batch.ts';
+import { mergeCell, type Slots, setPair } from './cells.ts';
+import { type Group, type Layout, layoutOf } from './layout.ts';
+import { createRowWriter, type RowMeta } from './row-writer.ts';
+import {
+  addEvent,
+  type EntityState,
+  mergeEvent,
+  mergeTileInto,
+  newState,
+  settleState,
+  type Tile,
+  tileAt,
+} from './state.ts';
+import { decodeState, encodeState } from './state-codec.ts';
+import { sqlColumns, type TileRecord } from './tiles-sql.ts';
+import type { EventColumns, FieldType, Scalar, ViewDefinition } from './types.ts';
+import { windowStart } from './windows.ts';
+
+/** A view, compiled once: the stream side. Not for use from two threads. */
+export interface CompiledView {
+  readonly definition: ViewDefinition;
+  readonly types: readonly FieldType[];
+  bind(columns: EventColumns): BoundBatch;
+  newState(): EntityState;
+  /** Takes event `row` of a batch. `dropped`: it is older than every window. */
+  apply(
+    state: EntityState,
+    bound: BoundBatch,
+    row: number,
+    timeUs: number,
+    seq: number,
+    index: number,
+  ): 'applied' | 'dropped';
+  /** Folds what need not stay outside tiles and drops what no window can need as of the source's frontier. */
+  settle(state: EntityState, frontierUs: number, nowUs: number): void;
+  encodeState(state: EntityState): Buffer;
+  decodeState(bytes: Buffer): EntityState;
+  /** Adds a partial aggregate that `tilesSql` gave. */
+  mergeTile(state: EntityState, hopUs: number, bucketUs: number, record: TileRecord): void;
+  /** The row record with its timeline. */
+  writeRow(state: EntityState, meta: RowMeta): Buffer;
+  /** Every value as of a time at or after the state's validFrom, in the view's order. */
+  valuesAt(state: EntityState, asOfUs: number): Scalar[];
+}
+
+/** INVALID_DEFINITION lists every problem. */
+export function compileView(definition: ViewDefinition): CompiledView {
+  const layout = layoutOf(definition);
+  return {
+    definition,
+    types: layout.types,
+    bind: createBinder(layout),
+    newState: () => newState(layout),
+    apply: (state, bound, row, timeUs, seq, index) => addEvent(layout, state, bound.event(row, timeUs, seq, index)),
+    settle: (state, frontierUs, nowUs) => settleState(layout, state, frontierUs, nowUs),
+    encodeState: (state) => encodeState(layout, state),
+    decodeState: (bytes) => decodeState(layout, bytes),
+    mergeTile: (state, hopUs, bucketUs, record) => mergeTile(layout, state, hopUs, bucketUs, record),
+    writeRow: createRowWriter(layout),
+    valuesAt: (state, asOfUs) => valuesAt(layout, state, asOfUs),
+  };
+}
+
+function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: number, record: TileRecord): void {
+  const index = layout.groups.findIndex((group) => group.hopUs === hopUs);
+  const group = layout.groups[index];
+  if (!group) return;
+  const lastUs = Number(record.last_us);
+  state.lastEventTimeUs = Math.max(state.lastEventTimeUs, lastUs);
+  state.validFromUs = Math.max(state.validFromUs, lastUs + 1);
+  const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
+  for (const { cell, viewCell, at, textAt } of group.cells) {
+    const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);
+    const slots: Slots = new Float64Array(cell.width);
+    slots[0] = Number(n ?? 0);
+    if (slots[0] === 0) continue;
+    const texts = cell.isText ? [String(value ?? '')] : null;
+    switch (cell.kind) {
+      case 'count':
+        break;
+      case 'moments':
+        slots[1] = Number(x);
+        slots[2] = Number(y) * slots[0];
+        break;
+      case 'sum':
+        setPair(cell.type === 'DOUBLE' ? 'DOUBLE' : 'INT64', value, slots, 1);
+        break;
+      case 'min':
+      case 'max':
+        if (!cell.isText) setPair(cell.type, value, slots, 1);
+        break;
+      case 'first':
+      case 'last':
+        slots[1] = Number(x);
+        slots[2] = Number(y);
+        slots[3] = Number(z);
+        if (!cell.isText) setPair(cell.type, value, slots, 4);
+        break;
+      default:
+        cell.kind satisfies never;
+    }
+    mergeCell(cell, tile.slots, at, slots, 0, tile.texts, textAt, texts, 0);
+  }
+}
+
+function valuesAt(layout: Layout, state: EntityState, asOfUs: number): Scalar[] {
+  const values = new Array<Scalar>(layout.types.length).fill(null);
+  for (const [index, group] of layout.groups.entries()) {
+    for (const feature of group.features) {
+      const { slots, texts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);
+      const place = group.cells[feature.cell] as Group['cells'][number];
+      values[feature.index] = feature.finish(slots, place.at, texts, place.textAt);
+    }
+  }
+  return values;
+}
+
+function windowAt(
+  layout: Layout,
+  group: Group,
+  state: EntityState,
+  tiles: readonly Tile[],
+  window: number,
+  asOfUs: number,
+) {
+  const start = windowStart(group.windows[window] as Group['windows'][number], asOfUs);
+  const slots = new Float64Array(group.width);
+  const texts = group.texts > 0 ? new Array<string>(group.texts).fill('') : null;
+  for (const tile of tiles) if (tile.startUs >= start) mergeTileInto(group, slots, texts, tile);
+  for (const event of state.head)
+    if (event.timeUs >= start && event.timeUs < asOfUs) mergeEvent(layout, group, slots, texts, event);
+  return { slots, texts };
+}

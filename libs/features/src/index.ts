@@ -1,0 +1,22 @@
+export { asOfSql } from './as-of-sql.ts';
+export type { BoundBatch } from './bound-batch.ts';
+export { checkView, type ViewProblem, viewFeatureTypes } from './check-view.ts';
+export { type CompiledView, compileView } from './compiled-view.ts';
+export { entityKey } from './entity-key.ts';
+export { type CompiledFilter, compileFilter } from './filter.ts';
+export { compileRowReader, type RowReader } from './row-reader.ts';
+export type { EntityState } from './state.ts';
+export { tilesSql } from './tiles-sql.ts';
+export type {
+  AggregationFunction,
+  Column,
+  EventColumns,
+  FeatureDefinition,
+  FieldType,
+  JoinKeyDefinition,
+  Scalar,
+  SourceField,
+  ViewDefinition,
+  WindowSpec,
+} from './types.ts';
+export { defaultHopUs, floorTo, resolveWindow, windowProblem, windowStart } from './windows.ts';

@@ -1,0 +1,136 @@
+import { MeshError } from '@millrace/kernel';
+import { type Cell, cellKey, cellOf, type Finish, finisher } from './cells.ts';
+import { checkView, viewFeatureTypes } from './check-view.ts';
+import type { FieldType, ViewDefinition } from './types.ts';
+import { type ResolvedWindow, resolveWindow } from './windows.ts';
+
+/** A feature in its group. */
+export interface GroupFeature {
+  /** Its place in the view. */
+  readonly index: number;
+  readonly type: FieldType;
+  /** Its window among the group's. */
+  readonly window: number;
+  /** Its cell among the group's. */
+  readonly cell: number;
+  readonly finish: Finish;
+}
+
+/** Features whose windows share a hop: they share tiles and timeline. */
+export interface Group {
+  /** 0 for lifetime. */
+  readonly hopUs: number;
+  readonly windows: readonly ResolvedWindow[];
+  readonly maxSizeUs: number;
+  /** The group's cells among the view's, with their places in a tile of the group. */
+  readonly cells: readonly {
+    readonly cell: Cell;
+    readonly viewCell: number;
+    readonly at: number;
+    readonly textAt: number;
+  }[];
+  readonly width: number;
+  readonly texts: number;
+  readonly features: readonly GroupFeature[];
+}
+
+/** What state, rows and readers of a view agree on; a function of its definition alone. */
+export interface Layout {
+  readonly view: ViewDefinition;
+  readonly types: readonly FieldType[];
+  /** Every cell of the view once, with its places in a head entry. */
+  readonly cells: readonly { readonly cell: Cell; readonly at: number; readonly textAt: number }[];
+  readonly width: number;
+  readonly texts: number;
+  readonly groups: readonly Group[];
+  /** For each feature its group and its place there. */
+  readonly places: readonly { readonly group: number; readonly column: number }[];
+  /** Events that stay outside tiles, at most. */
+  readonly headMax: number;
+}
+
+const headEventsMax = 32;
+/** Steps of the head may cost about this much of a row. */
+const headBytes = 3_072;
+
+/** INVALID_DEFINITION lists every problem. */
+export function layoutOf(view: ViewDefinition): Layout {
+  const problems = checkView(view);
+  if (problems.length > 0) {
+    throw new MeshError(
+      'INVALID_DEFINITION',
+      `feature view "${view.name}": ${problems.map(({ path, problem }) => `${path}: ${problem}`).join('; ')}`,
+      { featureView: view.name, problems: problems.length },
+    );
+  }
+  const types = viewFeatureTypes(view);
+  const fields = new Map(view.fields.map((field) => [field.name, field]));
+  const cells: { cell: Cell; at: number; textAt: number }[] = [];
+  const cellIndex = new Map<string, number>();
+  const size = { width: 0, texts: 0 };
+  const featureCells = view.features.map((feature) => {
+    const cell = cellOf(feature, fields);
+    const known = cellIndex.get(cellKey(cell));
+    if (known !== undefined) return known;
+    cellIndex.set(cellKey(cell), cells.length);
+    cells.push({ cell, at: size.width, textAt: size.texts });
+    size.width += cell.width;
+    size.texts += Number(cell.isText);
+    return cells.length - 1;
+  });
+  const hops = [...new Set(view.features.map(({ window }) => resolveWindow(window).hopUs))];
+  const groups = hops.map((hopUs) => groupOf(view, hopUs, cells, featureCells, types));
+  const places = view.features.map((_, index) => {
+    const group = groups.findIndex(({ features }) => features.some((feature) => feature.index === index));
+    return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
+  });
+  const headMax = Math.min(headEventsMax, Math.floor(headBytes / (8 * Math.max(1, view.features.length))));
+  return { view, types, cells, width: size.width, texts: size.texts, groups, places, headMax };
+}
+
+function groupOf(
+  view: ViewDefinition,
+  hopUs: number,
+  viewCells: Layout['cells'],
+  featureCells: readonly number[],
+  types: readonly FieldType[],
+): Group {
+  const members = view.features.flatMap((feature, index) => {
+    const window = resolveWindow(feature.window);
+    return window.hopUs === hopUs ? [{ feature, index, window, viewCell: featureCells[index] ?? 0 }] : [];
+  });
+  const sizes = [...new Set(members.map(({ window }) => window.sizeUs))];
+  const used = [...new Set(members.map(({ viewCell }) => viewCell))];
+  let width = 0;
+  let texts = 0;
+  const cells = used.flatMap((viewCell) => {
+    const cell = viewCells[viewCell]?.cell;
+    if (!cell) return [];
+    const place = { cell, viewCell, at: width, textAt: texts };
+    width += cell.width;
+    texts += Number(cell.isText);
+    return [place];
+  });
+  const features = members.flatMap(({ feature, index, window, viewCell }) => {
+    const cell = viewCells[viewCell]?.cell;
+    if (!cell) return [];
+    return [
+      {
+        index,
+        type: types[index] ?? 'DOUBLE',
+        window: sizes.indexOf(window.sizeUs),
+        cell: used.indexOf(viewCell),
+        finish: finisher(feature, cell),
+      },
+    ];
+  });
+  return {
+    hopUs,
+    windows: sizes.map((sizeUs) => ({ sizeUs, hopUs })),
+    maxSizeUs: Math.max(...sizes),
+    cells,
+    width,
+    texts,
+    features,
+  };
+}

@@ -1,0 +1,53 @@
+/** The domain words of features; no wire types here. Times are UTC microseconds. */
+export type FieldType = 'BOOL' | 'INT64' | 'DOUBLE' | 'STRING' | 'TIMESTAMP';
+
+/** A value: INT64 and TIMESTAMP are numbers while safe, bigints beyond 2^53. */
+export type Scalar = number | bigint | string | boolean | null;
+
+export type SourceField = { readonly name: string; readonly type: FieldType; readonly nullable: boolean };
+
+export type AggregationFunction = 'count' | 'sum' | 'mean' | 'min' | 'max' | 'variance' | 'stddev' | 'first' | 'last';
+
+export type WindowSpec =
+  /** As of t: `[floor(t − size, hop), t)`; hop 0 is the default for the size. */
+  | { readonly t: 'sliding'; readonly sizeUs: number; readonly hopUs: number }
+  /** As of t: `[floor(t − size, size), t)`. */
+  | { readonly t: 'tumbling'; readonly sizeUs: number }
+  | { readonly t: 'lifetime' };
+
+export type FeatureDefinition = {
+  readonly name: string;
+  readonly function: AggregationFunction;
+  /** Empty only for a count of events. */
+  readonly field: string;
+  readonly window: WindowSpec;
+  /** CEL; empty: every event. */
+  readonly filter: string;
+  /** Degrees of freedom taken off by variance and stddev. */
+  readonly ddof: number;
+};
+
+export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };
+
+export type ViewDefinition = {
+  readonly name: string;
+  readonly version: string;
+  readonly entity: string;
+  readonly joinKeys: readonly JoinKeyDefinition[];
+  readonly source: string;
+  readonly fields: readonly SourceField[];
+  readonly features: readonly FeatureDefinition[];
+};
+
+/** A column of a batch; `nulls` has a byte per event, 1 for null. */
+export type Column =
+  | { readonly type: 'f64'; readonly values: Float64Array; readonly nulls: Uint8Array | null }
+  | { readonly type: 'i64'; readonly values: BigInt64Array; readonly nulls: Uint8Array | null }
+  | { readonly type: 'bool'; readonly values: Uint8Array; readonly nulls: Uint8Array | null }
+  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null };
+
+export type EventColumns = {
+  readonly count: number;
+  readonly eventTimeUs: Float64Array;
+  readonly columns: ReadonlyMap<string, Column>;
+};
