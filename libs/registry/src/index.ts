@@ -1,0 +1,6 @@
+export { fromWireKind, type Kind, kindOfSpec, kinds, toWireKind } from './kinds.ts';
+export { createSnapshotLoader, type SnapshotLoader } from './load-snapshot.ts';
+export { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from './resolve-view.ts';
+export { emptySnapshot, type Registered, type RegistrySnapshot, viewDefinition } from './snapshot.ts';
+export { type Head, type Manifest, type ManifestEntry, openRegistryStore, type RegistryStore } from './store.ts';
+export { type RegistryWatch, watchRegistry } from './watch.ts';

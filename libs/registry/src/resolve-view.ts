@@ -1,0 +1,111 @@
+import { definitions } from '@millrace/contracts';
+import type {
+  AggregationFunction,
+  FeatureDefinition,
+  FieldType,
+  SourceField,
+  ViewDefinition,
+  WindowSpec,
+} from '@millrace/features';
+import { contentVersion } from '@millrace/kernel';
+
+const fieldTypes: Readonly<Partial<Record<definitions.FieldType, FieldType>>> = {
+  [definitions.FieldType.BOOL]: 'BOOL',
+  [definitions.FieldType.INT64]: 'INT64',
+  [definitions.FieldType.DOUBLE]: 'DOUBLE',
+  [definitions.FieldType.STRING]: 'STRING',
+  [definitions.FieldType.TIMESTAMP]: 'TIMESTAMP',
+};
+
+const functions: Readonly<Partial<Record<definitions.AggregationFunction, AggregationFunction>>> = {
+  [definitions.AggregationFunction.COUNT]: 'count',
+  [definitions.AggregationFunction.SUM]: 'sum',
+  [definitions.AggregationFunction.MEAN]: 'mean',
+  [definitions.AggregationFunction.MIN]: 'min',
+  [definitions.AggregationFunction.MAX]: 'max',
+  [definitions.AggregationFunction.VARIANCE]: 'variance',
+  [definitions.AggregationFunction.STDDEV]: 'stddev',
+  [definitions.AggregationFunction.FIRST]: 'first',
+  [definitions.AggregationFunction.LAST]: 'last',
+};
+
+/** Undefined for UNSPECIFIED. */
+export function fieldTypeOf(type: definitions.FieldType): FieldType | undefined {
+  return fieldTypes[type];
+}
+
+/** Undefined for UNSPECIFIED. */
+export function functionOf(fn: definitions.AggregationFunction): AggregationFunction | undefined {
+  return functions[fn];
+}
+
+/** The fields of a source in the words of libs/features. */
+export function sourceFieldsOf(source: definitions.Source): SourceField[] {
+  return source.fields.map(({ name, type, nullable }) => ({ name, type: fieldTypeOf(type) ?? 'STRING', nullable }));
+}
+
+/**
+ * A view with everything that its values depend on: join keys, the fields that it uses, its features. The version is the hash of that, so a
+ * field that is added to the source, an owner or a description changes nothing. Unspecified enums must have been refused before.
+ */
+export function resolveView(
+  name: string,
+  spec: definitions.FeatureView,
+  entity: definitions.Entity,
+  source: definitions.Source,
+): ViewDefinition {
+  const joinKeys = entity.joinKeys.map((key) => ({
+    name: key.name,
+    type: fieldTypeOf(key.type) ?? 'STRING',
+    field: spec.keys.find(({ joinKey }) => joinKey === key.name)?.field || key.name,
+  }));
+  const features = spec.features.map(featureOf);
+  const used = new Set([
+    ...joinKeys.map(({ field }) => field),
+    ...features.flatMap(({ field, filter }) => [field, ...(filter.match(/[A-Za-z_]\w*/g) ?? [])]),
+  ]);
+  const fields = sourceFieldsOf(source).filter((field) => used.has(field.name));
+  const valueAffecting = {
+    entity: spec.entity,
+    source: spec.source,
+    eventTimeField: source.eventTimeField,
+    joinKeys,
+    fields,
+    features,
+  };
+  return {
+    name,
+    version: contentVersion(valueAffecting),
+    entity: spec.entity,
+    joinKeys,
+    source: spec.source,
+    fields,
+    features,
+  };
+}
+
+function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
+  return {
+    name: feature.name,
+    function: functionOf(feature.function) ?? 'count',
+    field: feature.field,
+    window: windowOf(feature.window),
+    filter: feature.filter,
+    ddof: feature.ddof ?? 1,
+  };
+}
+
+function windowOf(window: definitions.Window | undefined): WindowSpec {
+  const kind = window?.kind;
+  switch (kind?.$case) {
+    case 'sliding':
+      return { t: 'sliding', sizeUs: Number(kind.value.sizeUs), hopUs: Number(kind.value.hopUs) };
+    case 'tumbling':
+      return { t: 'tumbling', sizeUs: Number(kind.value.sizeUs) };
+    case 'lifetime':
+    case undefined:
+      return { t: 'lifetime' };
+    default:
+      return kind satisfies never;
+  }
+}
