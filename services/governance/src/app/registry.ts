@@ -1,0 +1,134 @@
+import type { definitions } from '@millrace/contracts';
+import type { ViewDefinition } from '@millrace/features';
+import { MeshError } from '@millrace/kernel';
+import type { Kind, Manifest, ManifestEntry, Registered, RegistrySnapshot } from '@millrace/registry';
+import { makePlan, type Plan, type PlannedChange } from '../domain/plan.ts';
+
+/** Where definitions are kept. */
+export interface DefinitionStore {
+  /** What is current, read afresh. */
+  read(): Promise<{ readonly snapshot: RegistrySnapshot; readonly manifest: Manifest; readonly revision: number }>;
+  keep(kind: Kind, definition: definitions.Definition, version: string): Promise<void>;
+  keepView(view: ViewDefinition): Promise<void>;
+  /** CONCURRENT_CHANGE when the registry has moved from `expected`. */
+  move(manifest: Manifest, expected: number): Promise<number>;
+  get(kind: Kind, name: string, version: string): Promise<Registered<unknown> | undefined>;
+}
+
+export interface Registry {
+  plan(set: readonly definitions.Definition[], removals: readonly string[]): Promise<Plan>;
+  /** INVALID_DEFINITION with every problem; BREAKS_CONSUMERS; CONCURRENT_CHANGE after several tries. */
+  apply(
+    set: readonly definitions.Definition[],
+    removals: readonly string[],
+    allowBreaking: boolean,
+  ): Promise<{ readonly changes: readonly PlannedChange[]; readonly revision: number }>;
+  read: DefinitionStore['read'];
+  get: DefinitionStore['get'];
+}
+
+const setMax = 10_000;
+const versionsKept = 100;
+const triesMax = 5;
+
+export function createRegistry(deps: { readonly store: DefinitionStore; readonly nowUs: () => number }): Registry {
+  const { store } = deps;
+
+  async function planned(set: readonly definitions.Definition[], removals: readonly string[]) {
+    if (set.length + removals.length > setMax) {
+      throw new MeshError(
+        'LIMIT_EXCEEDED',
+        `${set.length + removals.length} definitions are over the limit of ${setMax} in one set`,
+        { definitions: set.length + removals.length, limit: setMax },
+      );
+    }
+    const before = await store.read();
+    return { before, plan: makePlan(before.snapshot, before.manifest, set, removals) };
+  }
+
+  async function applyOnce(
+    set: readonly definitions.Definition[],
+    removals: readonly string[],
+    allowBreaking: boolean,
+  ) {
+    const { before, plan } = await planned(set, removals);
+    refuse(plan, allowBreaking);
+    const moving = plan.changes.filter(({ action }) => action !== 'UNCHANGED');
+    if (moving.length === 0) return { changes: plan.changes, revision: before.revision };
+    // objects first: they are not current until the manifest names them
+    await Promise.all(
+      moving.map(async ({ kind, newVersion, definition, resolved }) => {
+        if (definition) await store.keep(kind, definition, newVersion);
+        if (resolved) await store.keepView(resolved);
+      }),
+    );
+    const revision = await store.move(nextManifest(before.manifest, moving, deps.nowUs()), before.revision);
+    return { changes: plan.changes, revision };
+  }
+
+  return {
+    plan: async (set, removals) => (await planned(set, removals)).plan,
+    async apply(set, removals, allowBreaking) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await applyOnce(set, removals, allowBreaking);
+        } catch (error) {
+          const again = error instanceof MeshError && error.reason === 'CONCURRENT_CHANGE' && attempt < triesMax;
+          if (!again) throw error;
+        }
+      }
+    },
+    read: store.read,
+    get: store.get,
+  };
+}
+
+function refuse({ problems, changes }: Plan, allowBreaking: boolean): void {
+  if (problems.length > 0) {
+    const lines = problems.map(
+      ({ file, definition, field, message }) => `${file || 'registry'}: ${definition}: ${field}: ${message}`,
+    );
+    throw new MeshError(
+      'INVALID_DEFINITION',
+      `${problems.length} problem${problems.length > 1 ? 's' : ''}, nothing was applied:\n${lines.join('\n')}`,
+      { problems: problems.length },
+    );
+  }
+  const fatal = changes.flatMap(({ kind, name, breaks }) =>
+    breaks.filter((broken) => broken.fatal).map(({ consumer, why }) => `${kind} "${name}": ${consumer} ${why}`),
+  );
+  if (fatal.length > 0 && !allowBreaking) {
+    throw new MeshError(
+      'BREAKS_CONSUMERS',
+      `nothing was applied, since consumers would break:\n${fatal.join('\n')}\nchange them in the same set, or allow breaking`,
+      { breaks: fatal.length },
+    );
+  }
+}
+
+function nextManifest(before: Manifest, changes: readonly PlannedChange[], nowUs: number): Manifest {
+  const next: Record<string, ManifestEntry> = { ...before };
+  for (const { kind, name, action, newVersion, definition } of changes) {
+    const path = `${kind}/${name}`;
+    const old = before[path];
+    if (action === 'REMOVED' || !definition) {
+      delete next[path];
+      continue;
+    }
+    const { owner = '', description = '', tags = new Map<string, string>() } = definition.metadata ?? {};
+    const sameVersion = old?.version === newVersion;
+    next[path] = {
+      version: newVersion,
+      owner,
+      description,
+      tags: Object.fromEntries(tags),
+      file: definition.file,
+      createdUs: sameVersion ? (old?.createdUs ?? nowUs) : nowUs,
+      previousVersions:
+        sameVersion || !old
+          ? (old?.previousVersions ?? [])
+          : [old.version, ...old.previousVersions.filter((version) => version !== newVersion)].slice(0, versionsKept),
+    };
+  }
+  return next;
+}

@@ -1,0 +1,73 @@
+import type { RegistrySnapshot } from '@millrace/registry';
+import type { Catalog } from './catalog.ts';
+import type { Break, PlannedChange } from './plan.ts';
+import { label } from './problem.ts';
+
+/** What a change does to consumers that are not in the set. */
+export function breaksOf(change: PlannedChange, current: RegistrySnapshot, after: Catalog): Break[] {
+  if (change.action === 'REMOVED') return removalBreaks(change, current, after);
+  if (change.action !== 'CHANGED') return [];
+  if (change.kind === 'feature_view') {
+    return [...current.services.values()]
+      .filter(
+        ({ name, spec }) =>
+          !after.isNew('feature_service', name) &&
+          after.featureService(name) &&
+          spec.features.some(({ view }) => view === change.name),
+      )
+      .map(({ name }) => ({
+        consumer: label('feature_service', name),
+        why: `keeps version ${change.oldVersion}; apply it again to move it`,
+        fatal: false,
+      }));
+  }
+  if (change.kind === 'feature_service') {
+    return [...current.models.values()]
+      .filter(
+        ({ name, spec }) => !after.isNew('model', name) && after.model(name) && spec.featureService === change.name,
+      )
+      .flatMap(({ name, spec }) => {
+        const service = after.featureService(change.name);
+        const names = new Set(
+          service?.features.map((reference) => reference.alias || `${reference.view}__${reference.feature}`),
+        );
+        const lost = spec.inputColumns.flatMap(({ source }) =>
+          source?.$case === 'feature' && !names.has(source.value) ? [source.value] : [],
+        );
+        return lost.length === 0
+          ? []
+          : [{ consumer: label('model', name), why: `reads ${lost.join(', ')}, which is gone`, fatal: true }];
+      });
+  }
+  return [];
+}
+
+function removalBreaks({ kind, name }: PlannedChange, current: RegistrySnapshot, after: Catalog): Break[] {
+  const breaks: Break[] = [];
+  const fatal = (consumer: string, why: string) => breaks.push({ consumer, why, fatal: true });
+  if (kind === 'entity' || kind === 'source') {
+    for (const [view, { spec }] of current.views)
+      if (after.featureView(view) && spec[kind] === name) fatal(label('feature_view', view), `uses the ${kind}`);
+  }
+  if (kind === 'source') {
+    for (const [model, { spec }] of current.models)
+      if (after.model(model) && spec.outcome?.source === name)
+        fatal(label('model', model), 'reads its outcomes from it');
+  }
+  if (kind === 'feature_view') {
+    for (const [service] of current.services)
+      if (after.featureService(service)?.features.some(({ view }) => view === name))
+        fatal(label('feature_service', service), 'reads it');
+  }
+  if (kind === 'feature_service') {
+    for (const [model] of current.models)
+      if (after.model(model)?.featureService === name) fatal(label('model', model), 'is fed by it');
+  }
+  if (kind === 'model') {
+    for (const [deployment, { spec }] of current.deployments) {
+      if (after.names('deployment').includes(deployment) && spec.targets.some(({ model }) => model === name))
+        fatal(label('deployment', deployment), 'routes traffic to it');
+    }
+  }
+  return breaks;
+}

@@ -1,0 +1,225 @@
+import type { definitions } from '@millrace/contracts';
+import type { ViewDefinition } from '@millrace/features';
+import { canonicalJson, contentVersion } from '@millrace/kernel';
+import { type Kind, kindOfSpec, type Manifest, type RegistrySnapshot, resolveView } from '@millrace/registry';
+import { breaksOf } from './breaks.ts';
+import { type Catalog, catalogOf } from './catalog.ts';
+import { differences } from './differences.ts';
+import type { Problem } from './problem.ts';
+import { validate } from './validate.ts';
+
+export type Action = 'ADDED' | 'CHANGED' | 'METADATA_CHANGED' | 'UNCHANGED' | 'REMOVED';
+
+export interface PlannedChange {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly action: Action;
+  readonly oldVersion: string;
+  readonly newVersion: string;
+  readonly differences: readonly string[];
+  readonly needsBackfill: boolean;
+  readonly breaks: readonly Break[];
+  /** With references resolved to versions; undefined for a removal. */
+  readonly definition?: definitions.Definition;
+  /** For a feature view. */
+  readonly resolved?: ViewDefinition;
+}
+
+/** A consumer outside the set; `fatal` when it cannot go on, else it keeps the old version. */
+export interface Break {
+  readonly consumer: string;
+  readonly why: string;
+  readonly fatal: boolean;
+}
+
+export interface Plan {
+  readonly changes: readonly PlannedChange[];
+  readonly problems: readonly Problem[];
+}
+
+type Spec = NonNullable<definitions.Definition['spec']>;
+
+/** In the order in which they refer to each other: a reference is resolved before what refers to it. */
+const order: readonly Kind[] = ['entity', 'source', 'feature_view', 'feature_service', 'model', 'deployment'];
+
+export function makePlan(
+  current: RegistrySnapshot,
+  manifest: Manifest,
+  set: readonly definitions.Definition[],
+  removals: readonly string[],
+): Plan {
+  const removed = new Set(removals.map((path) => path.replace(':', '/')));
+  const problems = removalProblems(removed, manifest);
+  const first = catalogOf(current, set, removed);
+  problems.push(...validate(set, first));
+  if (problems.length > 0) return { changes: [], problems };
+  const cascade = cascaded(current, set, first, removed);
+  problems.push(...cascade.problems);
+  const whole = [...set, ...cascade.views];
+  const catalog = catalogOf(current, whole, removed);
+  const versions = new Map(Object.entries(manifest).map(([path, { version }]) => [path, version]));
+  const sorted = whole.toSorted((a, b) => rank(a) - rank(b));
+  const changes = sorted.flatMap((definition) =>
+    definition.spec ? [changeOf(definition, definition.spec, { current, manifest }, catalog, versions)] : [],
+  );
+  for (const path of removed) {
+    const [kind, name] = path.split('/') as [Kind, string];
+    changes.push({
+      kind,
+      name,
+      action: 'REMOVED',
+      oldVersion: manifest[path]?.version ?? '',
+      newVersion: '',
+      differences: [],
+      needsBackfill: false,
+      breaks: [],
+    });
+  }
+  const withBreaks = changes.map((change) => ({ ...change, breaks: breaksOf(change, current, catalog) }));
+  return { changes: withBreaks, problems };
+}
+
+function rank({ spec }: definitions.Definition): number {
+  return spec ? order.indexOf(kindOfSpec(spec)) : order.length;
+}
+
+function removalProblems(removed: ReadonlySet<string>, manifest: Manifest): Problem[] {
+  return [...removed]
+    .filter((path) => !(path in manifest))
+    .map((path) => ({
+      file: '',
+      definition: path,
+      field: 'removals',
+      message: `there is no "${path}" to remove; write <kind>/<name>, as feature_view/spend`,
+    }));
+}
+
+/** Views outside the set whose entity or source changes under them: they get a new version in the same apply. */
+function cascaded(
+  current: RegistrySnapshot,
+  set: readonly definitions.Definition[],
+  catalog: Catalog,
+  removed: ReadonlySet<string>,
+): { views: definitions.Definition[]; problems: Problem[] } {
+  const views: definitions.Definition[] = [];
+  const problems: Problem[] = [];
+  for (const [name, { spec, version, metadata }] of current.views) {
+    if (catalog.isNew('feature_view', name) || removed.has(`feature_view/${name}`)) continue;
+    const entity = catalog.entity(spec.entity);
+    const source = catalog.source(spec.source);
+    // what it refers to is removed: breaksOf says so
+    if (!entity || !source || resolveView(name, spec, entity, source).version === version) continue;
+    const definition = {
+      name,
+      metadata,
+      file: '',
+      spec: { $case: 'featureView', value: spec },
+    } satisfies definitions.Definition;
+    const cause = set.find(
+      ({ spec: changed, name: changedName }) =>
+        (changed?.$case === 'source' && changedName === spec.source) ||
+        (changed?.$case === 'entity' && changedName === spec.entity),
+    );
+    const broken = validate([definition], catalog);
+    problems.push(...broken.map((problem) => ({ ...problem, file: cause?.file ?? '' })));
+    if (broken.length === 0) views.push(definition);
+  }
+  return { views, problems };
+}
+
+function changeOf(
+  given: definitions.Definition,
+  spec: Spec,
+  before: Before,
+  catalog: Catalog,
+  versions: Map<string, string>,
+): PlannedChange {
+  const kind = kindOfSpec(spec);
+  const path = `${kind}/${given.name}`;
+  const resolvedSpec = pinned(spec, versions);
+  const definition = { ...given, spec: resolvedSpec };
+  const resolved = spec.$case === 'featureView' ? resolvedViewOf(given.name, spec.value, catalog) : undefined;
+  const newVersion = resolved?.version ?? contentVersion(valueAffecting(resolvedSpec));
+  versions.set(path, newVersion);
+  const entry = before.manifest[path];
+  const { owner = '', description = '', tags = new Map<string, string>() } = given.metadata ?? {};
+  const sameMetadata =
+    entry !== undefined &&
+    canonicalJson([entry.owner, entry.description, entry.tags]) ===
+      canonicalJson([owner, description, Object.fromEntries(tags)]);
+  const action: Action =
+    entry === undefined
+      ? 'ADDED'
+      : entry.version !== newVersion
+        ? 'CHANGED'
+        : sameMetadata
+          ? 'UNCHANGED'
+          : 'METADATA_CHANGED';
+  return {
+    kind,
+    name: given.name,
+    action,
+    oldVersion: entry?.version ?? '',
+    newVersion,
+    differences:
+      action === 'CHANGED'
+        ? differences(specBefore(before.current, spec.$case, given.name), valueAffecting(resolvedSpec))
+        : [],
+    needsBackfill: kind === 'feature_view' && (action === 'ADDED' || action === 'CHANGED'),
+    breaks: [],
+    definition,
+    ...(resolved ? { resolved } : {}),
+  };
+}
+
+interface Before {
+  readonly current: RegistrySnapshot;
+  readonly manifest: Manifest;
+}
+
+function specBefore(current: RegistrySnapshot, kind: Spec['$case'], name: string): unknown {
+  const maps = {
+    entity: current.entities,
+    source: current.sources,
+    featureView: current.views,
+    featureService: current.services,
+    model: current.models,
+    deployment: current.deployments,
+  } as const;
+  const value = maps[kind].get(name)?.spec;
+  return value === undefined ? undefined : valueAffecting({ $case: kind, value } as Spec);
+}
+
+function resolvedViewOf(name: string, view: definitions.FeatureView, catalog: Catalog): ViewDefinition | undefined {
+  const entity = catalog.entity(view.entity);
+  const source = catalog.source(view.source);
+  return entity && source ? resolveView(name, view, entity, source) : undefined;
+}
+
+/** References without a version get the one that is current after the change. */
+function pinned(spec: Spec, versions: ReadonlyMap<string, string>): Spec {
+  if (spec.$case === 'featureService') {
+    const features = spec.value.features.map((reference) => ({
+      ...reference,
+      viewVersion: reference.viewVersion || (versions.get(`feature_view/${reference.view}`) ?? ''),
+    }));
+    return { $case: 'featureService', value: { features } };
+  }
+  if (spec.$case === 'deployment') {
+    const targets = spec.value.targets.map((target) => ({
+      ...target,
+      modelVersion: target.modelVersion || (versions.get(`model/${target.model}`) ?? ''),
+    }));
+    return { $case: 'deployment', value: { targets } };
+  }
+  return spec;
+}
+
+/** Descriptions of features are for people; everything else of a spec affects values. */
+export function valueAffecting(spec: Spec): unknown {
+  if (spec.$case !== 'featureView') return spec;
+  return {
+    $case: spec.$case,
+    value: { ...spec.value, features: spec.value.features.map(({ description: _, ...feature }) => feature) },
+  };
+}
