@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { arrivalOf, type Flight, keyColumns, requestData } from '@millrace/flights';
 import { loadDefinitions } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, test } from 'vitest';
 import { type FullMesh, startFullMesh } from '../support/full-mesh.ts';
 
 const flights = join(import.meta.dirname, '..', '..', 'deploy', 'examples', 'flights');

@@ -110,7 +110,7 @@ export async function openHarness() {
     },
     rowPosition: async (view: ViewDefinition, code: string): Promise<number> => {
       const row = await readRow(view, code);
-      return row === undefined ? 0 : compileRowReader(view).header(row).position;
+      return row === undefined ? 0 : compileRowReader(view).position(row);
     },
     trainingSet: async (request: compute.BuildTrainingSetRequest) => {
       const asked = client();

@@ -17,7 +17,7 @@ export const NOON_US = 983_448_000_000_000;
 export function define(name: string, spec: definitions.Definition['spec']): definitions.Definition {
   return definitions.Definition.fromPartial({
     name,
-    metadata: { owner: 'tests', description: name, tags: {} },
+    metadata: { owner: 'tests', description: name, tags: new Map() },
     file: 'test',
     spec: spec as never,
   });

@@ -4,7 +4,7 @@ import { MeshError } from '@millrace/kernel';
 import type { Endpoints } from '@millrace/sdk';
 import {
   type RunningProcess,
-  type RunningStore,
+  type Store,
   startClickHouse,
   startNats,
   startProcess,

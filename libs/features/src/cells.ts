@@ -266,7 +266,8 @@ function variance(slots: Slots, at: number, ddof: number): number | null {
 function integer(high: number, low: number): number | bigint {
   const value = high * two32 + low;
   if (Number.isSafeInteger(value)) return value;
-  return BigInt.asIntN(64, BigInt(high) * 4294967296n + BigInt(low));
+  const wrapped = BigInt.asIntN(64, BigInt(high) * 4294967296n + BigInt(low));
+  return Number.isSafeInteger(Number(wrapped)) ? Number(wrapped) : wrapped;
 }
 
 /** The two slots of a value that SQL gave. */

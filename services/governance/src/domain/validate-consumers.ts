@@ -55,7 +55,10 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
 
 function validateOutcome(outcome: definitions.OutcomeJoin, catalog: Catalog, report: Report): void {
   const source = catalog.source(outcome.source);
-  if (!source) return report('outcome.source', `there is no source "${outcome.source}"; ${known(catalog, 'source')}`);
+  if (!source) {
+    report('outcome.source', `there is no source "${outcome.source}"; ${known(catalog, 'source')}`);
+    return;
+  }
   const fields = source.fields.map(({ name }) => name);
   for (const [path, field] of [
     ['outcome.key_field', outcome.keyField],

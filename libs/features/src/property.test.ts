@@ -1,0 +1,143 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { compileRowReader, compileView, type EntityState, type ViewDefinition } from './index.ts';
+import {
+  agrees,
+  columnsOf,
+  everyFeature,
+  type OracleEvent,
+  oracleValues,
+  viewOf,
+  type WorldEvent,
+  worldEvents,
+  worldFilters,
+  worldReadTimes,
+  worldStartUs,
+  worldViews,
+  worldWindows,
+} from './testing/index.ts';
+
+const minuteUs = 60e6;
+
+/** When the state is settled and how, between batches. */
+const rhythm = fc.record({
+  batch: fc.integer({ min: 1, max: 9 }),
+  settleEvery: fc.integer({ min: 1, max: 4 }),
+  saveEvery: fc.integer({ min: 1, max: 3 }),
+  clockBehindUs: fc.constantFrom(Number.NEGATIVE_INFINITY, 0, minuteUs, 5 * minuteUs),
+});
+type Rhythm = typeof rhythm extends fc.Arbitrary<infer T> ? T : never;
+
+/** Runs events through a view as feature-compute does; the events in the order of the stream. */
+function play(view: ViewDefinition, events: readonly WorldEvent[], how: Rhythm) {
+  const compiled = compileView(view);
+  let state: EntityState = compiled.newState();
+  const applied: OracleEvent[] = [];
+  let frontierUs = 0;
+  let seq = 0;
+  for (let from = 0; from < events.length; from += how.batch) {
+    seq++;
+    const batch = events.slice(from, from + how.batch).map((event, index) => ({ ...event, seq, index }));
+    const bound = compiled.bind(columnsOf(view.fields, batch));
+    for (const [row, event] of batch.entries()) {
+      compiled.apply(state, bound, row, event.timeUs, seq, row);
+      frontierUs = Math.max(frontierUs, event.timeUs);
+    }
+    applied.push(...batch);
+    if (seq % how.settleEvery === 0) compiled.settle(state, frontierUs, frontierUs - how.clockBehindUs);
+    if (seq % how.saveEvery === 0) state = compiled.decodeState(compiled.encodeState(state));
+  }
+  return { compiled, state, applied, frontierUs };
+}
+
+function mismatches(view: ViewDefinition, events: readonly WorldEvent[], how: Rhythm, times: readonly number[]) {
+  const { compiled, state, applied, frontierUs } = play(view, events, how);
+  const reader = compileRowReader(view);
+  const row = compiled.writeRow(state, { position: 7, knownTimeUs: 9 });
+  const firstUs = reader.firstStepUs(row);
+  const around = applied.flatMap(({ timeUs }) => [timeUs, timeUs + 1]);
+  const wrong: unknown[] = [];
+  let compared = 0;
+  for (const t of [firstUs, ...times, ...around, frontierUs + 1, frontierUs + 400 * 60 * minuteUs]) {
+    const values = reader.valuesAt(row, t);
+    if (t < firstUs) {
+      expect(values).toBeUndefined();
+      continue;
+    }
+    const fromState = compiled.valuesAt(state, t);
+    const expected = oracleValues(view, applied, t, worldFilters);
+    for (const [at, feature] of view.features.entries()) {
+      const type = compiled.types[at] ?? 'DOUBLE';
+      const want = expected[at];
+      if (!want) throw new Error('the oracle answers every feature');
+      compared++;
+      for (const [path, value] of [
+        ['row', values?.[at] ?? null],
+        ['state', fromState[at] ?? null],
+      ] as const)
+        if (!agrees(feature, type, value, want))
+          wrong.push({
+            path,
+            feature,
+            t: t - worldStartUs,
+            value,
+            expected: want.value,
+            firstUs: firstUs - worldStartUs,
+          });
+    }
+  }
+  return { wrong, compared };
+}
+
+test('a row read at any time from its first step on says what brute force over all events says', () => {
+  let compared = 0;
+  fc.assert(
+    fc.property(worldViews, worldEvents, rhythm, worldReadTimes, (view, events, how, times) => {
+      const result = mismatches(view, events, how, times);
+      compared += result.compared;
+      expect(result.wrong.slice(0, 3)).toEqual([]);
+    }),
+    { numRuns: 400 },
+  );
+  expect(compared).toBeGreaterThan(50_000);
+});
+
+test('every function on every field over every window, with and without filters, equals brute force', () => {
+  const view = viewOf(everyFeature());
+  expect(view.features.length).toBe((6 + 3 + 3 + 5 + 5 + 3 + 3 + 5 + 5) * worldWindows.length);
+  fc.assert(
+    fc.property(worldEvents, rhythm, worldReadTimes, (events, how, times) => {
+      expect(mismatches(view, events, how, times).wrong.slice(0, 3)).toEqual([]);
+    }),
+    { numRuns: 12 },
+  );
+});
+
+test('when the state is settled and saved does not alter a value', () => {
+  fc.assert(
+    fc.property(worldViews, worldEvents, rhythm, rhythm, worldReadTimes, (view, events, one, other, times) => {
+      const [a, b] = [one, other].map((how) => play(view, events, { ...how, batch: 3 }));
+      if (!a || !b) throw new Error('two were played');
+      const from = Math.max(a.state.validFromUs, b.state.validFromUs);
+      for (const t of times.filter((time) => time >= from)) {
+        const [x, y] = [a, b].map(({ compiled, state }) => compiled.valuesAt(state, t));
+        const largest = oracleValues(view, a.applied, t, worldFilters);
+        for (const [at, feature] of view.features.entries()) {
+          const scale = { ...(largest[at] ?? { largest: 0, count: 0 }), value: y?.[at] ?? null };
+          expect(agrees(feature, a.compiled.types[at] ?? 'DOUBLE', x?.[at] ?? null, scale), feature.name).toBe(true);
+        }
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('events that a reader may still ask behind, and events whose time has not come, keep their own steps', () => {
+  const view = viewOf(everyFeature(worldWindows.slice(3, 4)).slice(0, 1));
+  const events = Array.from({ length: 30 }, (_, i) => ({ timeUs: worldStartUs + i * 20e6, fields: { key: 'a' } }));
+  const { compiled, state } = play(view, events, { batch: 1, settleEvery: 1, saveEvery: 9, clockBehindUs: 0 });
+  const reader = compileRowReader(view);
+  const row = compiled.writeRow(state, { position: 1, knownTimeUs: 1 });
+  expect(reader.firstStepUs(row)).toBeLessThan(worldStartUs + 20e6);
+  for (let i = 1; i < 30; i++) expect(reader.valuesAt(row, worldStartUs + i * 20e6)?.[0]).toBe(i);
+});

@@ -1,0 +1,14 @@
+export { columnsOf } from './columns.ts';
+export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './brute-force.ts';
+export {
+  everyFeature,
+  viewOf,
+  type WorldEvent,
+  worldEvents,
+  worldFields,
+  worldFilters,
+  worldReadTimes,
+  worldStartUs,
+  worldViews,
+  worldWindows,
+} from './worlds.ts';

@@ -1,0 +1,148 @@
+import fc from 'fast-check';
+import type {
+  AggregationFunction,
+  FeatureDefinition,
+  Scalar,
+  SourceField,
+  ViewDefinition,
+  WindowSpec,
+} from '../types.ts';
+import type { OracleEvent, OracleFilters } from './brute-force.ts';
+
+/** Random views and events for property tests, here and against real stores. */
+export const worldFields: readonly SourceField[] = [
+  { name: 'key', type: 'STRING', nullable: false },
+  { name: 'd', type: 'DOUBLE', nullable: true },
+  { name: 'i', type: 'INT64', nullable: true },
+  { name: 'b', type: 'BOOL', nullable: true },
+  { name: 's', type: 'STRING', nullable: true },
+  { name: 'at', type: 'TIMESTAMP', nullable: true },
+];
+
+const [s, min, h] = [1e6, 60e6, 3600e6];
+export const worldStartUs = 1_000_000 * h;
+
+export const worldWindows: readonly WindowSpec[] = [
+  { t: 'sliding', sizeUs: min, hopUs: 0 },
+  { t: 'sliding', sizeUs: 90 * s, hopUs: min },
+  { t: 'sliding', sizeUs: 10 * min, hopUs: min },
+  { t: 'sliding', sizeUs: h, hopUs: 0 },
+  { t: 'sliding', sizeUs: 3 * h, hopUs: 5 * min },
+  { t: 'tumbling', sizeUs: 10 * min },
+  { t: 'tumbling', sizeUs: 7 * s },
+  { t: 'lifetime' },
+];
+
+/** The filters of random views, in CEL and in JavaScript. */
+export const worldFilters: OracleFilters = {
+  'd > 0.5': ({ d }) => d != null && Number(d) > 0.5,
+  'i % 2 == 0 || b': ({ i, b }) => (i != null && BigInt(i) % 2n === 0n) || b === true,
+  's in ["a", "\u00e9", "it\'s"] && !b': ({ s, b }) => ['a', '\u00e9', "it's"].includes(s as string) && b === false,
+  'd == null || i / i > 0': ({ d, i }) => d == null || (i != null && BigInt(i) !== 0n),
+  's.startsWith("a") && at != null': ({ s, at }) => typeof s === 'string' && s.startsWith('a') && at != null,
+};
+
+const texts = ['a', 'ab', '', '\u00e9', "it's", '\uffee', '\u{1F600}', 'back\\slash'];
+
+const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
+  count: ['', 'd', 'i', 'b', 's', 'at'],
+  sum: ['d', 'i', 'b'],
+  mean: ['d', 'i', 'b'],
+  min: ['d', 'i', 'b', 's', 'at'],
+  max: ['d', 'i', 'b', 's', 'at'],
+  variance: ['d', 'i', 'b'],
+  stddev: ['d', 'i', 'b'],
+  first: ['d', 'i', 'b', 's', 'at'],
+  last: ['d', 'i', 'b', 's', 'at'],
+};
+
+const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc.constantFrom(...Object.keys(allowed)).chain((fn) =>
+  fc.record({
+    function: fc.constant(fn as AggregationFunction),
+    field: fc.constantFrom(...allowed[fn as AggregationFunction]),
+    window: fc.constantFrom(...worldWindows),
+    filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
+    ddof: fc.constantFrom(0, 1, 2),
+  }),
+);
+
+export const worldViews: fc.Arbitrary<ViewDefinition> = fc
+  .array(feature, { minLength: 1, maxLength: 12 })
+  .map((features) => viewOf(features.map((each, at) => ({ ...each, name: `f${at}` }))));
+
+export function viewOf(features: readonly FeatureDefinition[]): ViewDefinition {
+  return {
+    name: 'world',
+    version: '0123456789ab',
+    entity: 'thing',
+    joinKeys: [{ name: 'key', type: 'STRING', field: 'key' }],
+    source: 'world',
+    fields: worldFields,
+    features,
+  };
+}
+
+/** Every function on every field that it takes, over every window, with and without a filter. */
+export function everyFeature(windows: readonly WindowSpec[] = worldWindows): FeatureDefinition[] {
+  const filters = ['', ...Object.keys(worldFilters)];
+  return Object.entries(allowed).flatMap(([fn, fields]) =>
+    fields.flatMap((field) =>
+      windows.map((window, at) => ({
+        name: `${fn}_${field}_${at}`,
+        function: fn as AggregationFunction,
+        field,
+        window,
+        filter: filters[(at + fn.length + field.length) % filters.length] ?? '',
+        ddof: at % 3,
+      })),
+    ),
+  );
+}
+
+const orNull = <T extends Scalar>(values: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
+  fc.oneof({ weight: 5, arbitrary: values }, { weight: 1, arbitrary: fc.constant(null) });
+
+const whole = (value: bigint): Scalar => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
+
+const fieldValues: fc.Arbitrary<Readonly<Record<string, Scalar>>> = fc.record({
+  d: orNull(
+    fc.oneof(
+      fc.constantFrom(0, 1, 0.1, 0.5, -3.25, 1e9 + 0.5),
+      fc.double({ min: -1e6, max: 1e6, noNaN: true }).map((value) => value + 0),
+    ),
+  ),
+  i: orNull(
+    fc.oneof(
+      fc.integer({ min: -5, max: 5 }),
+      fc.bigInt({ min: -(2n ** 55n), max: 2n ** 55n }).map(whole),
+      fc.constantFrom<Scalar>(2 ** 32, -(2 ** 32), 2n ** 63n - 1n, -(2n ** 63n), 2 ** 53 - 1),
+    ),
+  ),
+  b: orNull(fc.boolean()),
+  s: orNull(fc.constantFrom(...texts)),
+  at: orNull(fc.integer({ min: 0, max: 2 ** 50 })),
+});
+
+/** Offsets that fall on boundaries, together, and anywhere. */
+const offsets: fc.Arbitrary<number> = fc.oneof(
+  fc.integer({ min: 0, max: 30 }).map((n) => n * 10 * s),
+  fc.integer({ min: 0, max: 200 }).map((n) => n * min - 1),
+  fc.integer({ min: 0, max: 4 * h }),
+);
+
+export type WorldEvent = Omit<OracleEvent, 'seq' | 'index'>;
+
+/** Events of one entity in the order in which they come: late, early, at the same instant. */
+export const worldEvents: fc.Arbitrary<WorldEvent[]> = fc.array(
+  fc.record({ timeUs: offsets.map((offset) => worldStartUs + offset), fields: fieldValues }),
+  { minLength: 1, maxLength: 70 },
+);
+
+/** Times to read at, around events and far from them. */
+export const worldReadTimes: fc.Arbitrary<number[]> = fc.array(
+  fc.oneof(
+    offsets.map((offset) => worldStartUs + offset),
+    fc.integer({ min: -h, max: 40 * h }).map((offset) => worldStartUs + offset),
+  ),
+  { minLength: 4, maxLength: 12 },
+);
