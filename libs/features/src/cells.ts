@@ -88,7 +88,11 @@ function presentPairReader(column: Column): ReadPair {
       };
     }
     case 'str':
-      return () => true;
+      return (_row, slots, at) => {
+        slots[at] = 0;
+        slots[at + 1] = 0;
+        return true;
+      };
     default:
       return column satisfies never;
   }
@@ -227,10 +231,11 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       if (cell.type === 'DOUBLE')
         return (slots, at) =>
           slots[at] === 0 ? null : ((slots[at + 1] as number) + (slots[at + 2] as number)) / (slots[at] as number);
+      // the sum before it wraps: a mean fits in a float64 where its sum does not fit in 64 bits
       return (slots, at) =>
         slots[at] === 0
           ? null
-          : Number(integer(slots[at + 1] as number, slots[at + 2] as number)) / (slots[at] as number);
+          : ((slots[at + 1] as number) * two32 + (slots[at + 2] as number)) / (slots[at] as number);
     case 'variance':
       return (slots, at) => variance(slots, at, feature.ddof);
     case 'stddev':

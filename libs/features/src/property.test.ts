@@ -18,6 +18,14 @@ import {
 } from './testing/index.ts';
 
 const minuteUs = 60e6;
+const countHour = {
+  name: 'n',
+  function: 'count',
+  field: '',
+  window: { t: 'sliding', sizeUs: 60 * minuteUs, hopUs: 0 },
+  filter: '',
+  ddof: 1,
+} as const;
 
 /** When the state is settled and how, between batches. */
 const rhythm = fc.record({
@@ -99,7 +107,7 @@ test('a row read at any time from its first step on says what brute force over a
     }),
     { numRuns: 400 },
   );
-  expect(compared).toBeGreaterThan(50_000);
+  expect(compared).toBeGreaterThan(15_000);
 });
 
 test('every function on every field over every window, with and without filters, equals brute force', () => {
@@ -133,7 +141,7 @@ test('when the state is settled and saved does not alter a value', () => {
 });
 
 test('events that a reader may still ask behind, and events whose time has not come, keep their own steps', () => {
-  const view = viewOf(everyFeature(worldWindows.slice(3, 4)).slice(0, 1));
+  const view = viewOf([{ ...countHour, filter: '' }]);
   const events = Array.from({ length: 30 }, (_, i) => ({ timeUs: worldStartUs + i * 20e6, fields: { key: 'a' } }));
   const { compiled, state } = play(view, events, { batch: 1, settleEvery: 1, saveEvery: 9, clockBehindUs: 0 });
   const reader = compileRowReader(view);

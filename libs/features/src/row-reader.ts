@@ -2,6 +2,14 @@ import { type Layout, layoutOf } from './layout.ts';
 import { headerBytes, rowFormat } from './row-writer.ts';
 import type { Scalar, ViewDefinition } from './types.ts';
 
+export interface RowHeader {
+  readonly version: string;
+  readonly position: number;
+  readonly lastEventTimeUs: number;
+  readonly knownTimeUs: number;
+  readonly firstStepUs: number;
+}
+
 /** Reads rows of one view version (layout: row-writer.ts). Numeric reads allocate nothing. */
 export interface RowReader {
   /** Two places a group: where the step's values and nulls are. */
@@ -10,6 +18,8 @@ export interface RowReader {
   lastEventTimeUs(row: Buffer): number;
   knownTimeUs(row: Buffer): number;
   firstStepUs(row: Buffer): number;
+  /** All of the header; the version as 12 hex digits. Allocates: not for the hot path. */
+  header(row: Buffer): RowHeader;
   /** Points the cursor at the step of each group that holds at a time; false when the row does not reach back to it. */
   locate(row: Buffer, asOfUs: number, cursor: Int32Array): boolean;
   isNull(row: Buffer, cursor: Int32Array, feature: number): boolean;
@@ -37,6 +47,13 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     lastEventTimeUs: (row) => row.readDoubleLE(8),
     knownTimeUs: (row) => row.readDoubleLE(16),
     firstStepUs: (row) => row.readDoubleLE(24),
+    header: (row) => ({
+      version: row.toString('hex', 33, 39),
+      position: reader.position(row),
+      lastEventTimeUs: reader.lastEventTimeUs(row),
+      knownTimeUs: reader.knownTimeUs(row),
+      firstStepUs: reader.firstStepUs(row),
+    }),
     locate(row, asOfUs, cursor) {
       if (row[32] !== rowFormat || asOfUs < row.readDoubleLE(24)) return false;
       for (let g = 0; g < widths.length; g++) {

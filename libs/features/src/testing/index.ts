@@ -1,5 +1,5 @@
 export { columnsOf } from './columns.ts';
-export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './brute-force.ts';
+export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './oracle.ts';
 export {
   everyFeature,
   viewOf,

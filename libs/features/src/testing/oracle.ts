@@ -1,120 +1,159 @@
-import { compileFilter } from '../filter.ts';
-import type { Column, FeatureDefinition, Scalar, SourceField, ViewDefinition } from '../types.ts';
-import { resolveWindow, windowStart } from '../windows.ts';
+import type { FeatureDefinition, FieldType, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
 
-/** An event as a plain object, for tests. */
-export interface PlainEvent {
+/** One event as a person would write it down: fields that are absent are null. */
+export interface OracleEvent {
   readonly timeUs: number;
   readonly seq: number;
   readonly index: number;
-  readonly values: Readonly<Record<string, Scalar>>;
+  readonly fields: Readonly<Record<string, Scalar>>;
 }
 
-/** Brute force: every feature from all events of one entity, by the words of the design and nothing else. */
-export function oracle(view: ViewDefinition, events: readonly PlainEvent[], asOfUs: number): Scalar[] {
+/** What a filter's text means, said a second time in JavaScript. */
+export type OracleFilters = Readonly<Record<string, (fields: OracleEvent['fields']) => boolean>>;
+
+/** What a feature's value was made of: how large a rounding error may be. */
+export interface OracleValue {
+  readonly value: Scalar;
+  readonly largest: number;
+  readonly count: number;
+}
+
+/**
+ * The values of a view for one entity by brute force over its events, as of a time: what windows and aggregations mean, with nothing of how
+ * they are kept. Shares no code with the state, the rows or the SQL.
+ */
+export function oracleValues(
+  view: ViewDefinition,
+  events: readonly OracleEvent[],
+  asOfUs: number,
+  filters: OracleFilters = {},
+): OracleValue[] {
   return view.features.map((feature) => {
-    const start = windowStart(resolveWindow(feature.window), asOfUs);
-    const passes = matcher(feature, view.fields);
-    const inWindow = events.filter((event) => event.timeUs >= start && event.timeUs < asOfUs && passes(event));
-    return aggregate(feature, inWindow);
+    const startUs = startOf(feature.window, asOfUs);
+    const passes = feature.filter === '' ? () => true : filters[feature.filter];
+    if (!passes) throw new Error(`the oracle was not told what filter "${feature.filter}" means`);
+    const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < asOfUs && passes(fields));
+    const type = view.fields.find(({ name }) => name === feature.field)?.type ?? 'INT64';
+    return aggregate(feature, type, seen);
   });
 }
 
-function matcher(feature: FeatureDefinition, fields: readonly SourceField[]): (event: PlainEvent) => boolean {
-  if (feature.filter === '') return () => true;
-  const filter = compileFilter(feature.filter, fields);
-  return (event) => filter.bind(toColumns(fields, [event]))(0);
+const defaultHops: readonly (readonly [number, number])[] = [
+  [86_400, 12 * 86_400],
+  [21_600, 12 * 21_600],
+  [3_600, 12 * 3_600],
+  [900, 12 * 900],
+  [300, 12 * 300],
+  [60, 12 * 60],
+  [30, 12 * 30],
+  [5, 12 * 5],
+];
+
+function startOf(window: WindowSpec, asOfUs: number): number {
+  if (window.t === 'lifetime') return Number.NEGATIVE_INFINITY;
+  const [defaultHop] = defaultHops.find(([, size]) => window.sizeUs >= size * 1e6) ?? [1];
+  const hopUs = window.t === 'tumbling' ? window.sizeUs : window.hopUs || defaultHop * 1e6;
+  return Math.floor((asOfUs - window.sizeUs) / hopUs) * hopUs;
 }
 
-function aggregate(feature: FeatureDefinition, events: readonly PlainEvent[]): Scalar {
-  if (feature.function === 'count' && feature.field === '') return events.length;
-  const present = events.filter(({ values }) => (values[feature.field] ?? null) !== null);
-  const values = present.map((event) => event.values[feature.field] as NonNullable<Scalar>);
-  if (feature.function === 'count') return values.length;
-  if (values.length === 0) return null;
-  const numbers = values.map(Number);
+function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly OracleEvent[]): OracleValue {
+  if (feature.field === '') return { value: seen.length, largest: 0, count: seen.length };
+  const held = seen.filter(({ fields }) => (fields[feature.field] ?? null) !== null);
+  const values = held.map(({ fields }) => fields[feature.field] as NonNullable<Scalar>);
+  const count = values.length;
+  const largest =
+    type === 'STRING' ? 0 : values.reduce<number>((most, value) => Math.max(most, Math.abs(Number(value))), 0);
+  const ordered = held.toSorted((x, y) => x.timeUs - y.timeUs || x.seq - y.seq || x.index - y.index);
+  const valueAt = (at: number) => ordered.at(at)?.fields[feature.field] ?? null;
+  const result = (value: Scalar) => ({ value: count === 0 ? null : value, largest, count });
   switch (feature.function) {
+    case 'count':
+      return { value: count, largest: 0, count };
     case 'sum':
-      if (values.some((value) => typeof value === 'bigint'))
-        return safe(
-          BigInt.asIntN(
-            64,
-            values.reduce((sum: bigint, value) => sum + BigInt(value as number), 0n),
-          ),
-        );
-      return numbers.reduce((sum, value) => sum + value, 0);
+      return result(type === 'DOUBLE' ? exactSum(values) : narrow(BigInt.asIntN(64, wholeSum(values))));
     case 'mean':
-      return numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
-    case 'variance':
-      return variance(numbers, feature.ddof);
-    case 'stddev': {
-      const spread = variance(numbers, feature.ddof);
-      return spread === null ? null : Math.sqrt(spread);
-    }
+      return result((type === 'DOUBLE' ? exactSum(values) : Number(wholeSum(values))) / count);
     case 'min':
-      return values.toSorted(byValue)[0] ?? null;
+      return result(values.toSorted(compare)[0] ?? null);
     case 'max':
-      return values.toSorted(byValue).at(-1) ?? null;
+      return result(values.toSorted(compare).at(-1) ?? null);
+    case 'variance':
+    case 'stddev': {
+      if (count <= feature.ddof) return { value: null, largest, count };
+      const mean = exactSum(values) / count;
+      const variance = exactSum(values.map((value) => (Number(value) - mean) ** 2)) / (count - feature.ddof);
+      return result(feature.function === 'variance' ? variance : Math.sqrt(variance));
+    }
     case 'first':
-      return inOrder(present)[0]?.values[feature.field] ?? null;
+      return result(valueAt(0));
     case 'last':
-      return inOrder(present).at(-1)?.values[feature.field] ?? null;
+      return result(valueAt(-1));
     default:
       return feature.function satisfies never;
   }
 }
 
-/** Texts by their UTF-8 bytes, as ClickHouse orders them. */
-function byValue(a: NonNullable<Scalar>, b: NonNullable<Scalar>): number {
-  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : Number(a > b);
+function wholeSum(values: readonly NonNullable<Scalar>[]): bigint {
+  return values.reduce<bigint>((sum, value) => sum + BigInt(value), 0n);
 }
 
-function inOrder(events: readonly PlainEvent[]): PlainEvent[] {
-  return events.toSorted((a, b) => a.timeUs - b.timeUs || a.seq - b.seq || a.index - b.index);
+/** Shewchuk's partials (as in Python's fsum): no rounding until the end. */
+function exactSum(values: readonly NonNullable<Scalar>[]): number {
+  const partials: number[] = [];
+  for (const value of values) {
+    let x = Number(value);
+    let kept = 0;
+    for (const partial of partials) {
+      const [large, small] = Math.abs(x) < Math.abs(partial) ? [partial, x] : [x, partial];
+      const sum = large + small;
+      const lost = small - (sum - large);
+      if (lost !== 0) partials[kept++] = lost;
+      x = sum;
+    }
+    partials.length = kept;
+    partials.push(x);
+  }
+  return partials.reduce((sum, partial) => sum + partial, 0);
 }
 
-function variance(numbers: readonly number[], ddof: number): number | null {
-  if (numbers.length <= ddof) return null;
-  const mean = numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
-  return numbers.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (numbers.length - ddof);
-}
-
-function safe(value: bigint): number | bigint {
+function narrow(value: bigint): number | bigint {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-/** Plain events as a batch's columns. */
-export function toColumns(fields: readonly SourceField[], events: readonly PlainEvent[]): Map<string, Column> {
-  return new Map(
-    fields.map(({ name, type }): [string, Column] => {
-      const values = events.map((event) => event.values[name] ?? null);
-      const nulls = values.some((value) => value === null)
-        ? Uint8Array.from(values, (value) => Number(value === null))
-        : null;
-      if (type === 'DOUBLE') return [name, { type: 'f64', values: Float64Array.from(values, Number), nulls }];
-      if (type === 'BOOL') return [name, { type: 'bool', values: Uint8Array.from(values, Number), nulls }];
-      if (type === 'STRING')
-        return [name, { type: 'str', values: values.map((value) => (value === null ? '' : String(value))), nulls }];
-      return [
-        name,
-        { type: 'i64', values: BigInt64Array.from(values, (value) => BigInt((value ?? 0) as number)), nulls },
-      ];
-    }),
-  );
+/** Texts by code points, which is the order of their UTF-8 bytes. */
+function compare(x: NonNullable<Scalar>, y: NonNullable<Scalar>): number {
+  if (typeof x === 'string' && typeof y === 'string') return Buffer.compare(Buffer.from(x), Buffer.from(y));
+  return x < y ? -1 : x > y ? 1 : 0;
 }
 
-/** Equal to the last bit but for floats, which may differ by 1e-9 of their own size or of the scale of what they were made from. */
-export function agrees(feature: FeatureDefinition, got: Scalar, wanted: Scalar, scale: number): boolean {
-  if (got === wanted) return true;
-  if (typeof got === 'number' && typeof wanted === 'number') {
-    const squared =
-      feature.function === 'variance' ? scale * scale : feature.function === 'stddev' ? scale * 1e-3 : scale;
-    const tolerance =
-      1e-9 * Math.max(Math.abs(got), Math.abs(wanted)) +
-      1e-12 * squared +
-      (feature.function === 'stddev' ? 1e-7 * scale : 0);
-    return Math.abs(got - wanted) <= tolerance;
+const relative = 1e-9;
+const rounding = 1e-12;
+
+/**
+ * True when a value is what the oracle says: exact, but for floating sums, means, variances and deviations, which agree to 1e-9 relative or to
+ * the rounding errors of their inputs (for a variance relative to the square of the largest value).
+ */
+export function agrees(feature: FeatureDefinition, type: FieldType, value: Scalar, expected: OracleValue): boolean {
+  if (value === null || expected.value === null) return value === expected.value;
+  const floating = type === 'DOUBLE' && ['sum', 'mean', 'variance', 'stddev'].includes(feature.function);
+  if (!floating) {
+    return typeof value === 'string' || typeof value === 'boolean'
+      ? value === expected.value
+      : type === 'DOUBLE'
+        ? value === expected.value || Object.is(-Number(value), Number(expected.value))
+        : typeof expected.value !== 'string' && BigInt(value) === BigInt(expected.value);
   }
-  return false;
+  const [a, b] = [Number(value), Number(expected.value)];
+  if (Math.abs(a - b) <= relative * Math.max(Math.abs(a), Math.abs(b))) return true;
+  const { largest, count } = expected;
+  switch (feature.function) {
+    case 'sum':
+      return Math.abs(a - b) <= rounding * largest * count;
+    case 'mean':
+      return Math.abs(a - b) <= rounding * largest;
+    case 'variance':
+      return Math.abs(a - b) <= rounding * largest * largest;
+    default:
+      return Math.abs(a * a - b * b) <= rounding * largest * largest;
+  }
 }

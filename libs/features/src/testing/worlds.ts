@@ -7,7 +7,7 @@ import type {
   ViewDefinition,
   WindowSpec,
 } from '../types.ts';
-import type { OracleEvent, OracleFilters } from './brute-force.ts';
+import type { OracleEvent, OracleFilters } from './oracle.ts';
 
 /** Random views and events for property tests, here and against real stores. */
 export const worldFields: readonly SourceField[] = [
