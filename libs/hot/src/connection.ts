@@ -8,17 +8,26 @@ export interface Hot {
   close(): Promise<void>;
 }
 
-const firstAnswerMs = 30_000;
 const commandMs = 5_000;
 
-/** STORE_UNAVAILABLE when no server answers within 30 s. Commands fail after 5 s without an answer. */
-export async function openRedis(url: string, { telemetry }: { readonly telemetry?: Telemetry } = {}): Promise<Hot> {
+export interface HotOptions {
+  readonly telemetry?: Telemetry;
+  /** How long to wait for the first answer; default 30 s. */
+  readonly patienceMs?: number;
+}
+
+/**
+ * STORE_UNAVAILABLE when no server answers within the patience. A command fails after 5 s without an answer, and sooner while the
+ * connection is down: after the third vain try to reconnect, so that no queue builds up.
+ */
+export async function openRedis(url: string, { telemetry, patienceMs = 30_000 }: HotOptions = {}): Promise<Hot> {
   const redis = new Redis(url, {
     lazyConnect: true,
     commandTimeout: commandMs,
     maxRetriesPerRequest: 3,
     retryStrategy: (attempt) => Math.min(50 * attempt, 500),
-    reconnectOnError: () => true,
+    // after a failover the address may lead to a replica; any other error of a command says nothing about the connection
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
   });
   let up = true;
   redis.on('error', (error: Error) => {
@@ -29,7 +38,7 @@ export async function openRedis(url: string, { telemetry }: { readonly telemetry
     if (!up) telemetry?.log.info({ event: 'redis_back' });
     up = true;
   });
-  const untilMs = Date.now() + firstAnswerMs;
+  const untilMs = Date.now() + patienceMs;
   for (;;) {
     try {
       if (redis.status === 'wait') await redis.connect();

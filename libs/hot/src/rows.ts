@@ -24,7 +24,7 @@ local written = 0
 for i = 1, #KEYS do
   local field, row = ARGV[2 * i - 1], ARGV[2 * i]
   local old = redis.call('HGET', KEYS[i], field)
-  if not old or struct.unpack('>I8', old) <= struct.unpack('>I8', row) then
+  if not old or #old < 8 or struct.unpack('>I8', old) <= struct.unpack('>I8', row) then
     redis.call('HSET', KEYS[i], field, row)
     written = written + 1
   end
