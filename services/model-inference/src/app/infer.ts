@@ -1,0 +1,44 @@
+import { MeshError } from '@millrace/kernel';
+import { checkInputs } from '../domain/check-inputs.ts';
+import type { Tensor } from '../domain/tensor.ts';
+import type { ModelBook } from './model-book.ts';
+
+export interface InferOutcome {
+  readonly version: string;
+  readonly outputs: ReadonlyMap<string, Tensor>;
+}
+
+/** Runs a model on tensors. Outputs in the order asked for; all of the model's when none is. */
+export type Infer = (
+  model: string,
+  version: string,
+  inputs: ReadonlyMap<string, Tensor>,
+  outputs: readonly string[],
+) => Promise<InferOutcome>;
+
+export function createInfer({ book }: { readonly book: ModelBook }): Infer {
+  return async (name, version, inputs, wanted) => {
+    const { loaded, version: served } = book.ready(name, version);
+    checkInputs(name, loaded.inputs, inputs);
+    const names = loaded.outputs.map((output) => output.name);
+    for (const output of wanted) {
+      if (!names.includes(output))
+        throw new MeshError(
+          'INVALID_ARGUMENT',
+          `model "${name}" has no output "${output}"; its outputs: ${names.join(', ')}`,
+          { model: name, output },
+        );
+    }
+    const outputs = wanted.length > 0 ? wanted : names;
+    const results = await loaded.run(inputs, outputs);
+    return {
+      version: served,
+      outputs: new Map(
+        outputs.flatMap((output) => {
+          const tensor = results.get(output);
+          return tensor ? [[output, tensor] as const] : [];
+        }),
+      ),
+    };
+  };
+}

@@ -1,0 +1,36 @@
+import type { Telemetry } from '@millrace/runtime';
+import type { BookedModel } from './model-book.ts';
+
+const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export function createInferenceMetrics({ metrics, log }: Telemetry) {
+  const predictions = metrics.counter('millrace_inference_predictions_total', 'predictions made', ['model']);
+  const seconds = metrics.histogram(
+    'millrace_inference_predict_seconds',
+    'Predict, from request to durable answer',
+    secondsBuckets,
+    ['model'],
+  );
+  const ready = metrics.gauge('millrace_inference_model_ready', '1 when a model version is loaded', [
+    'model',
+    'version',
+  ]);
+  return {
+    predicted(model: string, rows: number, took: number): void {
+      predictions.inc(rows, { model });
+      seconds.observe(took, { model });
+    },
+    modelChanged({ name, version, state }: BookedModel): void {
+      ready.set(state.t === 'ready' ? 1 : 0, { model: name, version });
+      if (state.t === 'failed')
+        log.error({
+          event: 'model_failed',
+          model: name,
+          version,
+          reason: state.cause.reason,
+          message: state.cause.message,
+        });
+      else log.info({ event: 'model_loaded', model: name, version });
+    },
+  };
+}

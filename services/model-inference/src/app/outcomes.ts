@@ -1,0 +1,73 @@
+import { RunningQuality } from '../domain/quality.ts';
+
+export interface ModelQuality {
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly predictions: number;
+  readonly outcomes: number;
+  readonly auc: number;
+  readonly logLoss: number;
+  readonly positiveRate: number;
+}
+
+/** Predictions that wait for their outcome, and the quality of those that got one. A function of the PREDICTIONS and EVENTS streams. */
+export interface OutcomeBook {
+  predicted(prediction: {
+    readonly model: string;
+    readonly modelVersion: string;
+    readonly key: string;
+    readonly score: number;
+  }): void;
+  /** Counts for every model version whose outcomes the source carries and that predicted this key. */
+  outcome(model: string, key: string, positive: boolean): void;
+  quality(model: string): readonly ModelQuality[];
+  readonly pending: number;
+  /** Predictions forgotten because too many waited. */
+  readonly forgotten: number;
+}
+
+interface Tally {
+  readonly model: string;
+  readonly modelVersion: string;
+  predictions: number;
+  readonly quality: RunningQuality;
+}
+
+export function createOutcomeBook(limits: { readonly pendingMax: number }): OutcomeBook {
+  const tallies = new Map<string, Tally>();
+  const pending = new Map<string, { readonly tally: Tally; readonly score: number }[]>();
+  let forgotten = 0;
+  return {
+    predicted({ model, modelVersion, key, score }) {
+      const id = `${model}@${modelVersion}`;
+      const tally = tallies.get(id) ?? { model, modelVersion, predictions: 0, quality: new RunningQuality() };
+      tallies.set(id, tally);
+      tally.predictions++;
+      if (key === '') return;
+      const path = `${model}\n${key}`;
+      const waiting = pending.get(path);
+      if (waiting) waiting.push({ tally, score });
+      else pending.set(path, [{ tally, score }]);
+      if (pending.size > limits.pendingMax) {
+        const [oldest] = pending.keys();
+        if (oldest !== undefined) pending.delete(oldest);
+        forgotten++;
+      }
+    },
+    outcome(model, key, positive) {
+      const path = `${model}\n${key}`;
+      for (const { tally, score } of pending.get(path) ?? []) tally.quality.add(score, positive);
+      pending.delete(path);
+    },
+    quality: (model) =>
+      [...tallies.values()]
+        .filter((tally) => tally.model === model)
+        .map(({ modelVersion, predictions, quality }) => ({ model, modelVersion, predictions, ...quality.figures() })),
+    get pending() {
+      return pending.size;
+    },
+    get forgotten() {
+      return forgotten;
+    },
+  };
+}

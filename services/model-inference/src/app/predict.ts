@@ -1,0 +1,297 @@
+import type { definitions, inference, serving } from '@millrace/contracts';
+import { MeshError, newId } from '@millrace/kernel';
+import { checkInputs } from '../domain/check-inputs.ts';
+import { routeOf } from '../domain/routing.ts';
+import type { Tensor } from '../domain/tensor.ts';
+import { assembleVectors, type Vectors } from '../domain/vector.ts';
+import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
+
+/** Reads features for rows; one call for all of them. */
+export type ReadFeatures = (
+  request: serving.GetFeaturesRequest,
+  timeoutMs: number,
+) => Promise<serving.GetFeaturesResponse>;
+
+/** What is kept of a prediction before it is answered. */
+export interface PredictionRecord {
+  readonly predictionId: string;
+  readonly predictionKey: string;
+  readonly deployment: string;
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly featureService: string;
+  readonly featureServiceVersion: string;
+  readonly score: number;
+  readonly asOfUs: number;
+  readonly predictedUs: number;
+  readonly names: readonly string[];
+  readonly vector: Float64Array;
+  readonly statuses: Uint8Array;
+  readonly agesUs: Float64Array;
+  readonly entity: ReadonlyMap<string, string>;
+}
+
+/** Resolves once the records are durable. */
+export type KeepPredictions = (records: readonly PredictionRecord[]) => Promise<void>;
+
+export interface PredictDeps {
+  readonly book: ModelBook;
+  readonly deployment: (name: string) => definitions.Deployment | undefined;
+  readonly deployments: () => readonly string[];
+  readonly readFeatures: ReadFeatures;
+  readonly keep: KeepPredictions;
+  readonly nowUs: () => number;
+  readonly limits: { readonly rowsMax: number; readonly featuresTimeoutMs: number };
+  readonly onPredictions: (model: string, rows: number, seconds: number) => void;
+}
+
+export type Predict = (request: inference.PredictRequest) => Promise<inference.PredictResponse>;
+
+export function createPredict(deps: PredictDeps): Predict {
+  return async (request) => {
+    const startedMs = performance.now();
+    const deployment = deps.deployment(request.deployment);
+    if (!deployment) {
+      throw new MeshError(
+        'UNKNOWN_DEPLOYMENT',
+        `there is no deployment "${request.deployment}"; deployments: ${deps.deployments().join(', ') || 'none yet'}`,
+        { deployment: request.deployment },
+      );
+    }
+    const rows = rowsOf(request, deps.limits.rowsMax);
+    const nowUs = deps.nowUs();
+    const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
+    const groups = groupByModel(deployment, request, rows, deps.book);
+    const parts = await Promise.all(
+      groups.map(({ model, members }) => predictGroup(deps, model, request, members, (row) => asOfUs(row))),
+    );
+    const records = parts.flatMap((part) => recordsOf(part, request, asOfUs, nowUs));
+    await deps.keep(records.map(({ record }) => record));
+    const seconds = (performance.now() - startedMs) / 1000;
+    for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
+    return toResponse(parts, records, rows, request.omitExplanation);
+  };
+}
+
+function rowsOf(request: inference.PredictRequest, rowsMax: number): number {
+  const lengths = [
+    ...request.keys.map(({ strings, int64s, bools }) => Math.max(strings.length, int64s.length, bools.length)),
+    ...request.requestData.map(({ doubles }) => doubles.length),
+  ];
+  const rows = lengths[0] ?? 0;
+  if (rows === 0) throw new MeshError('INVALID_ARGUMENT', 'the request has no rows; give keys or request data', {});
+  if (rows > rowsMax)
+    throw new MeshError(
+      'TOO_MANY_ROWS',
+      `${rows} rows are over the limit of ${rowsMax}; send them in several requests`,
+      { rows, limit: rowsMax },
+    );
+  for (const [name, list] of [
+    ['as_of_us_by_row', request.asOfUsByRow],
+    ['prediction_keys', request.predictionKeys],
+  ] as const) {
+    if (list.length > 0 && list.length !== rows)
+      throw new MeshError('INVALID_ARGUMENT', `${name} has ${list.length} values for ${rows} rows`, {
+        field: name,
+        values: list.length,
+        rows,
+      });
+  }
+  return rows;
+}
+
+type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
+interface Group {
+  readonly model: ReadyModel;
+  readonly members: readonly number[];
+}
+
+function groupByModel(
+  deployment: definitions.Deployment,
+  request: inference.PredictRequest,
+  rows: number,
+  book: ModelBook,
+): Group[] {
+  const targets = deployment.targets.map(({ model, modelVersion, weight }) => ({
+    model,
+    version: modelVersion,
+    weight,
+  }));
+  const members = new Map<string, { target: (typeof targets)[number]; rows: number[] }>();
+  for (let row = 0; row < rows; row++) {
+    const target = routeOf(targets, request.predictionKeys[row] || entityText(request.keys, row));
+    if (!target)
+      throw new MeshError(
+        'NOT_READY',
+        `deployment "${request.deployment}" sends traffic nowhere; give a target a weight`,
+        { deployment: request.deployment },
+      );
+    const id = `${target.model}@${target.version}`;
+    const group = members.get(id) ?? { target, rows: [] };
+    group.rows.push(row);
+    members.set(id, group);
+  }
+  return [...members.values()].map((group) => ({
+    model: book.ready(group.target.model, group.target.version),
+    members: group.rows,
+  }));
+}
+
+interface Part extends Group {
+  readonly vectors: Vectors;
+  readonly features: serving.GetFeaturesResponse | undefined;
+  readonly scores: readonly number[];
+}
+
+async function predictGroup(
+  deps: PredictDeps,
+  model: ReadyModel,
+  request: inference.PredictRequest,
+  members: readonly number[],
+  asOfUs: (row: number) => number,
+): Promise<Part> {
+  const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
+  const { featureService } = model.spec;
+  const features =
+    featureService === ''
+      ? undefined
+      : await deps.readFeatures(
+          {
+            featureService,
+            version: '',
+            keys: request.keys.map((key) => ({
+              name: key.name,
+              strings: pick(key.strings),
+              int64s: pick(key.int64s),
+              bools: pick(key.bools),
+              nulls: nullsOf(key, members),
+            })),
+            asOfUs: 0n,
+            asOfUsByRow: members.map((row) => BigInt(asOfUs(row))),
+            allowPartial: false,
+            allowHistory: request.allowHistory,
+            omitMetadata: false,
+          },
+          deps.limits.featuresTimeoutMs,
+        );
+  const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
+  const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
+  return { model, members, vectors, features, scores: await scoresOf(model, vectors) };
+}
+
+function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buffer {
+  return nulls.length === 0 ? nulls : Buffer.from(members.map((row) => nulls[row] ?? 0));
+}
+
+async function scoresOf(model: ReadyModel, vectors: Vectors): Promise<number[]> {
+  const { inputName, outputName, outputColumn } = model.spec;
+  const spec = model.loaded.inputs.find(({ name }) => name === inputName);
+  const datatype = spec?.datatype === 'FP64' ? 'FP64' : 'FP32';
+  const data = datatype === 'FP64' ? vectors.values : Float32Array.from(vectors.values);
+  const input: Tensor = { datatype, shape: [vectors.rows, vectors.names.length], data };
+  const inputs = new Map([[inputName, input]]);
+  checkInputs(model.name, model.loaded.inputs, inputs);
+  if (!model.loaded.outputs.some(({ name }) => name === outputName)) {
+    throw new MeshError(
+      'MODEL_RUN_FAILED',
+      `model "${model.name}" has no output "${outputName}"; its outputs: ${model.loaded.outputs.map(({ name }) => name).join(', ')}`,
+      { model: model.name, output: outputName },
+    );
+  }
+  const output = (await model.loaded.run(inputs, [outputName])).get(outputName);
+  const width = output?.shape.length === 2 ? (output.shape[1] ?? 1) : 1;
+  if (!output || outputColumn >= width)
+    throw new MeshError(
+      'MODEL_RUN_FAILED',
+      `output "${outputName}" of model "${model.name}" has ${width} columns and column ${outputColumn} is asked for`,
+      { model: model.name, output: outputName },
+    );
+  return Array.from({ length: vectors.rows }, (_, row) => Number(output.data[row * width + outputColumn]));
+}
+
+function entityText(keys: readonly serving.KeyColumn[], row: number): string {
+  return keys.map((key) => keyText(key, row)).join('|');
+}
+
+function keyText({ strings, int64s, bools }: serving.KeyColumn, row: number): string {
+  return strings[row] ?? String(int64s[row] ?? bools[row] ?? '');
+}
+
+function recordsOf(
+  part: Part,
+  request: inference.PredictRequest,
+  asOfUs: (row: number) => number,
+  nowUs: number,
+): { readonly row: number; readonly record: PredictionRecord }[] {
+  const { model, vectors, features } = part;
+  const width = vectors.names.length;
+  return part.members.map((row, at) => ({
+    row,
+    record: {
+      predictionId: newId(),
+      predictionKey: request.predictionKeys[row] ?? '',
+      deployment: request.deployment,
+      model: model.name,
+      modelVersion: model.version,
+      featureService: model.spec.featureService,
+      featureServiceVersion: features?.version ?? '',
+      score: part.scores[at] ?? Number.NaN,
+      asOfUs: asOfUs(row),
+      predictedUs: nowUs,
+      names: vectors.names,
+      vector: vectors.values.subarray(at * width, (at + 1) * width),
+      statuses: vectors.statuses.subarray(at * width, (at + 1) * width),
+      agesUs: vectors.agesUs.subarray(at * width, (at + 1) * width),
+      entity: new Map(request.keys.map((key) => [key.name, keyText(key, row)])),
+    },
+  }));
+}
+
+/** Rows in the order of the request; with several models the explanation is the first one's, which all rows share or have none. */
+function toResponse(
+  parts: readonly Part[],
+  records: readonly { readonly row: number; readonly record: PredictionRecord }[],
+  rows: number,
+  omit: boolean,
+): inference.PredictResponse {
+  const ordered = records.toSorted((a, b) => a.row - b.row).map(({ record }) => record);
+  const first = parts[0];
+  const explained = !omit && parts.every((part) => part.vectors.names.join() === first?.vectors.names.join());
+  return {
+    predictions: ordered.map(({ predictionId, score, model, modelVersion }) => ({
+      predictionId,
+      score,
+      model,
+      modelVersion,
+    })),
+    vectorNames: explained ? [...(first?.vectors.names ?? [])] : [],
+    vectors: explained ? ordered.flatMap(({ vector }) => [...vector]) : [],
+    statuses: explained ? Buffer.concat(ordered.map(({ statuses }) => statuses)) : Buffer.alloc(0),
+    agesUs: explained ? ordered.flatMap(({ agesUs }) => Array.from(agesUs, (age) => BigInt(age))) : [],
+    featureService: first?.model.spec.featureService ?? '',
+    featureServiceVersion: first?.features?.version ?? '',
+    views: explained ? viewsOf(parts, rows) : [],
+  };
+}
+
+function viewsOf(parts: readonly Part[], rows: number): serving.ViewRead[] {
+  const first = parts[0]?.features;
+  return (first?.views ?? []).map(({ view, version }, index) => {
+    const read: serving.ViewRead = {
+      view,
+      version,
+      eventTimesUs: new Array<bigint>(rows).fill(0n),
+      positions: new Array<bigint>(rows).fill(0n),
+      knownTimesUs: new Array<bigint>(rows).fill(0n),
+    };
+    for (const part of parts) {
+      const from = part.features?.views[index];
+      for (const [at, row] of part.members.entries()) {
+        read.eventTimesUs[row] = from?.eventTimesUs[at] ?? 0n;
+        read.positions[row] = from?.positions[at] ?? 0n;
+        read.knownTimesUs[row] = from?.knownTimesUs[at] ?? 0n;
+      }
+    }
+    return read;
+  });
+}

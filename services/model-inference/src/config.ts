@@ -1,0 +1,31 @@
+import { commonConfig, type Env, parseEnv } from '@millrace/runtime';
+import { z } from 'zod';
+
+const positive = (fallback: number) => z.coerce.number().int().positive().default(fallback);
+
+const schema = z.object({
+  MILLRACE_MODEL_DIR: z.string().default('models'),
+  MILLRACE_ONLINE_SERVING_ADDRESS: z.string(),
+  MILLRACE_INFERENCE_THREADS: positive(1),
+  MILLRACE_INFERENCE_QUEUE_MAX: positive(256),
+  MILLRACE_INFERENCE_ROWS_MAX: positive(10_000),
+  MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS: positive(10_000),
+  MILLRACE_INFERENCE_PENDING_OUTCOMES_MAX: positive(1_000_000),
+});
+
+export type InferenceConfig = ReturnType<typeof loadConfig>;
+
+/** The environment, parsed once. README.md has the table. */
+export function loadConfig(env: Env) {
+  const own = parseEnv(schema, env);
+  return {
+    ...commonConfig(env),
+    modelDir: own.MILLRACE_MODEL_DIR,
+    onlineServingAddress: own.MILLRACE_ONLINE_SERVING_ADDRESS,
+    threads: own.MILLRACE_INFERENCE_THREADS,
+    queueMax: own.MILLRACE_INFERENCE_QUEUE_MAX,
+    rowsMax: own.MILLRACE_INFERENCE_ROWS_MAX,
+    featuresTimeoutMs: own.MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS,
+    pendingOutcomesMax: own.MILLRACE_INFERENCE_PENDING_OUTCOMES_MAX,
+  };
+}

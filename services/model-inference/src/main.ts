@@ -1,0 +1,78 @@
+import { type definitions, serving } from '@millrace/contracts';
+import { ensureStreams, openNats } from '@millrace/events';
+import { openHistory } from '@millrace/history';
+import { type Registered, watchRegistry } from '@millrace/registry';
+import { connect, serveGrpc } from '@millrace/rpc';
+import { run, serveHttp } from '@millrace/runtime';
+import { createPredictionLog } from './adapters/nats-predictions.ts';
+import { createOnnxLoader } from './adapters/onnx-runner.ts';
+import { writePredictions } from './adapters/prediction-history.ts';
+import { followRegistry } from './app/follow-registry.ts';
+import { createInfer } from './app/infer.ts';
+import { createInferenceMetrics } from './app/inference-metrics.ts';
+import { createModelBook } from './app/model-book.ts';
+import { createOutcomeBook } from './app/outcomes.ts';
+import { createPredict } from './app/predict.ts';
+import { loadConfig } from './config.ts';
+import { followOutcomes } from './consumers/follow-outcomes.ts';
+import { oipService } from './rpc/oip-service.ts';
+import { predictionService } from './rpc/prediction-service.ts';
+
+await run('model-inference', loadConfig, async ({ config, life, clock, telemetry }) => {
+  const { signal } = life;
+  const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'model-inference' }));
+  await ensureStreams(nats);
+  const registry = await life.start('registry', () => watchRegistry(nats, { signal, telemetry }));
+  const features = await life.start('online-serving', async () =>
+    connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry }),
+  );
+  const metrics = createInferenceMetrics(telemetry);
+
+  const book = createModelBook({ load: createOnnxLoader(config), onChange: metrics.modelChanged });
+  life.onStop('models', () => book.close());
+  const follow = followRegistry({
+    book,
+    version: async (name, version) =>
+      (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
+    onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
+  });
+  await follow(registry.current());
+  registry.onChange((next) => void follow(next));
+
+  const log = createPredictionLog(nats, { signal, telemetry });
+  const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax });
+  void followOutcomes({
+    link: nats,
+    book: outcomes,
+    predictions: log.read,
+    snapshot: registry.current,
+    dataDir: config.dataDir,
+    signal,
+  }).catch((error) => life.fail(error));
+  void writePredictions({
+    open: () => openHistory({ url: config.clickhouseUrl, telemetry }),
+    read: log.read,
+    telemetry,
+    signal,
+  });
+
+  const predict = createPredict({
+    book,
+    deployment: (name) => registry.current().deployments.get(name)?.spec,
+    deployments: () => [...registry.current().deployments.keys()],
+    readFeatures: (request, timeoutMs) => features.getFeatures(request, { timeoutMs }),
+    keep: log.keep,
+    nowUs: () => clock.nowUs(),
+    limits: config,
+    onPredictions: metrics.predicted,
+  });
+  const services = [
+    predictionService({ predict, outcomes, snapshot: registry.current, ready: book.ready }),
+    oipService({ book, infer: createInfer({ book }) }),
+  ];
+  const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
+  const http = await life.start('http', () =>
+    serveHttp(config.httpAddress, { telemetry, ready: () => !signal.aborted }),
+  );
+  return { grpc: grpc.address, http: http.address };
+});
