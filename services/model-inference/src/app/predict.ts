@@ -117,7 +117,7 @@ function groupByModel(
     version: modelVersion,
     weight,
   }));
-  const members = new Map<string, { target: (typeof targets)[number]; rows: number[] }>();
+  const members = new Map<string, { readonly target: (typeof targets)[number]; readonly rows: number[] }>();
   for (let row = 0; row < rows; row++) {
     const target = routeOf(targets, request.predictionKeys[row] || entityText(request.keys, row));
     if (!target)
@@ -127,7 +127,7 @@ function groupByModel(
         { deployment: request.deployment },
       );
     const id = `${target.model}@${target.version}`;
-    const group = members.get(id) ?? { target, rows: [] };
+    const group = members.get(id) ?? { target, rows: new Array<number>() };
     group.rows.push(row);
     members.set(id, group);
   }
