@@ -1,9 +1,11 @@
-import { type ClickHouseClient, ClickHouseError, createClient } from '@clickhouse/client';
+import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { MeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 
 /** ClickHouse, over HTTP, in one database. */
 export interface History {
+  readonly url: string;
+  readonly database: string;
   readonly client: ClickHouseClient;
   /** Rows as objects; 64-bit integers as strings. */
   query<T>(sql: string, params?: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<T[]>;
@@ -17,15 +19,24 @@ export interface HistoryOptions {
   /** Default `millrace`; made when it is not there. */
   readonly database?: string;
   readonly telemetry?: Telemetry;
+  /** How long to wait for the first answer; default 60 s. */
+  readonly patienceMs?: number;
 }
 
-const firstAnswerMs = 60_000;
+/** Failures are thrown, with the words of ClickHouse: its client need not print them too. */
+const quiet = { level: ClickHouseLogLevel.OFF } as const;
 
-/** STORE_UNAVAILABLE when ClickHouse does not answer within 60 s. */
-export async function openHistory({ url, database = 'millrace' }: HistoryOptions): Promise<History> {
-  const settings = { date_time_input_format: 'best_effort' } as const;
-  const untilMs = Date.now() + firstAnswerMs;
-  const first = createClient({ url, request_timeout: 10_000 });
+/** STORE_UNAVAILABLE when ClickHouse does not answer within the patience. */
+export async function openHistory({
+  url,
+  database = 'millrace',
+  telemetry,
+  patienceMs = 60_000,
+}: HistoryOptions): Promise<History> {
+  const settings = { date_time_input_format: 'best_effort', output_format_json_quote_64bit_integers: 1 } as const;
+  const untilMs = Date.now() + patienceMs;
+  const first = createClient({ url, request_timeout: 10_000, log: quiet });
+  let told = false;
   try {
     for (;;) {
       try {
@@ -33,6 +44,8 @@ export async function openHistory({ url, database = 'millrace' }: HistoryOptions
         break;
       } catch (cause) {
         if (Date.now() > untilMs) throw unavailable(url, cause);
+        if (!told) telemetry?.log.warn({ event: 'clickhouse_awaited', url, error: String(cause) });
+        told = true;
         await new Promise((resolve) => setTimeout(resolve, 200));
       }
     }
@@ -44,10 +57,13 @@ export async function openHistory({ url, database = 'millrace' }: HistoryOptions
     database,
     request_timeout: 300_000,
     max_open_connections: 16,
+    log: quiet,
     clickhouse_settings: settings,
     compression: { request: false, response: false },
   });
   return {
+    url,
+    database,
     client,
     async query<T>(sql: string, params: Readonly<Record<string, unknown>> = {}, signal?: AbortSignal) {
       try {

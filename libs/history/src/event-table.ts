@@ -1,4 +1,5 @@
 import type { FieldType, SourceField } from '@millrace/features';
+import { MeshError } from '@millrace/kernel';
 import type { History } from './clickhouse.ts';
 
 export interface EventSource {
@@ -22,9 +23,15 @@ export function eventTable(source: string): string {
 /** What every event table has before its fields. */
 export const envelopeColumns = ['_event_id', '_event_time', '_known_time', '_seq', '_index'] as const;
 
-/** Makes the source's table, or adds the columns that a newer schema has. Columns are never removed. */
+const settlePatienceMs = 60_000;
+
+/**
+ * Makes the source's table, or adds the columns that a newer schema has; columns are never removed. Inserts of a writer that was cut
+ * off and that ClickHouse still works on have ended when it resolves, so `max(_seq)` does not move afterwards.
+ */
 export async function ensureEventTable(history: History, source: EventSource): Promise<string> {
   const table = eventTable(source.name);
+  await insertsEnded(history, table);
   const fields = source.fields.map((field) => `\`${field.name}\` ${columnType(field)}`);
   await history.command(`
     CREATE TABLE IF NOT EXISTS ${table} (
@@ -36,6 +43,24 @@ export async function ensureEventTable(history: History, source: EventSource): P
       `ALTER TABLE ${table} ${fields.map((field) => `ADD COLUMN IF NOT EXISTS ${field}`).join(', ')}`,
     );
   return table;
+}
+
+async function insertsEnded(history: History, table: string): Promise<void> {
+  const untilMs = Date.now() + settlePatienceMs;
+  for (;;) {
+    const [row] = await history.query<{ running: string }>(
+      `SELECT count() AS running FROM system.processes WHERE query_kind = 'Insert' AND position(query, {table: String}) > 0`,
+      { table },
+    );
+    if (Number(row?.running ?? 0) === 0) return;
+    if (Date.now() > untilMs)
+      throw new MeshError(
+        'STORE_UNAVAILABLE',
+        `an insert into ${table} that nobody waits for is still running after ${settlePatienceMs} ms`,
+        { table },
+      );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 function columnType({ type, nullable }: SourceField): string {

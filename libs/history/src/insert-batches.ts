@@ -22,11 +22,23 @@ export interface PositionedBatch {
   };
 }
 
-/** ClickHouse cuts an insert into blocks of this many rows; one block is taken whole or not at all. */
+/** One block is taken whole or not at all. */
 const rowsPerBlockMax = 1_000_000;
 
 /**
- * Inserts batches as one block: all of it is there afterwards, or nothing. Returns the number of rows. A field that a batch of an older
+ * Not above `rowsPerBlockMax` rows are cut into no blocks. Some readers (chDB's of files) hand over 65,409 rows at a time: those are
+ * joined until there are `min_insert_block_size_rows`, which is never before the end.
+ */
+const oneBlock = {
+  max_insert_block_size: String(rowsPerBlockMax + 1),
+  min_insert_block_size_rows: String(rowsPerBlockMax + 1),
+  min_insert_block_size_bytes: '0',
+  input_format_parallel_parsing: 0,
+  async_insert: 0,
+} as const;
+
+/**
+ * Inserts at most a million rows as one block: all of it is there afterwards, or nothing. Returns the number of rows. A field that a batch of an older
  * schema does not have is null, or the type's zero where null is not allowed.
  */
 export async function insertBatches(
@@ -50,19 +62,13 @@ export async function insertBatches(
     const { stream } = await history.client.exec({
       query: `INSERT INTO ${eventTable(source.name)} (${columns}) FORMAT RowBinary`,
       values: Readable.from([writer.finish()], { objectMode: false }),
-      clickhouse_settings: {
-        max_insert_block_size: String(rowsPerBlockMax),
-        min_insert_block_size_rows: '0',
-        min_insert_block_size_bytes: '0',
-        input_format_parallel_parsing: 0,
-        async_insert: 0,
-      },
+      clickhouse_settings: oneBlock,
     });
     for await (const _ of stream) {
       // an insert answers with nothing; reading to the end frees the connection
     }
   } catch (cause) {
-    throw historyError('', cause);
+    throw historyError(history.url, cause);
   }
   return rows;
 }
