@@ -1,12 +1,14 @@
 import { featureSql } from './cell-sql.ts';
 import { cellOf } from './cells.ts';
+import { eventColumn, sqlName } from './sql-names.ts';
 import type { ViewDefinition } from './types.ts';
 import { lifetimeHopUs, resolveWindow } from './windows.ts';
 
 /**
  * Every feature of a view computed from history. `samples` is a query that gives `sample_id`, the join keys under their names, `as_of`
  * (DateTime64(6)) and `position` (UInt64): only events with `_seq <= position AND _event_time < as_of` count. `table` may be a subquery in
- * parentheses. Gives a row for each sample: `sample_id` and a column for each feature; a sample without events has counts of 0 and nulls.
+ * parentheses. Gives a row for each sample: `sample_id` and a column for each feature (TIMESTAMP as Int64 µs); a sample without events has
+ * counts of 0 and nulls.
  */
 export function asOfSql(view: ViewDefinition, table: string, samples: string): string {
   const fields = new Map(view.fields.map((field) => [field.name, field]));
@@ -23,11 +25,11 @@ export function asOfSql(view: ViewDefinition, table: string, samples: string): s
   const earliest = names.length === 1 ? names[0] : `least(${names.join(', ')})`;
   const features = view.features.map((feature) => {
     const within = `e._event_time >= s.${startOf.get(windowKey(feature.window))}`;
-    return `${featureSql(feature, cellOf(feature, fields), view, within)} AS \`${feature.name}\``;
+    return `${featureSql(feature, cellOf(feature, fields), view, within)} AS ${sqlName(feature.name)}`;
   });
-  const on = view.joinKeys.map(({ name, field }) => `e.\`${field}\` = s.\`k_${name}\``).join(' AND ');
-  const keyNames = view.joinKeys.map(({ name }) => `\`${name}\` AS \`k_${name}\``).join(', ');
-  const outer = view.features.map(({ name }) => `f.\`${name}\` AS \`${name}\``);
+  const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
+  const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');
+  const outer = view.features.map(({ name }) => `f.${sqlName(name)} AS ${sqlName(name)}`);
   return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${starts.join(', ')} FROM (${samples}))
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}

@@ -1,5 +1,6 @@
 import type { Cell } from './cells.ts';
 import { compileFilter } from './filter.ts';
+import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
 
 /** A cell's partial aggregate as ClickHouse aggregates over events `e`: what state.ts keeps in slots. */
@@ -16,7 +17,7 @@ const none = 'toFloat64(0)';
 /** `within` is a condition on `e` (and whatever it is joined with). */
 export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellSql {
   const where = condition(cell.field, cell.filter, view, within);
-  const value = column(cell.field);
+  const value = eventColumn(cell.field);
   const n = `countIf(${where})`;
   const order = 'tuple(e._event_time, e._seq, e._index)';
   switch (cell.kind) {
@@ -36,7 +37,7 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
     case 'moments':
       return {
         n,
-        x: `avgIf(toFloat64(assumeNotNull(${value})), ${where})`,
+        x: `sumKahanIf(toFloat64(assumeNotNull(${value})), ${where}) / ${n}`,
         y: `varPopStableIf(toFloat64(assumeNotNull(${value})), ${where})`,
         z: none,
         value: "''",
@@ -72,7 +73,7 @@ function exact(cell: Cell, sql: string): string {
 /** A feature's value over the events that match, null where it has none: what `Finish` makes of slots. */
 export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDefinition, within: string): string {
   const where = condition(feature.field, feature.filter, view, within);
-  const value = `assumeNotNull(${column(feature.field)})`;
+  const value = `assumeNotNull(${eventColumn(feature.field)})`;
   const n = `countIf(${where})`;
   const orNull = (sql: string) => `if(${n} = 0, NULL, ${sql})`;
   const order = 'tuple(e._event_time, e._seq, e._index)';
@@ -85,23 +86,28 @@ export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDef
       return orNull(
         cell.type === 'DOUBLE'
           ? `sumKahanIf(${value}, ${where}) / ${n}`
-          : `toFloat64(sumIf(toInt64(${value}), ${where})) / ${n}`,
+          : `toFloat64(sumIf(toInt128(${value}), ${where})) / ${n}`,
       );
     case 'variance':
       return varianceSql(feature, value, where, n);
     case 'stddev':
       return `sqrt(${varianceSql(feature, value, where, n)})`;
     case 'min':
-      return orNull(`minIf(${value}, ${where})`);
+      return orNull(plain(cell, `minIf(${value}, ${where})`));
     case 'max':
-      return orNull(`maxIf(${value}, ${where})`);
+      return orNull(plain(cell, `maxIf(${value}, ${where})`));
     case 'first':
-      return orNull(`argMinIf(${value}, ${order}, ${where})`);
+      return orNull(plain(cell, `argMinIf(${value}, ${order}, ${where})`));
     case 'last':
-      return orNull(`argMaxIf(${value}, ${order}, ${where})`);
+      return orNull(plain(cell, `argMaxIf(${value}, ${order}, ${where})`));
     default:
       return feature.function satisfies never;
   }
+}
+
+/** Times are microseconds here too, as in rows. */
+function plain(cell: Cell, sql: string): string {
+  return cell.type === 'TIMESTAMP' ? `toUnixTimestamp64Micro(${sql})` : sql;
 }
 
 function varianceSql({ ddof }: FeatureDefinition, value: string, where: string, n: string): string {
@@ -110,11 +116,7 @@ function varianceSql({ ddof }: FeatureDefinition, value: string, where: string, 
 
 function condition(field: string, filter: string, view: ViewDefinition, within: string): string {
   const parts = [within];
-  if (field !== '') parts.push(`isNotNull(${column(field)})`);
-  if (filter !== '') parts.push(compileFilter(filter, view.fields).sql(column));
+  if (field !== '') parts.push(`isNotNull(${eventColumn(field)})`);
+  if (filter !== '') parts.push(compileFilter(filter, view.fields).sql(eventColumn));
   return `(${parts.join(' AND ')})`;
-}
-
-function column(field: string): string {
-  return `e.\`${field}\``;
 }

@@ -8,12 +8,20 @@ const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'variance', 'st
 const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
 const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
 
+export const featuresMax = 1_000;
+
 /** Everything that is wrong with a view, with its path and the remedy. */
 export function checkView(view: ViewDefinition): ViewProblem[] {
   const fields = new Map(view.fields.map((field) => [field.name, field]));
   const problems: ViewProblem[] = [];
   const problem = (path: string, text: string) => problems.push({ path, problem: text });
+  if (view.joinKeys.length === 0) problem('keys', 'a view has at least one join key');
+  if (view.features.length > featuresMax)
+    problem('features', `${view.features.length} features are over the limit of ${featuresMax}; make two views`);
+  const keyNames = new Set<string>();
   for (const key of view.joinKeys) {
+    if (keyNames.has(key.name)) problem(`keys.${key.name}`, `two join keys are named "${key.name}"`);
+    keyNames.add(key.name);
     const field = fields.get(key.field);
     if (!field)
       problem(

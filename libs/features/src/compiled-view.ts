@@ -63,12 +63,12 @@ export function compileView(definition: ViewDefinition): CompiledView {
 }
 
 function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: number, record: TileRecord): void {
+  const lastUs = Number(record.last_us);
+  state.lastEventTimeUs = Math.max(state.lastEventTimeUs, lastUs);
+  state.validFromUs = Math.max(state.validFromUs, lastUs + 1, Number(record.valid_from_us ?? 0));
   const index = layout.groups.findIndex((group) => group.hopUs === hopUs);
   const group = layout.groups[index];
   if (!group) return;
-  const lastUs = Number(record.last_us);
-  state.lastEventTimeUs = Math.max(state.lastEventTimeUs, lastUs);
-  state.validFromUs = Math.max(state.validFromUs, lastUs + 1);
   const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
   for (const { cell, viewCell, at, textAt } of group.cells) {
     const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);

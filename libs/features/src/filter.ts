@@ -19,6 +19,8 @@ type Evaluate = (row: number) => Value;
 
 interface Node {
   readonly kind: Kind;
+  /** Of literals only. */
+  readonly constant?: Value;
   readonly bind: (columns: ReadonlyMap<string, Column>) => Evaluate;
   readonly sql: (column: (field: string) => string) => string;
 }
@@ -67,7 +69,7 @@ function compile(ast: Ast, fields: ReadonlyMap<string, SourceField>): Node {
     case '!_':
       return negation(sub(ast.args));
     case '-_':
-      return arithmetic('-', literal(0n), sub(ast.args));
+      return minus(ast.args as Ast, sub);
     case '&&':
     case '||':
       return logic(ast.op, ...pair());
@@ -129,7 +131,19 @@ function reader(column: Column): Evaluate {
   }
 }
 
+function minus(inner: Ast, sub: (part: unknown) => Node): Node {
+  const { op, args } = inner;
+  if (op === 'value' && (typeof args === 'bigint' || typeof args === 'number')) return literal(-args);
+  return arithmetic('-', literal(0n), sub(inner));
+}
+
+const [int64Min, int64Max] = [-(2n ** 63n), 2n ** 63n - 1n];
+
 function literal(value: Value): Node {
+  if (value !== null && typeof value === 'object')
+    throw new Error('bytes and unsigned numbers are not supported in filters');
+  if (typeof value === 'bigint' && (value < int64Min || value > int64Max))
+    throw new Error(`${value} does not fit in 64 bits`);
   const kind: Kind =
     value === null
       ? 'null'
@@ -140,13 +154,14 @@ function literal(value: Value): Node {
           : typeof value === 'boolean'
             ? 'bool'
             : 'string';
-  return { kind, bind: () => () => value, sql: () => sqlLiteral(value) };
+  return { kind, constant: value, bind: () => () => value, sql: () => sqlLiteral(value) };
 }
 
 function sqlLiteral(value: Value): string {
   if (value === null) return 'NULL';
   if (typeof value === 'string') return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-  if (typeof value === 'bigint') return `toInt64(${value})`;
+  // as text: a plain literal beyond 2^63 would be taken for an unsigned or floating one
+  if (typeof value === 'bigint') return `toInt64('${value}')`;
   if (typeof value === 'number') return `toFloat64(${value})`;
   return String(value);
 }
@@ -274,8 +289,10 @@ function arithmetic(op: '+' | '-' | '*' | '/' | '%', left: Node, right: Node): N
 function arithmeticSql(op: string, kind: Kind, x: string, y: string): string {
   if (kind === 'double')
     return op === '/' ? `if(${y} = 0, NULL, toFloat64(${x}) / ${y})` : `(toFloat64(${x}) ${op} ${y})`;
-  if (op === '/') return `if(${y} = 0, NULL, intDiv(${x}, if(${y} = 0, toInt64(1), ${y})))`;
-  if (op === '%') return `if(${y} = 0, NULL, ${x} % if(${y} = 0, toInt64(1), ${y}))`;
+  // ClickHouse throws on the smallest integer by -1, where two's complement wraps
+  const divisor = `if(${y} IN (0, -1), toInt64(1), ${y})`;
+  if (op === '/') return `multiIf(${y} = 0, NULL, ${y} = -1, negate(${x}), intDiv(${x}, ${divisor}))`;
+  if (op === '%') return `multiIf(${y} = 0, NULL, ${y} = -1, ${x} - ${x}, ${x} % ${divisor})`;
   return `(${x} ${op} ${y})`;
 }
 
@@ -309,11 +326,30 @@ function doubleOperation(op: string): (x: number, y: number) => Value {
   }
 }
 
-function membership([needle, list]: [unknown, Ast], sub: (part: unknown) => Node): Node {
+const mixedItemsMax = 50;
+
+function membership([needleAst, list]: [unknown, Ast], sub: (part: unknown) => Node): Node {
   if (list.op !== 'list') throw new Error('"in" needs a list, as in ["a", "b"]');
+  const needle = sub(needleAst);
   const items = (list.args as unknown[]).map(sub);
   if (items.length === 0) throw new Error('"in" needs a list with something in it');
-  return items.map((item) => comparison('==', sub(needle), item)).reduce((all, one) => logic('||', all, one));
+  if (items.every(({ kind, constant }) => kind === needle.kind && constant !== undefined && constant !== null)) {
+    const members = new Set(items.map(({ constant }) => constant as Value));
+    return {
+      kind: 'bool',
+      bind(columns) {
+        const evaluate = needle.bind(columns);
+        return (row) => {
+          const value = evaluate(row);
+          return value === null ? null : members.has(value);
+        };
+      },
+      sql: (column) => `(${needle.sql(column)} IN (${items.map((item) => item.sql(column)).join(', ')}))`,
+    };
+  }
+  if (items.length > mixedItemsMax)
+    throw new Error(`a list of ${items.length} items of several kinds is over the limit of ${mixedItemsMax}`);
+  return items.map((item) => comparison('==', needle, item)).reduce((all, one) => logic('||', all, one));
 }
 
 const textSql: Readonly<Record<string, (text: string, part: string) => string>> = {

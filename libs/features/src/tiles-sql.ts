@@ -1,6 +1,7 @@
 import { cellSql } from './cell-sql.ts';
 import type { Cell } from './cells.ts';
 import { layoutOf } from './layout.ts';
+import { eventColumn, sqlName } from './sql-names.ts';
 import { headSpanUs } from './state.ts';
 import type { ViewDefinition } from './types.ts';
 import { lifetimeHopUs } from './windows.ts';
@@ -13,32 +14,42 @@ export function sqlColumns(cell: number): [string, string, string, string, strin
   return [`c${cell}_n`, `c${cell}_x`, `c${cell}_y`, `c${cell}_z`, `c${cell}_v`];
 }
 
+const timeUs = 'toUnixTimestamp64Micro(e._event_time)';
+/** Of rows that only say that an entity has events. */
+const noHopUs = -1;
+
 /**
  * The tiles of every entity from history: one row for each entity, hop and bucket with an event, with the join keys under their names,
- * `hop_us`, `bucket_us`, `last_us`, and each cell's columns. Parameters: `position` (only events up to it), `frontier` (µs; buckets that no
- * window needs as of it are left out).
+ * `hop_us`, `bucket_us`, `last_us` (newest event), `valid_from_us` (from when on the tiles say everything) and each cell's columns.
+ * Parameters: `position` (only events up to it), `frontier` (µs; buckets that no window needs as of it are left out). Where that could leave
+ * out an entity whole, one row more for each entity (`hop_us` −1, nothing in its cells): as in the stream, an entity that ever had an event is there.
  */
 export function tilesSql(view: ViewDefinition, table: string): string {
   const { groups, cells } = layoutOf(view);
-  const keys = view.joinKeys.map(({ name, field }) => `e.\`${field}\` AS \`${name}\``).join(', ');
-  const keyNames = view.joinKeys.map(({ name }) => `\`${name}\``).join(', ');
-  const notNull = view.joinKeys.map(({ field }) => `isNotNull(e.\`${field}\`)`).join(' AND ');
-  const partials = cells.map(({ cell }, index) => partialSql(cell, index, view)).join(', ');
+  const keys = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} AS ${sqlName(name)}`).join(', ');
+  const keyColumns = view.joinKeys.map(({ field }) => eventColumn(field));
+  const given = ['e._seq <= {position:UInt64}', ...keyColumns.map((column) => `isNotNull(${column})`)].join(' AND ');
+  const validFrom = `greatest(max(${timeUs}) + 1, toInt64({frontier:Int64} - ${headSpanUs})) AS valid_from_us`;
+  const partials = (within: string) => cells.map(({ cell }, index) => partialSql(cell, index, view, within)).join(', ');
   const selects = groups.map(({ hopUs, maxSizeUs }) => {
-    const timeUs = 'toUnixTimestamp64Micro(e._event_time)';
-    const bucket = hopUs === lifetimeHopUs ? 'toInt64(0)' : `intDiv(${timeUs}, ${hopUs}) * ${hopUs}`;
-    const needed =
-      hopUs === lifetimeHopUs
-        ? ''
-        : ` AND e._event_time >= fromUnixTimestamp64Micro(greatest(toInt64(0), intDiv({frontier:Int64} - ${headSpanUs + maxSizeUs}, ${hopUs}) * ${hopUs} - ${hopUs}), 'UTC')`;
-    return `SELECT ${keys}, toInt64(${hopUs}) AS hop_us, ${bucket} AS bucket_us, max(${timeUs}) AS last_us, ${partials}
-      FROM ${table} AS e WHERE e._seq <= {position:UInt64} AND ${notNull}${needed} GROUP BY ${keyNames}, bucket_us`;
+    const isLifetime = hopUs === lifetimeHopUs;
+    const bucket = isLifetime ? 'toInt64(0)' : `intDiv(${timeUs}, ${hopUs}) * ${hopUs}`;
+    const oldest = `intDiv({frontier:Int64} - ${headSpanUs + maxSizeUs}, ${hopUs}) * ${hopUs} - ${hopUs}`;
+    const needed = isLifetime
+      ? ''
+      : ` AND e._event_time >= fromUnixTimestamp64Micro(greatest(toInt64(0), ${oldest}), 'UTC')`;
+    return `SELECT ${keys}, toInt64(${hopUs}) AS hop_us, ${bucket} AS bucket_us, max(${timeUs}) AS last_us, ${validFrom}, ${partials('true')}
+      FROM ${table} AS e WHERE ${given}${needed} GROUP BY ${[...keyColumns, 'bucket_us'].join(', ')}`;
   });
+  if (!groups.some(({ hopUs }) => hopUs === lifetimeHopUs)) {
+    selects.push(`SELECT ${keys}, toInt64(${noHopUs}) AS hop_us, toInt64(0) AS bucket_us, max(${timeUs}) AS last_us, ${validFrom}, ${partials('false')}
+      FROM ${table} AS e WHERE ${given} GROUP BY ${keyColumns.join(', ')}`);
+  }
   return selects.join('\nUNION ALL\n');
 }
 
-function partialSql(cell: Cell, index: number, view: ViewDefinition): string {
-  const sql = cellSql(cell, view, 'true');
+function partialSql(cell: Cell, index: number, view: ViewDefinition, within: string): string {
+  const sql = cellSql(cell, view, within);
   return [sql.n, sql.x, sql.y, sql.z, sql.value]
     .map((expression, place) => `${expression} AS ${sqlColumns(index)[place]}`)
     .join(', ');

@@ -2,7 +2,8 @@ import { formatDurationUs } from '@millrace/kernel';
 import type { WindowSpec } from './types.ts';
 
 const s = 1e6;
-const hops = [s, 5 * s, 30 * s, 60 * s, 300 * s, 900 * s, 3600 * s, 6 * 3600 * s, 24 * 3600 * s];
+const day = 24 * 3600 * s;
+const hops = [s, 5 * s, 30 * s, 60 * s, 300 * s, 900 * s, 3600 * s, 6 * 3600 * s, day];
 
 /** Steps that a window's timeline may have at most. */
 export const stepsMax = 64;
@@ -46,13 +47,15 @@ export function windowProblem(window: WindowSpec): string | undefined {
   if (!Number.isSafeInteger(window.sizeUs) || window.sizeUs < s)
     return `a window of ${window.sizeUs} µs is too small; the smallest is 1s`;
   const { hopUs } = resolveWindow(window);
-  if (!Number.isSafeInteger(hopUs) || hopUs <= 0)
-    return `a hop of ${hopUs} µs is not positive; leave it out for the default`;
+  const given = window.t === 'sliding' ? window.hopUs : hopUs;
+  if (!Number.isSafeInteger(given) || given < 0)
+    return `a hop of ${given} µs is not a positive whole number; leave it out for the default`;
   if (hopUs > window.sizeUs)
     return `hop ${formatDurationUs(hopUs)} is larger than the window of ${formatDurationUs(window.sizeUs)}`;
   const steps = Math.ceil(window.sizeUs / hopUs);
   if (steps > stepsMax) {
-    const fitting = hops.find((hop) => window.sizeUs / hop <= stepsMax) ?? Math.ceil(window.sizeUs / stepsMax);
+    const fitting =
+      hops.find((hop) => window.sizeUs / hop <= stepsMax) ?? Math.ceil(window.sizeUs / stepsMax / day) * day;
     return `a window of ${formatDurationUs(window.sizeUs)} by ${formatDurationUs(hopUs)} has ${steps} steps, over the limit of ${stepsMax}; hop ${formatDurationUs(fitting)} would fit`;
   }
   return undefined;
