@@ -54,7 +54,8 @@ export function fillStepSql(step: {
           FROM ${sqlName(step.labels)} WHERE sample_id > ${step.bounds.from} AND sample_id <= ${step.bounds.to}) AS l
     ASOF LEFT JOIN ${sqlName(step.positions)} AS p ON l.one = p.one AND l.known_by >= p.known`;
   const columns = ['sample_id', ...view.features.map((feature) => sqlName(feature.name))].join(', ');
-  const select = `SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step.bounds), samples)})`;
+  // one thread: the order of additions, and with it the last bits of floats and the digest, stay the same
+  const select = `SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step.bounds), samples)}) SETTINGS max_threads = 1`;
   const target = sqlName(step.target);
   return step.first
     ? [`CREATE TABLE ${target} ENGINE = MergeTree ORDER BY sample_id AS ${select}`]
