@@ -109,25 +109,19 @@ test('what is served equals what SQL over history says, with late, duplicate, un
   );
   expect(Number(outcome.compared)).toBe(samples.length * features.length);
   expect(
-    outcome.mismatches
-      .slice(0, 5)
-      .map((miss) => ({
-        feature: miss.feature,
-        served: miss.served?.kind?.value,
-        expected: miss.expected?.kind?.value,
-        sample: samples[miss.sample]?.asOfUs,
-      })),
+    outcome.mismatches.slice(0, 5).map((miss) => ({
+      feature: miss.feature,
+      served: miss.served?.kind?.value,
+      expected: miss.expected?.kind?.value,
+      sample: samples[miss.sample]?.asOfUs,
+    })),
   ).toEqual([]);
 
   // the check itself can fail: one count that is off by one is found
-  const wrong = samples
-    .slice(0, 1)
-    .map((sample) => ({
-      ...sample,
-      served: sample.served.map((value, index) =>
-        index === 0 ? int(1n + BigInt(value.kind?.value as bigint)) : value,
-      ),
-    }));
+  const wrong = samples.slice(0, 1).map((sample) => ({
+    ...sample,
+    served: sample.served.map((value, index) => (index === 0 ? int(1n + BigInt(value.kind?.value as bigint)) : value)),
+  }));
   const caught = await mesh.clients.compute.verifySamples({
     view: 'orders_by_shop',
     version: '',

@@ -19,7 +19,8 @@ beforeAll(async () => {
       return { accepted: events.length, duplicates: 0, rejections: [], position: 2n ** 60n, knownTimeUs: 1n };
     },
     publishStream: async function* (requests) {
-      for await (const { batchSequence } of requests) yield { batchSequence, result: undefined, reason: '', message: 'x'.repeat(1000) };
+      for await (const { batchSequence } of requests)
+        yield { batchSequence, result: undefined, reason: '', message: 'x'.repeat(1000) };
     },
     listQuarantine: () => ({ events: [], total: 0n }),
     replayQuarantine: () => ({ accepted: 0, duplicates: 0, rejected: 0 }),

@@ -127,7 +127,7 @@ function groupByModel(
         { deployment: request.deployment },
       );
     const id = `${target.model}@${target.version}`;
-    const group = members.get(id) ?? { target, rows: new Array<number>() };
+    const group = members.get(id) ?? { target, rows: [] as number[] };
     group.rows.push(row);
     members.set(id, group);
   }
