@@ -302,8 +302,7 @@ describe('volume', () => {
     const gone = new AbortController();
     const url = `${mesh.clickhouse.url}/`;
     const response = await fetch(url, { method: 'POST', body: query, signal: gone.signal });
-    const reader = response.body?.getReader();
-    await reader?.read();
+    await response.body?.getReader().read();
     const residentMb = async () => {
       return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${mesh.clickhouse.pid}/status`, 'utf8'))?.[1]) / 1e3;
     };

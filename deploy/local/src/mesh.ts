@@ -93,10 +93,7 @@ async function startService(
   mkdirSync(dataDir, { recursive: true });
   mkdirSync(logDir, { recursive: true });
   const address = (kind: 'grpc' | 'http') => `127.0.0.1:${options.ports.get(`${service}/${kind}` as Listener) ?? 0}`;
-  const peerAddresses = Object.entries(peers).map(([peer, { grpc }]) => [
-    `MILLRACE_${peer.toUpperCase().replaceAll('-', '_')}_ADDRESS`,
-    grpc,
-  ]);
+  const onlineServing = peers['online-serving']?.grpc;
   let ready: { readonly grpc: string; readonly http: string } | undefined;
   const running = await startProcess({
     name: service,
@@ -113,7 +110,7 @@ async function startService(
       MILLRACE_DATA_DIR: dataDir,
       MILLRACE_MODEL_DIR: options.modelDir,
       ...(options.otlpEndpoint === undefined ? {} : { MILLRACE_OTLP_ENDPOINT: options.otlpEndpoint }),
-      ...Object.fromEntries(peerAddresses),
+      ...(onlineServing === undefined ? {} : { MILLRACE_ONLINE_SERVING_ADDRESS: onlineServing }),
     },
     logFile: join(logDir, `${service}.log`),
     ready: {

@@ -128,6 +128,8 @@ function compare(x: NonNullable<Scalar>, y: NonNullable<Scalar>): number {
 
 const relative = 1e-9;
 const rounding = 1e-12;
+/** Below this a double has lost digits to underflow. */
+const smallest = 1e-290;
 
 /**
  * True when a value is what the oracle says: exact, but for floating sums, means, variances and deviations, which agree to 1e-9 relative or to
@@ -144,7 +146,7 @@ export function agrees(feature: FeatureDefinition, type: FieldType, value: Scala
         : typeof expected.value !== 'string' && BigInt(value) === BigInt(expected.value);
   }
   const [a, b] = [Number(value), Number(expected.value)];
-  if (Math.abs(a - b) <= relative * Math.max(Math.abs(a), Math.abs(b))) return true;
+  if (Math.abs(a - b) <= Math.max(smallest, relative * Math.max(Math.abs(a), Math.abs(b)))) return true;
   const { largest, count } = expected;
   switch (feature.function) {
     case 'sum':

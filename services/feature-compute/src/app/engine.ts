@@ -101,6 +101,7 @@ export class Engine {
       const outcome = view.cells.applyBatch(batch, seq, batch.knownTimeUs);
       applied += outcome.applied;
       view.record.entities += outcome.created;
+      view.record.lateDropped += outcome.dropped;
     }
     let newestUs = 0;
     for (const eventTimeUs of batch.eventTimeUs) if (eventTimeUs > newestUs) newestUs = eventTimeUs;

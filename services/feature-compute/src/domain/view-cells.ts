@@ -7,7 +7,13 @@ export const entityKeyBytesMax = 1_700;
 
 export type CellLoader = (entityKey: string) => Buffer | undefined;
 
-export type AppliedBatch = { readonly applied: number; readonly created: number; readonly skipped: number };
+/** `dropped` are among the applied: older than every window of the view. */
+export type AppliedBatch = {
+  readonly applied: number;
+  readonly created: number;
+  readonly skipped: number;
+  readonly dropped: number;
+};
 
 /** The working set of one view version: its entities' states, spread over shards. Pure but for the loader it is given. */
 export class ViewCells {
@@ -42,6 +48,7 @@ export class ViewCells {
     const { eventTimeUs, count } = columns;
     let created = 0;
     let skipped = 0;
+    let dropped = 0;
     for (let i = 0; i < count; i++) {
       const entityKey = bound.entityKey(i);
       if (entityKey === null || entityKey.length > entityKeyBytesMax) {
@@ -55,7 +62,7 @@ export class ViewCells {
         cell = opened.cell;
         if (opened.created) created++;
       }
-      this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i);
+      if (this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i) === 'dropped') dropped++;
       cell.position = seq;
       if (knownTimeUs > cell.knownTimeUs) cell.knownTimeUs = knownTimeUs;
       cell.usedRound = this.#round;
@@ -63,7 +70,7 @@ export class ViewCells {
       shard.markRow(cell);
       shard.markState(cell);
     }
-    return { applied: count - skipped, created, skipped };
+    return { applied: count - skipped, created, skipped, dropped };
   }
 
   /** The cell of an entity, from memory, the store, or new. */

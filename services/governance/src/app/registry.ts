@@ -2,7 +2,8 @@ import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { Kind, Manifest, ManifestEntry, Registered, RegistrySnapshot } from '@millrace/registry';
-import { makePlan, type Plan, type PlannedChange } from '../domain/plan.ts';
+import { makePlan, type Plan } from '../domain/plan.ts';
+import type { PlannedChange } from '../domain/planned-change.ts';
 
 /** Where definitions are kept. */
 export interface DefinitionStore {

@@ -1,6 +1,6 @@
 import type { RegistrySnapshot } from '@millrace/registry';
 import type { Catalog } from './catalog.ts';
-import type { Break, PlannedChange } from './plan.ts';
+import type { Break, PlannedChange } from './planned-change.ts';
 import { label } from './problem.ts';
 
 /** What a change does to consumers that are not in the set. */

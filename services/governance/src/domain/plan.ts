@@ -5,32 +5,9 @@ import { type Kind, kindOfSpec, type Manifest, type RegistrySnapshot, resolveVie
 import { breaksOf } from './breaks.ts';
 import { type Catalog, catalogOf } from './catalog.ts';
 import { differences } from './differences.ts';
+import type { Action, PlannedChange } from './planned-change.ts';
 import type { Problem } from './problem.ts';
 import { validate } from './validate.ts';
-
-export type Action = 'ADDED' | 'CHANGED' | 'METADATA_CHANGED' | 'UNCHANGED' | 'REMOVED';
-
-export interface PlannedChange {
-  readonly kind: Kind;
-  readonly name: string;
-  readonly action: Action;
-  readonly oldVersion: string;
-  readonly newVersion: string;
-  readonly differences: readonly string[];
-  readonly needsBackfill: boolean;
-  readonly breaks: readonly Break[];
-  /** With references resolved to versions; undefined for a removal. */
-  readonly definition?: definitions.Definition;
-  /** For a feature view. */
-  readonly resolved?: ViewDefinition;
-}
-
-/** A consumer outside the set; `fatal` when it cannot go on, else it keeps the old version. */
-export interface Break {
-  readonly consumer: string;
-  readonly why: string;
-  readonly fatal: boolean;
-}
 
 export interface Plan {
   readonly changes: readonly PlannedChange[];

@@ -3,7 +3,7 @@ import { MeshError } from '@millrace/kernel';
 import { fromWireKind, type Kind, kinds, type Registered, type RegistrySnapshot, toWireKind } from '@millrace/registry';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { Registry } from '../app/registry.ts';
-import type { PlannedChange } from '../domain/plan.ts';
+import type { PlannedChange } from '../domain/planned-change.ts';
 
 type Spec = NonNullable<definitions.Definition['spec']>;
 

@@ -1,34 +1,13 @@
-import { type Clock, MeshError, type Reason } from '@millrace/kernel';
+import { type Clock, MeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { type PackedMessage, packRows } from '../domain/pack.ts';
 import { Problem, problem } from '../domain/problem.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
 import type { SourceValidator } from '../domain/source-validator.ts';
 import { batchGate } from './batch-gate.ts';
+import type { BatchOutcome, EventOutcome, Rejection } from './batch-outcome.ts';
 import type { IdBook, Ticket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
-
-export type Rejection = {
-  readonly index: number;
-  readonly eventId: string;
-  readonly reason: Reason;
-  readonly field: string;
-  readonly message: string;
-  readonly quarantineId: string;
-};
-
-/** What became of one event: accepted now, accepted before, or rejected for a reason. */
-export type EventOutcome = 'accepted' | 'duplicate' | Rejection;
-
-export type BatchOutcome = {
-  readonly outcomes: readonly EventOutcome[];
-  readonly accepted: number;
-  readonly duplicates: number;
-  readonly rejections: readonly Rejection[];
-  /** The position in the EVENTS stream of the last event; 0 when none was accepted. */
-  readonly position: number;
-  readonly knownTimeUs: number;
-};
 
 /** Appends to the EVENTS stream; retries until it is durable or the process stops. */
 export type EventLog = {

@@ -1,5 +1,5 @@
 import type { Metrics } from '@millrace/runtime';
-import type { BatchOutcome } from './accept-batch.ts';
+import type { BatchOutcome } from './batch-outcome.ts';
 
 export type SourceCounts = { duplicates: number; quarantined: number };
 

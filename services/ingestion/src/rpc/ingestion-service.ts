@@ -1,7 +1,8 @@
 import { ingestion } from '@millrace/contracts';
 import { toMeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
-import type { AcceptBatch, BatchOutcome } from '../app/accept-batch.ts';
+import type { AcceptBatch } from '../app/accept-batch.ts';
+import type { BatchOutcome } from '../app/batch-outcome.ts';
 import type { createProgress } from '../app/progress.ts';
 import type { createQuarantineDesk } from '../app/quarantine-desk.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';

@@ -1,0 +1,57 @@
+import type { EventColumns, ViewDefinition } from '@millrace/features';
+import { expect, test } from 'vitest';
+import { ViewCells } from './view-cells.ts';
+
+const hourUs = 3_600_000_000;
+const view: ViewDefinition = {
+  name: 'visits',
+  version: '0123456789ab',
+  entity: 'shop',
+  joinKeys: [{ name: 'shop', type: 'STRING', field: 'shop' }],
+  source: 'visits',
+  fields: [{ name: 'shop', type: 'STRING', nullable: true }],
+  features: [
+    {
+      name: 'n_1h',
+      function: 'count',
+      field: '',
+      filter: '',
+      ddof: 0,
+      window: { t: 'sliding', sizeUs: hourUs, hopUs: 0 },
+    },
+  ],
+};
+
+function events(...rows: readonly (readonly [shop: string | null, timeUs: number])[]): EventColumns {
+  return {
+    count: rows.length,
+    eventTimeUs: Float64Array.from(rows, ([, timeUs]) => timeUs),
+    columns: new Map([
+      [
+        'shop',
+        {
+          type: 'str',
+          values: rows.map(([shop]) => shop ?? ''),
+          nulls: Uint8Array.from(rows, ([shop]) => (shop === null ? 1 : 0)),
+        },
+      ],
+    ]),
+  };
+}
+
+test('what a batch did is counted: applied, created, without a key, and too late for every window', () => {
+  const cells = new ViewCells(view, { shards: 2, load: () => undefined });
+  const nowUs = 1_000 * hourUs;
+  expect(cells.applyBatch(events(['a', nowUs], ['b', nowUs], [null, nowUs]), 1, nowUs)).toEqual({
+    applied: 2,
+    created: 2,
+    skipped: 1,
+    dropped: 0,
+  });
+  expect(cells.applyBatch(events(['a', nowUs - hourUs / 2], ['a', nowUs - 3 * hourUs]), 2, nowUs)).toEqual({
+    applied: 2,
+    created: 0,
+    skipped: 0,
+    dropped: 1,
+  });
+});

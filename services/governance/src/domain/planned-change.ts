@@ -1,0 +1,27 @@
+import type { definitions } from '@millrace/contracts';
+import type { ViewDefinition } from '@millrace/features';
+import type { Kind } from '@millrace/registry';
+
+export type Action = 'ADDED' | 'CHANGED' | 'METADATA_CHANGED' | 'UNCHANGED' | 'REMOVED';
+
+export interface PlannedChange {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly action: Action;
+  readonly oldVersion: string;
+  readonly newVersion: string;
+  readonly differences: readonly string[];
+  readonly needsBackfill: boolean;
+  readonly breaks: readonly Break[];
+  /** With references resolved to versions; undefined for a removal. */
+  readonly definition?: definitions.Definition;
+  /** For a feature view. */
+  readonly resolved?: ViewDefinition;
+}
+
+/** A consumer outside the set; `fatal` when it cannot go on, else it keeps the old version. */
+export interface Break {
+  readonly consumer: string;
+  readonly why: string;
+  readonly fatal: boolean;
+}
