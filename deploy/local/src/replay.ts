@@ -52,56 +52,64 @@ interface Chunk {
 const chunkSpanUs = 4 * 60_000_000;
 const chunkEvents = 200;
 
+/** Chunks whose predictions are still on their way; more would ask rows for times that they have left behind. */
+const chunksInFlight = 3;
+
 /**
  * Publishes events in event-time order, faster than life; once a chunk is readable, asks for a prediction for each flight of it that
- * is due to leave, as of its scheduled time. The next chunk is published meanwhile.
+ * is due to leave, as of its scheduled time. The next chunks are published meanwhile.
  */
 export async function replay(plan: ReplayPlan, parts: ReplayParts, progress: ReplayProgress): Promise<void> {
   const predicted = new Set<string>();
   const startedMs = performance.now();
-  let previous: Promise<void> = Promise.resolve();
+  const following: Promise<void>[] = [];
+  let accounted: Promise<void> = Promise.resolve();
   for await (const chunk of chunks(plan)) {
     if (parts.signal.aborted) break;
     await pace(progress.published, startedMs, plan.eventsPerSecond, parts.signal);
     const publishedMs = performance.now();
     const positions = await parts.publisher.publish(chunk.events);
-    await previous;
-    previous = followUp(chunk, positions, publishedMs, plan, parts, progress, predicted);
+    const predicting = predict(chunk, positions, publishedMs, plan, parts, progress);
+    accounted = Promise.all([predicting, accounted]).then(() => account(chunk, predicted, parts, progress));
+    following.push(accounted);
+    if (following.length >= chunksInFlight) await following.shift();
     progress.published += chunk.events.length;
     progress.eventTimeUs = chunk.events.at(-1)?.eventTimeUs ?? progress.eventTimeUs;
     progress.elapsedMs = performance.now() - startedMs;
   }
-  await previous;
+  await accounted;
   progress.elapsedMs = performance.now() - startedMs;
 }
 
-async function followUp(
+async function predict(
   chunk: Chunk,
   positions: ReadonlyMap<string, bigint>,
   publishedMs: number,
   plan: ReplayPlan,
   parts: ReplayParts,
   progress: ReplayProgress,
-  predicted: Set<string>,
 ): Promise<void> {
   const last = chunk.landing.at(-1);
   const position = positions.get('arrivals');
   if (last && position !== undefined && position > 0n) await parts.freshness.awaitReadable(last, position, publishedMs);
-  if (chunk.departing.length > 0) {
-    const response = await parts.clients.predictions.predict({
-      deployment: 'flight_delay',
-      keys: keyColumns(chunk.departing),
-      requestData: requestData(chunk.departing),
-      asOfUs: 0n,
-      asOfUsByRow: chunk.departing.map((flight) => BigInt(flight.scheduledUs)),
-      predictionKeys: chunk.departing.map((flight) => flight.flight),
-      allowHistory: true,
-      omitExplanation: false,
-    });
-    progress.predictions += response.predictions.length;
-    for (const flight of chunk.departing) predicted.add(flight.flight);
-    if (Math.random() < plan.paritySample) parts.parity.add(chunk.departing, response);
-  }
+  if (chunk.departing.length === 0) return;
+  const response = await parts.clients.predictions.predict({
+    deployment: 'flight_delay',
+    keys: keyColumns(chunk.departing),
+    requestData: requestData(chunk.departing),
+    asOfUs: 0n,
+    asOfUsByRow: chunk.departing.map((flight) => BigInt(flight.scheduledUs)),
+    predictionKeys: chunk.departing.map((flight) => flight.flight),
+    allowHistory: true,
+    omitExplanation: false,
+  });
+  progress.predictions += response.predictions.length;
+  if (Math.random() < plan.paritySample) parts.parity.add(chunk.departing, response);
+}
+
+/** In the order of the chunks: a flight is due to leave before it lands. */
+function account(chunk: Chunk, predicted: Set<string>, parts: ReplayParts, progress: ReplayProgress): void {
+  for (const flight of chunk.departing) predicted.add(flight.flight);
   for (const flight of chunk.landing) {
     if (!predicted.delete(flight.flight)) continue;
     parts.baselines.add(flight, flight.delayMinutes > delayedAfterMinutes);

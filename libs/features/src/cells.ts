@@ -138,8 +138,7 @@ export function fillCell(
 }
 
 /** Adds what is in `from` to what is in `to`. */
-export function mergeCell(
-  cell: Cell,
+export type Merge = (
   to: Slots,
   at: number,
   from: Slots,
@@ -148,39 +147,46 @@ export function mergeCell(
   textAt: number,
   fromTexts: Texts | null,
   fromTextAt: number,
-): void {
-  const n = from[fromAt] as number;
-  if (n === 0) return;
-  const m = to[at] as number;
-  if (cell.kind === 'count') {
-    to[at] = m + n;
-    return;
-  }
-  if (m === 0) {
-    for (let i = 0; i < cell.width; i++) to[at + i] = from[fromAt + i] as number;
-    if (toTexts && fromTexts) toTexts[textAt] = fromTexts[fromTextAt] ?? '';
-    return;
-  }
-  to[at] = m + n;
+) => void;
+
+export function merger(cell: Cell): Merge {
   switch (cell.kind) {
-    case 'sum':
-      if (cell.type === 'DOUBLE') addCompensated(to, at + 1, from[fromAt + 1] as number, from[fromAt + 2] as number);
-      else addInteger(to, at + 1, from[fromAt + 1] as number, from[fromAt + 2] as number);
-      return;
-    case 'moments':
-      mergeMoments(to, at, m, n, from, fromAt);
-      return;
-    default: {
-      const order =
-        cell.isText && (cell.kind === 'min' || cell.kind === 'max')
-          ? byBytes(fromTexts?.[fromTextAt] ?? '', toTexts?.[textAt] ?? '')
-          : compareSlots(from, fromAt + 1, to, at + 1, cell.width - 1);
-      const takes = cell.kind === 'min' || cell.kind === 'first' ? order < 0 : order > 0;
-      if (!takes) return;
-      for (let i = 1; i < cell.width; i++) to[at + i] = from[fromAt + i] as number;
-      if (toTexts && fromTexts) toTexts[textAt] = fromTexts[fromTextAt] ?? '';
+    case 'count':
+      return (to, at, from, fromAt) => {
+        to[at] = (to[at] as number) + (from[fromAt] as number);
+      };
+    case 'sum': {
+      const add = cell.type === 'DOUBLE' ? addCompensated : addInteger;
+      return (to, at, from, fromAt) => {
+        to[at] = (to[at] as number) + (from[fromAt] as number);
+        add(to, at + 1, from[fromAt + 1] as number, from[fromAt + 2] as number);
+      };
     }
+    case 'moments':
+      return mergeMoments;
+    default:
+      return extremeMerger(cell);
   }
+}
+
+function extremeMerger(cell: Cell): Merge {
+  const { width } = cell;
+  const byText = cell.isText && (cell.kind === 'min' || cell.kind === 'max');
+  const sign = cell.kind === 'min' || cell.kind === 'first' ? 1 : -1;
+  return (to, at, from, fromAt, toTexts, textAt, fromTexts, fromTextAt) => {
+    const n = from[fromAt] as number;
+    if (n === 0) return;
+    const m = to[at] as number;
+    to[at] = m + n;
+    if (m > 0) {
+      const order = byText
+        ? byBytes(fromTexts?.[fromTextAt] ?? '', toTexts?.[textAt] ?? '')
+        : compareSlots(from, fromAt + 1, to, at + 1, width - 1);
+      if (order * sign >= 0) return;
+    }
+    for (let i = 1; i < width; i++) to[at + i] = from[fromAt + i] as number;
+    if (cell.isText && toTexts && fromTexts) toTexts[textAt] = fromTexts[fromTextAt] ?? '';
+  };
 }
 
 /** Lexicographic: for values (a, b), for first and last (time, seq, index, …). */
@@ -209,7 +215,16 @@ function addInteger(to: Slots, at: number, high: number, low: number): void {
 }
 
 /** Chan, Golub and LeVeque (1983): the moments of two samples together. */
-function mergeMoments(to: Slots, at: number, m: number, n: number, from: Slots, fromAt: number): void {
+function mergeMoments(to: Slots, at: number, from: Slots, fromAt: number): void {
+  const n = from[fromAt] as number;
+  if (n === 0) return;
+  const m = to[at] as number;
+  to[at] = m + n;
+  if (m === 0) {
+    to[at + 1] = from[fromAt + 1] as number;
+    to[at + 2] = from[fromAt + 2] as number;
+    return;
+  }
   const mean = to[at + 1] as number;
   const delta = (from[fromAt + 1] as number) - mean;
   to[at + 1] = mean + (delta * n) / (m + n);

@@ -1,5 +1,5 @@
 import { type BoundBatch, createBinder } from './bound-batch.ts';
-import { mergeCell, type Slots, setPair } from './cells.ts';
+import { type Slots, setPair } from './cells.ts';
 import { type Group, type Layout, layoutOf } from './layout.ts';
 import { createRowWriter, type RowMeta } from './row-writer.ts';
 import {
@@ -70,7 +70,7 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
   const group = layout.groups[index];
   if (!group) return;
   const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
-  for (const { cell, viewCell, at, textAt } of group.cells) {
+  for (const { cell, merge, viewCell, at, textAt } of group.cells) {
     const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);
     const slots: Slots = new Float64Array(cell.width);
     slots[0] = Number(n ?? 0);
@@ -100,7 +100,7 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
       default:
         cell.kind satisfies never;
     }
-    mergeCell(cell, tile.slots, at, slots, 0, tile.texts, textAt, texts, 0);
+    merge(tile.slots, at, slots, 0, tile.texts, textAt, texts, 0);
   }
 }
 

@@ -1,5 +1,5 @@
 import { MeshError } from '@millrace/kernel';
-import { type Cell, cellKey, cellOf, type Finish, finisher } from './cells.ts';
+import { type Cell, cellKey, cellOf, type Finish, finisher, type Merge, merger } from './cells.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
 import type { FieldType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow } from './windows.ts';
@@ -25,6 +25,7 @@ export interface Group {
   /** The group's cells among the view's, with their places in a tile of the group. */
   readonly cells: readonly {
     readonly cell: Cell;
+    readonly merge: Merge;
     readonly viewCell: number;
     readonly at: number;
     readonly textAt: number;
@@ -106,7 +107,7 @@ function groupOf(
   const cells = used.flatMap((viewCell) => {
     const cell = viewCells[viewCell]?.cell;
     if (!cell) return [];
-    const place = { cell, viewCell, at: width, textAt: texts };
+    const place = { cell, merge: merger(cell), viewCell, at: width, textAt: texts };
     width += cell.width;
     texts += Number(cell.isText);
     return [place];

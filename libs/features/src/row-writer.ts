@@ -65,77 +65,119 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
   const maker = createTimelineMaker(layout, group);
   const width = group.features.length;
   const bitmap = Math.ceil(width / 8);
-  const stride = width * 8 + bitmap;
-  let scratch = Buffer.alloc(64 * stride);
-  let times = new Float64Array(64);
-  let kept: number[] = [];
-  let texts: TextHeap;
-
-  function room(steps: number): void {
-    if (steps <= times.length) return;
-    const grown = Buffer.alloc(steps * 2 * stride);
-    scratch.copy(grown);
-    scratch = grown;
-    const grownTimes = new Float64Array(steps * 2);
-    grownTimes.set(times);
-    times = grownTimes;
-  }
+  const texts = group.features.flatMap(({ type }, index) => (type === 'STRING' ? [index] : []));
+  let steps = createSteps(64, width, bitmap);
+  let kept = new Int32Array(64);
+  let keptCount = 0;
+  let heap: TextHeap;
 
   function emit(step: number, validFromUs: number, windows: readonly Accumulator[]): void {
-    room(step + 1);
+    if (step >= steps.times.length) {
+      steps = grow(steps, width, bitmap);
+      kept = new Int32Array(steps.times.length);
+    }
+    const { times, doubles, words, nulls } = steps;
     times[step] = validFromUs;
-    const at = step * stride;
-    scratch.fill(0, at + width * 8, at + stride);
+    const nullsAt = step * bitmap;
+    for (let i = 0; i < bitmap; i++) nulls[nullsAt + i] = 0;
     for (let f = 0; f < width; f++) {
       const feature = group.features[f] as Group['features'][number];
-      const { slots, texts: windowTexts } = windows[feature.window] as Accumulator;
+      const accumulator = windows[feature.window] as Accumulator;
       const place = group.cells[feature.cell] as Group['cells'][number];
-      const value = feature.finish(slots, place.at, windowTexts, place.textAt);
+      const value = feature.finish(accumulator.slots, place.at, accumulator.texts, place.textAt);
+      const at = step * width + f;
       if (value === null) {
-        scratch.fill(0, at + f * 8, at + f * 8 + 8);
-        scratch[at + width * 8 + (f >> 3)] = (scratch[at + width * 8 + (f >> 3)] as number) | (1 << (f & 7));
-      } else if (feature.type === 'STRING') scratch.writeDoubleLE(texts.intern(value as string), at + f * 8);
-      else writeNumber(scratch, at + f * 8, feature.type === 'DOUBLE', value);
+        doubles[at] = 0;
+        const byte = nullsAt + (f >> 3);
+        nulls[byte] = (nulls[byte] as number) | (1 << (f & 7));
+      } else if (feature.type === 'STRING') doubles[at] = heap.intern(value as string);
+      else if (feature.type === 'DOUBLE') doubles[at] = value as number;
+      else writeInteger(words, 2 * at, value);
     }
   }
 
+  function same(a: number, b: number): boolean {
+    const { words, nulls } = steps;
+    const wide = 2 * width;
+    for (let i = 0; i < wide; i++) if (words[a * wide + i] !== words[b * wide + i]) return false;
+    for (let i = 0; i < bitmap; i++) if (nulls[a * bitmap + i] !== nulls[b * bitmap + i]) return false;
+    return true;
+  }
+
   return {
-    collect(state, tiles, heap) {
-      texts = heap;
-      const steps = maker.steps(state, tiles, emit);
-      kept = [0];
-      for (let step = 1; step < steps; step++) {
-        const before = (kept.at(-1) as number) * stride;
-        const same = scratch.compare(scratch, before, before + stride, step * stride, (step + 1) * stride) === 0;
-        if (!same) kept.push(step);
-      }
-      return 8 + kept.length * (8 + stride);
+    collect(state, tiles, texts) {
+      heap = texts;
+      const count = maker.steps(state, tiles, emit);
+      keptCount = 0;
+      for (let step = 0; step < count; step++)
+        if (step === 0 || !same(kept[keptCount - 1] as number, step)) kept[keptCount++] = step;
+      return 8 + keptCount * (8 + width * 8 + bitmap);
     },
     write(row, start, textsAt) {
-      row.writeUInt32LE(kept.length, start);
+      row.writeUInt32LE(keptCount, start);
       row.writeUInt32LE(0, start + 4);
-      let at = start + 8;
-      for (const step of kept) at = row.writeDoubleLE(times[step] as number, at);
-      for (const step of kept) {
-        scratch.copy(row, at, step * stride, step * stride + width * 8);
-        for (let f = 0; f < width; f++) if (group.features[f]?.type === 'STRING') texts.place(row, at + f * 8, textsAt);
-        at += width * 8;
+      const times = start + 8;
+      const values = times + 8 * keptCount;
+      const nulls = values + 8 * width * keptCount;
+      for (let i = 0; i < keptCount; ) {
+        const step = kept[i] as number;
+        let run = 1;
+        while (i + run < keptCount && kept[i + run] === step + run) run++;
+        const { bytes, timesBytes } = steps;
+        row.set(timesBytes.subarray(8 * step, 8 * (step + run)), times + 8 * i);
+        row.set(bytes.subarray(8 * width * step, 8 * width * (step + run)), values + 8 * width * i);
+        row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + run)), nulls + bitmap * i);
+        i += run;
       }
-      for (const step of kept) at += scratch.copy(row, at, step * stride + width * 8, (step + 1) * stride);
-      return at;
+      for (let i = 0; i < keptCount; i++)
+        for (const f of texts) heap.place(row, values + 8 * (width * i + f), textsAt);
+      return nulls + bitmap * keptCount;
     },
   };
 }
 
-function writeNumber(out: Buffer, at: number, isDouble: boolean, value: Scalar): void {
-  if (isDouble) out.writeDoubleLE(Number(value), at);
-  else if (typeof value === 'bigint') out.writeBigInt64LE(value, at);
-  else {
-    const whole = Number(value);
-    const high = Math.floor(whole / 4294967296);
-    out.writeUInt32LE(whole - high * 4294967296, at);
-    out.writeInt32LE(high, at + 4);
+/** Steps of a timeline, before those that change nothing are left out; `words` and `bytes` are `doubles`, seen differently. */
+interface Steps {
+  readonly times: Float64Array;
+  readonly timesBytes: Uint8Array;
+  readonly doubles: Float64Array;
+  readonly words: Uint32Array;
+  readonly bytes: Uint8Array;
+  readonly nulls: Uint8Array;
+}
+
+function createSteps(capacity: number, width: number, bitmap: number): Steps {
+  const times = new Float64Array(capacity);
+  const doubles = new Float64Array(capacity * width);
+  return {
+    times,
+    timesBytes: new Uint8Array(times.buffer),
+    doubles,
+    words: new Uint32Array(doubles.buffer),
+    bytes: new Uint8Array(doubles.buffer),
+    nulls: new Uint8Array(capacity * bitmap),
+  };
+}
+
+function grow(steps: Steps, width: number, bitmap: number): Steps {
+  const grown = createSteps(2 * steps.times.length, width, bitmap);
+  grown.times.set(steps.times);
+  grown.bytes.set(steps.bytes);
+  grown.nulls.set(steps.nulls);
+  return grown;
+}
+
+/** Two words, the low one first: typed arrays are little-endian wherever Node runs. */
+function writeInteger(words: Uint32Array, at: number, value: Scalar): void {
+  if (typeof value === 'bigint') {
+    words[at] = Number(value & 0xffffffffn);
+    words[at + 1] = Number((value >> 32n) & 0xffffffffn);
+    return;
   }
+  const whole = Number(value);
+  const high = Math.floor(whole / 4294967296);
+  words[at] = whole - high * 4294967296;
+  words[at + 1] = high;
 }
 
 /** The texts of a row, each once. */

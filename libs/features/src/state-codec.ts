@@ -78,7 +78,8 @@ function textBytes(texts: Texts | null): number {
 }
 
 function writeSlots(out: Buffer, at: number, slots: Slots): number {
-  out.set(new Uint8Array(slots.buffer, slots.byteOffset, slots.byteLength), at);
+  // a slot at a time: for so few a view over their memory costs more than it saves
+  for (let i = 0; i < slots.length; i++) out.writeDoubleLE(slots[i] as number, at + 8 * i);
   return at + slots.byteLength;
 }
 
@@ -113,8 +114,7 @@ class StateReader {
 
   slots(width: number): Slots {
     const slots = new Float64Array(width);
-    new Uint8Array(slots.buffer).set(this.#bytes.subarray(this.#at, this.#at + width * 8));
-    this.#at += width * 8;
+    for (let i = 0; i < width; i++) slots[i] = this.f64();
     return slots;
   }
 

@@ -1,4 +1,4 @@
-import { mergeCell, type Slots, type Texts } from './cells.ts';
+import type { Slots, Texts } from './cells.ts';
 import type { Group, Layout } from './layout.ts';
 import { floorTo, lifetimeHopUs } from './windows.ts';
 
@@ -120,17 +120,17 @@ function foldEvent(layout: Layout, state: EntityState, event: HeadEvent): void {
 /** Adds a head event to slots that are laid out for a group. */
 export function mergeEvent(layout: Layout, group: Group, slots: Slots, texts: Texts | null, event: HeadEvent): void {
   for (let i = 0; i < group.cells.length; i++) {
-    const { cell, viewCell, at, textAt } = group.cells[i] as Group['cells'][number];
+    const { merge, viewCell, at, textAt } = group.cells[i] as Group['cells'][number];
     const from = layout.cells[viewCell] as Layout['cells'][number];
-    mergeCell(cell, slots, at, event.slots, from.at, cell.isText ? texts : null, textAt, event.texts, from.textAt);
+    merge(slots, at, event.slots, from.at, texts, textAt, event.texts, from.textAt);
   }
 }
 
 /** Adds a tile to slots that are laid out for its group. */
 export function mergeTileInto(group: Group, slots: Slots, texts: Texts | null, tile: Tile): void {
   for (let i = 0; i < group.cells.length; i++) {
-    const { cell, at, textAt } = group.cells[i] as Group['cells'][number];
-    mergeCell(cell, slots, at, tile.slots, at, cell.isText ? texts : null, textAt, tile.texts, textAt);
+    const { merge, at, textAt } = group.cells[i] as Group['cells'][number];
+    merge(slots, at, tile.slots, at, texts, textAt, tile.texts, textAt);
   }
 }
 

@@ -24,100 +24,100 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   }));
   const starts = new Float64Array(group.windows.length);
+  const nextHead = new Int32Array(group.windows.length);
+  const nextTile = new Int32Array(group.windows.length);
+  let points = new Float64Array(256);
+  let count = 0;
 
-  function clear(window: number): void {
-    const { slots, texts } = accumulators[window] as Accumulator;
-    slots.fill(0);
+  function clear({ slots, texts }: Accumulator): void {
+    for (let i = 0; i < slots.length; i++) slots[i] = 0;
     texts?.fill('');
   }
 
   /** While head events become visible: ascending; a window is recomputed when its tail moves, else it takes what is new. */
-  function risingSteps(state: EntityState, tiles: readonly Tile[], points: readonly number[], emit: EmitStep): void {
-    for (let p = 0; p < points.length; p++) {
+  function risingSteps(head: readonly HeadEvent[], tiles: readonly Tile[], until: number, emit: EmitStep): void {
+    for (let p = 0; p < until; p++) {
       const t = points[p] as number;
       for (let w = 0; w < group.windows.length; w++) {
         const start = windowStart(group.windows[w] as Group['windows'][number], t);
-        const { slots, texts } = accumulators[w] as Accumulator;
-        let sinceUs = points[p - 1] ?? Number.NEGATIVE_INFINITY;
+        const accumulator = accumulators[w] as Accumulator;
+        const { slots, texts } = accumulator;
         if (p === 0 || start !== starts[w]) {
-          clear(w);
+          clear(accumulator);
           starts[w] = start;
-          sinceUs = Number.NEGATIVE_INFINITY;
+          nextHead[w] = 0;
           for (let i = tiles.length - 1; i >= 0 && (tiles[i] as Tile).startUs >= start; i--)
             mergeTileInto(group, slots, texts, tiles[i] as Tile);
         }
-        for (const event of state.head) {
-          if (event.timeUs >= t) break;
-          if (event.timeUs >= sinceUs && event.timeUs >= start) mergeEvent(layout, group, slots, texts, event);
+        let next = nextHead[w] as number;
+        for (; next < head.length && (head[next] as HeadEvent).timeUs < t; next++) {
+          const event = head[next] as HeadEvent;
+          if (event.timeUs >= start) mergeEvent(layout, group, slots, texts, event);
         }
+        nextHead[w] = next;
       }
       emit(p, t, accumulators);
     }
   }
 
   /** Once every event is visible only tails move: descending in time, so that windows only grow. */
-  function fallingSteps(
-    state: EntityState,
-    tiles: readonly Tile[],
-    points: readonly number[],
-    offset: number,
-    emit: EmitStep,
-  ): void {
-    const nextTile = new Int32Array(group.windows.length).fill(tiles.length - 1);
-    const nextHead = new Int32Array(group.windows.length).fill(state.head.length - 1);
-    for (let w = 0; w < group.windows.length; w++) clear(w);
-    for (let p = points.length - 1; p >= 0; p--) {
+  function fallingSteps(head: readonly HeadEvent[], tiles: readonly Tile[], from: number, emit: EmitStep): void {
+    nextTile.fill(tiles.length - 1);
+    nextHead.fill(head.length - 1);
+    for (const accumulator of accumulators) clear(accumulator);
+    for (let p = count - 1; p >= from; p--) {
       const t = points[p] as number;
       for (let w = 0; w < group.windows.length; w++) {
         const start = windowStart(group.windows[w] as Group['windows'][number], t);
         const { slots, texts } = accumulators[w] as Accumulator;
-        let head = nextHead[w] as number;
-        for (; head >= 0 && (state.head[head] as HeadEvent).timeUs >= start; head--)
-          mergeEvent(layout, group, slots, texts, state.head[head] as HeadEvent);
-        nextHead[w] = head;
+        let event = nextHead[w] as number;
+        for (; event >= 0 && (head[event] as HeadEvent).timeUs >= start; event--)
+          mergeEvent(layout, group, slots, texts, head[event] as HeadEvent);
+        nextHead[w] = event;
         let tile = nextTile[w] as number;
         for (; tile >= 0 && (tiles[tile] as Tile).startUs >= start; tile--)
           mergeTileInto(group, slots, texts, tiles[tile] as Tile);
         nextTile[w] = tile;
       }
-      emit(offset + p, t, accumulators);
+      emit(p, t, accumulators);
     }
   }
 
+  /** Every time at which a value may change, from `fromUs` on, ascending. */
+  function collectPoints(head: readonly HeadEvent[], tiles: readonly Tile[], fromUs: number): void {
+    const most = 1 + head.length + (tiles.length + head.length) * group.windows.length;
+    if (most > points.length) points = new Float64Array(2 * most);
+    points[0] = fromUs;
+    count = 1;
+    for (const { timeUs } of head) add(timeUs + 1, fromUs);
+    if (group.hopUs !== lifetimeHopUs) {
+      for (const { startUs } of tiles) addTails(startUs, fromUs);
+      for (const { timeUs } of head) addTails(bucketOf(group, timeUs), fromUs);
+    }
+    points.subarray(0, count).sort();
+    let kept = 0;
+    for (let i = 1; i < count; i++) if (points[i] !== points[kept]) points[++kept] = points[i] as number;
+    count = kept + 1;
+  }
+
+  /** When a bucket leaves each window. */
+  function addTails(bucketUs: number, fromUs: number): void {
+    for (const { sizeUs } of group.windows) add(bucketUs + group.hopUs + sizeUs, fromUs);
+  }
+
+  function add(point: number, fromUs: number): void {
+    if (point > fromUs && point !== points[count - 1]) points[count++] = point;
+  }
+
   return {
-    steps(state, tiles, emit) {
-      const { head, validFromUs } = state;
+    steps({ head, validFromUs }, tiles, emit) {
+      collectPoints(head, tiles, validFromUs);
       const allVisibleUs = Math.max(validFromUs, (head.at(-1)?.timeUs ?? Number.NEGATIVE_INFINITY) + 1);
-      const tails = tailPoints(group, head, tiles);
-      const rising = [validFromUs, ...head.map(({ timeUs }) => timeUs + 1), ...tails].filter(
-        (t) => t >= validFromUs && t < allVisibleUs,
-      );
-      const falling = [allVisibleUs, ...tails.filter((t) => t > allVisibleUs)];
-      const risingPoints = distinctAscending(rising);
-      const fallingPoints = distinctAscending(falling);
-      risingSteps(state, tiles, risingPoints, emit);
-      fallingSteps(state, tiles, fallingPoints, risingPoints.length, emit);
-      return risingPoints.length + fallingPoints.length;
+      let rising = 0;
+      while ((points[rising] as number) < allVisibleUs) rising++;
+      risingSteps(head, tiles, rising, emit);
+      fallingSteps(head, tiles, rising, emit);
+      return count;
     },
   };
-}
-
-/** When buckets leave windows. */
-function tailPoints(group: Group, head: readonly HeadEvent[], tiles: readonly Tile[]): number[] {
-  if (group.hopUs === lifetimeHopUs) return [];
-  const points: number[] = [];
-  let last = Number.NaN;
-  const add = (bucketUs: number) => {
-    if (bucketUs === last) return;
-    last = bucketUs;
-    for (const { sizeUs } of group.windows) points.push(bucketUs + group.hopUs + sizeUs);
-  };
-  for (const { startUs } of tiles) add(startUs);
-  for (const { timeUs } of head) add(bucketOf(group, timeUs));
-  return points;
-}
-
-function distinctAscending(points: number[]): number[] {
-  points.sort((a, b) => a - b);
-  return points.filter((point, index) => point !== points[index - 1]);
 }
