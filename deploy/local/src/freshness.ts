@@ -13,6 +13,7 @@ export interface FreshnessProbe {
 
 const view = 'origin_delays';
 const giveUpMs = 60_000;
+const pollMs = 4;
 
 export function createFreshnessProbe(client: Clients['features']): FreshnessProbe {
   // 3 digits from 1 µs to 60 s
@@ -47,7 +48,7 @@ export function createFreshnessProbe(client: Clients['features']): FreshnessProb
             { position: String(position) },
           );
         }
-        await new Promise((resolve) => setTimeout(resolve, 2));
+        await new Promise((resolve) => setTimeout(resolve, pollMs));
       }
     },
     percentileMs: (percent) => histogram.getValueAtPercentile(percent) / 1000,

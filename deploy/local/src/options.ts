@@ -32,7 +32,7 @@ export function parseOptions(argv: readonly string[]): StartOptions {
     .option('--days <n>', 'days of flights to replay', positive, 2)
     .option('--from <date>', 'the first day that is replayed, 2001-01-09 to 2001-06-29', '2001-04-02')
     .option('--history-days <n>', 'days before it that are loaded as history', positive, 8)
-    .option('--rate <n>', 'events a second', positive, 3000)
+    .option('--rate <n>', 'events a second', positive, 2500)
     .option('--fresh', 'wipe the data folder first', false)
     .option('--data-dir <folder>', 'where everything is kept', process.env.MILLRACE_DIR ?? join(root, '.millrace'))
     .option(
@@ -41,7 +41,7 @@ export function parseOptions(argv: readonly string[]): StartOptions {
       port,
       Number(process.env.MILLRACE_BASE_PORT ?? 7700),
     )
-    .option('--parity-sample <share>', 'the share of predictions whose values are compared with history', share, 0.05)
+    .option('--parity-sample <share>', 'the share of predictions whose values are compared with history', share, 0.02)
     .option('--otlp-endpoint <url>', 'where traces go, as http://127.0.0.1:4318', process.env.MILLRACE_OTLP_ENDPOINT)
     .showHelpAfterError('(try: npm start -- --help)');
   program.parse([...argv], { from: 'user' });

@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 import { headers as newHeaders } from '@nats-io/nats-core';
+import { createAcks } from './acks.ts';
 import type { NatsLink } from './link.ts';
 
 export interface PublishOptions {
@@ -23,7 +24,8 @@ const answerMs = 5_000;
 const pauseMs = 100;
 
 /** Never more than `maxInFlight` messages unacknowledged; the rest wait their turn. */
-export function createPublisher({ js, nc }: NatsLink, { maxInFlight }: { readonly maxInFlight: number }): Publisher {
+export function createPublisher({ nc }: NatsLink, { maxInFlight }: { readonly maxInFlight: number }): Publisher {
+  const acks = createAcks(nc, { answerMs });
   let inFlight = 0;
   const waiting: (() => void)[] = [];
 
@@ -38,21 +40,14 @@ export function createPublisher({ js, nc }: NatsLink, { maxInFlight }: { readonl
     }
     const headers = newHeaders();
     for (const [key, value] of Object.entries(options.headers ?? {})) headers.set(key, value);
+    if (options.msgId !== undefined) headers.set('Nats-Msg-Id', options.msgId);
     for (;;) {
       if (options.signal?.aborted)
         throw new MeshError('CANCELLED', `publishing to "${subject}" was given up before JetStream acknowledged`, {
           subject,
         });
       try {
-        const ack = await abortable(
-          js.publish(subject, bytes, {
-            headers,
-            timeout: answerMs,
-            ...(options.msgId === undefined ? {} : { msgID: options.msgId }),
-          }),
-          options.signal,
-        );
-        return { seq: ack.seq, duplicate: ack.duplicate };
+        return await abortable(acks.publish(subject, bytes, headers), options.signal);
       } catch (cause) {
         if (nc.isClosed())
           throw new MeshError('SHUTTING_DOWN', 'the connection to NATS is closed', { subject }, { cause });

@@ -18,11 +18,17 @@ export type AsOfSample = {
 
 export type AsOfResult = { readonly values: readonly Scalar[]; readonly found: boolean };
 
+export type EvaluateOptions = {
+  readonly withFound?: boolean;
+  /** Nobody waits for it: one thread of the server, so that what is live is not held up. */
+  readonly inBackground?: boolean;
+};
+
 export type EvaluateAsOf = (
   view: ViewDefinition,
   features: readonly string[],
   samples: readonly AsOfSample[],
-  options?: { readonly withFound?: boolean },
+  options?: EvaluateOptions,
 ) => Promise<readonly AsOfResult[]>;
 
 /** A statement stays well below a megabyte, and the server's work for it bounded. */
@@ -38,7 +44,7 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
     const results: AsOfResult[] = [];
     for (let from = 0; from < samples.length; from += samplesPerStatement) {
       const chunk = samples.slice(from, from + samplesPerStatement);
-      results.push(...(await evaluateChunk(asView, types, chunk, features.length)));
+      results.push(...(await evaluateChunk(asView, types, chunk, features.length, options?.inBackground === true)));
     }
     return results;
   };
@@ -48,13 +54,18 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
     types: readonly FieldType[],
     samples: readonly AsOfSample[],
     featureCount: number,
+    inBackground: boolean,
   ): Promise<readonly AsOfResult[]> {
     const sql = asOfSql(view, eventTable(view.source), samplesTable(view, samples));
     const columns = ['sample_id', ...view.features.map((feature) => feature.name)].map(sqlName).join(', ');
     const answer = await deps.history.client.query({
       query: `SELECT ${columns} FROM (${sql})`,
       format: 'JSONCompactEachRow',
-      clickhouse_settings: { max_query_size: '16777216', output_format_json_quote_64bit_integers: 1 },
+      clickhouse_settings: {
+        max_query_size: '16777216',
+        output_format_json_quote_64bit_integers: 1,
+        ...(inBackground ? { max_threads: 1 } : {}),
+      },
     });
     const rows = await answer.json<readonly unknown[]>();
     const found = new Map(rows.map((row) => [Number(row[0]), row]));

@@ -40,7 +40,7 @@ export function createVerifySamples(deps: {
 }): VerifySamples {
   return async (view, features, samples, { deadlineMs, signal }) => {
     await waitForHistory(view.source, samples, deadlineMs, signal);
-    const expected = await deps.evaluate(view, features, samples);
+    const expected = await deps.evaluate(view, features, samples, { inBackground: true });
     const comparisons = comparisonsOf(view, features);
     const suspects: ValueMismatch[] = [];
     let compared = 0;
