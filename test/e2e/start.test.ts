@@ -48,7 +48,7 @@ test('npm start -- --once replays flights, proves parity, prints one JSON summar
     const args = [
       '--once',
       '--days',
-      '0.25',
+      '0.5',
       '--from',
       '2001-04-02',
       '--history-days',

@@ -22,8 +22,8 @@ const reader = {
   isNull: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] === null,
   f64: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] as number,
   string: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] as string,
-  copyI64: (row: Buffer, _cursor: Int32Array, index: number, out: Buffer, at: number) => {
-    out.writeBigInt64LE(fake(row).values[index] as bigint, at);
+  copyI64: (row: Buffer, _cursor: Int32Array, index: number, out: DataView, at: number) => {
+    out.setBigInt64(at, fake(row).values[index] as bigint, true);
   },
 } as unknown as RowReader;
 

@@ -70,7 +70,7 @@ function fillRow(
     if (feature.block === Block.DOUBLES) {
       data.setFloat64(doublesAt + feature.column * 8, reader.f64(stored, cursor, feature.featureIndex), true);
     } else if (feature.block === Block.INT64S) {
-      reader.copyI64(stored, cursor, feature.featureIndex, bytes, int64sAt + feature.column * 8);
+      reader.copyI64(stored, cursor, feature.featureIndex, data, int64sAt + feature.column * 8);
     } else {
       setText(matrix, feature, row, reader.string(stored, cursor, feature.featureIndex));
     }
