@@ -5,7 +5,7 @@ import type { Kind } from './kinds.ts';
 import type { Registered, RegistrySnapshot } from './snapshot.ts';
 import type { Head, ManifestEntry, RegistryStore } from './store.ts';
 
-/** Objects never change, so each is read once. */
+/** An object is read once for each text that the manifest gives it. */
 export interface SnapshotLoader {
   load(head: Head): Promise<RegistrySnapshot>;
 }
@@ -16,8 +16,12 @@ export function createSnapshotLoader(store: RegistryStore): SnapshotLoader {
   const objects = new Map<string, definitions.Definition>();
   const views = new Map<string, ViewDefinition>();
 
-  async function object(kind: Kind, name: string, version: string): Promise<definitions.Definition> {
-    const key = `${kind}/${name}@${version}`;
+  async function object(
+    kind: Kind,
+    name: string,
+    { version, text = '' }: ManifestEntry,
+  ): Promise<definitions.Definition> {
+    const key = `${kind}/${name}@${version}/${text}`;
     const known = objects.get(key) ?? (await store.object(kind, name, version));
     if (!known)
       throw new MeshError(
@@ -49,7 +53,7 @@ export function createSnapshotLoader(store: RegistryStore): SnapshotLoader {
       await Promise.all(
         Object.entries(manifest).map(async ([path, entry]) => {
           const [kind, name] = path.split('/') as [Kind, string];
-          const { spec } = await object(kind, name, entry.version);
+          const { spec } = await object(kind, name, entry);
           if (spec) (maps[spec.$case] as Map<string, unknown>).set(name, toRegistered(name, spec.value, entry));
         }),
       );

@@ -11,6 +11,8 @@ export interface ManifestEntry {
   readonly owner: string;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
+  /** The hash of the whole spec, of what is for people too: when it differs under one version, the object is read again. */
+  readonly text?: string;
   readonly file: string;
   readonly createdUs: number;
   readonly previousVersions: readonly string[];
@@ -25,7 +27,7 @@ export interface Head {
   readonly revision: number;
 }
 
-/** The registry's bucket: immutable objects, and the head that says which are current. */
+/** The registry's bucket: objects, immutable in what affects values, and the head that says which are current. */
 export interface RegistryStore {
   readonly kv: KV;
   head(): Promise<Head>;
@@ -41,6 +43,8 @@ const bucket = 'REGISTRY';
 export const headKey = 'head';
 /** Revisions of the head that the bucket keeps: its history. */
 const headHistory = 64;
+/** What names and versions are made of; nothing is kept under others, and a wildcard is not a key. */
+const keyToken = /^[\w-]+$/;
 
 export async function openRegistryStore({ js }: NatsLink): Promise<RegistryStore> {
   const kv = await new Kvm(js).create(bucket, { history: headHistory });
@@ -78,6 +82,7 @@ export async function openRegistryStore({ js }: NatsLink): Promise<RegistryStore
       await kv.put(objectKey(kind, definition.name, version), definitions.Definition.encode(definition).finish());
     },
     async object(kind, name, version) {
+      if (!keyToken.test(name) || !keyToken.test(version)) return undefined;
       const entry = await kv.get(objectKey(kind, name, version));
       return entry ? definitions.Definition.decode(entry.value) : undefined;
     },
@@ -85,6 +90,7 @@ export async function openRegistryStore({ js }: NatsLink): Promise<RegistryStore
       await kv.put(viewKey(view.name, view.version), Buffer.from(JSON.stringify(view)));
     },
     async view(name, version) {
+      if (!keyToken.test(name) || !keyToken.test(version)) return undefined;
       const entry = await kv.get(viewKey(name, version));
       return entry ? entry.json<ViewDefinition>() : undefined;
     },

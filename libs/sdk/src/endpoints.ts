@@ -17,16 +17,25 @@ export function findEndpoints(from: string = process.cwd()): string | undefined 
   }
 }
 
-/** NOT_READY when there is no file, with what to do. */
+/** NOT_READY when there is no file, INVALID_CONFIG when it is not one of endpoints; with what to do. */
 export function readEndpoints(file: string | undefined = findEndpoints()): Endpoints {
   if (file === undefined || !existsSync(file)) {
+    const looked =
+      file === undefined ? 'no ".millrace/endpoints.json" here or above' : `there is no endpoints file "${file}"`;
     throw new MeshError(
       'NOT_READY',
-      'no running mesh found: no ".millrace/endpoints.json" here or above; run "npm start" first or name the file with --endpoints',
-      {
-        file: file ?? '',
-      },
+      `no running mesh found: ${looked}; run "npm start" first or name the file with --endpoints`,
+      { file: file ?? '' },
     );
   }
-  return JSON.parse(readFileSync(file, 'utf8')) as Endpoints;
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Endpoints;
+  } catch (cause) {
+    throw new MeshError(
+      'INVALID_CONFIG',
+      `the endpoints file "${file}" is not JSON: ${(cause as Error).message}; run "npm start" to write it anew`,
+      { file },
+      { cause },
+    );
+  }
 }

@@ -1,13 +1,15 @@
 import { type compute, compute as computeContract, inference, ingestion, registry, serving } from '@millrace/contracts';
-import { MeshError, toMeshError } from '@millrace/kernel';
+import { MeshError, type Reason, toMeshError } from '@millrace/kernel';
 import { connect } from '@millrace/rpc';
+import { InvalidArgumentError } from 'commander';
 import { type Endpoints, readEndpoints } from '../endpoints.ts';
 
 /** Options of every command. */
 export interface CommonOptions {
   readonly json?: boolean;
   readonly endpoints?: string;
-  readonly timeout?: string;
+  /** In seconds. */
+  readonly timeout: number;
 }
 
 export type Services = ReturnType<typeof openServices>;
@@ -16,7 +18,7 @@ export type Services = ReturnType<typeof openServices>;
 export function openServices(options: CommonOptions) {
   const opened: { close(): void }[] = [];
   let endpoints: Endpoints | undefined;
-  const defaultTimeoutMs = Number(options.timeout ?? 30) * 1000;
+  const defaultTimeoutMs = options.timeout * 1000;
   const where = (): Endpoints => {
     endpoints ??= readEndpoints(options.endpoints);
     return endpoints;
@@ -67,7 +69,19 @@ export function reportError(thrown: unknown, options: CommonOptions): void {
   const error = toMeshError(thrown);
   process.exitCode = 1;
   if (options.json) printJson({ error: { reason: error.reason, message: error.message, metadata: error.metadata } });
-  else process.stderr.write(`millrace: ${error.message} (${error.reason})\n`);
+  else process.stderr.write(`millrace: ${error.message}${remedies[error.reason] ?? ''} (${error.reason})\n`);
+}
+
+/** What to do when only the caller's side knows that something is not there. */
+const remedies: Readonly<Partial<Record<Reason, string>>> = {
+  SERVICE_UNAVAILABLE: '; is the mesh running? try: millrace doctor',
+};
+
+/** The value of an option that is a number above 0. */
+export function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError('write a number above 0');
+  return value;
 }
 
 /** One line of JSON; 64-bit integers beyond 2^53 as strings. */

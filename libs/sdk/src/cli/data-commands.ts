@@ -1,10 +1,8 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { type ingestion, serving } from '@millrace/contracts';
-import { MeshError, newId } from '@millrace/kernel';
+import { serving } from '@millrace/contracts';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { type CommonOptions, printJson, type Services, withServices } from './context.ts';
+import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
+import { publish } from './publish.ts';
 import { keyColumns, parseTimeUs } from './rows.ts';
 
 export function addDataCommands(program: Command): void {
@@ -21,7 +19,7 @@ export function addDataCommands(program: Command): void {
       '--time-field <name>',
       'the field that holds the event time (taken out of the event), RFC 3339 or microseconds; now unless given',
     )
-    .option('--batch <n>', 'events a request', '500')
+    .option('--batch <n>', 'events a request', positive, 500)
     .action((source: string, file: string | undefined, _options, command: Command) =>
       publish(source, file, command.optsWithGlobals()),
     );
@@ -46,73 +44,6 @@ export function addDataCommands(program: Command): void {
     .action((deployment: string, keys: string[], _options, command: Command) =>
       predict(deployment, keys, command.optsWithGlobals()),
     );
-}
-
-interface PublishOptions extends CommonOptions {
-  readonly idField?: string;
-  readonly timeField?: string;
-  readonly batch?: string;
-}
-
-async function publish(source: string, file: string | undefined, options: PublishOptions): Promise<void> {
-  await withServices(options, async (services) => {
-    const client = services.ingestion();
-    const total = { accepted: 0, duplicates: 0, rejections: [] as ingestion.Rejection[] };
-    let batch: ingestion.Event[] = [];
-    const flush = async () => {
-      if (batch.length === 0) return;
-      const response = await client.publish({ source, events: batch });
-      batch = [];
-      total.accepted += response.accepted;
-      total.duplicates += response.duplicates;
-      total.rejections.push(...response.rejections);
-      if (!options.json && process.stderr.isTTY)
-        process.stderr.write(`\r${total.accepted} accepted, ${total.rejections.length} rejected `);
-    };
-    let line = 0;
-    for await (const text of createInterface({ input: file === undefined ? process.stdin : createReadStream(file) })) {
-      line++;
-      if (text.trim() === '') continue;
-      batch.push(toEvent(text, line, options));
-      if (batch.length >= Number(options.batch ?? 500)) await flush();
-    }
-    await flush();
-    if (options.json) return printJson(total);
-    process.stdout.write(
-      `${total.accepted} accepted, ${total.duplicates} duplicates, ${total.rejections.length} rejected\n`,
-    );
-    for (const rejection of total.rejections.slice(0, 20))
-      process.stdout.write(`  ${rejection.eventId}: ${rejection.reason}: ${rejection.message}\n`);
-    if (total.rejections.length > 20)
-      process.stdout.write(`  and ${total.rejections.length - 20} more, in quarantine\n`);
-  });
-}
-
-function toEvent(text: string, line: number, options: PublishOptions): ingestion.Event {
-  if (options.idField === undefined && options.timeField === undefined) {
-    return { id: newId(), eventTimeUs: BigInt(Date.now()) * 1000n, json: Buffer.from(text) };
-  }
-  let fields: Record<string, unknown>;
-  try {
-    fields = JSON.parse(text) as Record<string, unknown>;
-  } catch (cause) {
-    throw new MeshError('MALFORMED_PAYLOAD', `line ${line} is not a JSON object`, { line }, { cause });
-  }
-  const take = (name: string | undefined): unknown => {
-    if (name === undefined) return undefined;
-    const value = fields[name];
-    if (value === undefined)
-      throw new MeshError('MISSING_FIELD', `line ${line} has no field "${name}"`, { line, field: name });
-    delete fields[name];
-    return value;
-  };
-  const id = take(options.idField);
-  const time = take(options.timeField);
-  return {
-    id: id === undefined ? newId() : String(id),
-    eventTimeUs: time === undefined ? BigInt(Date.now()) * 1000n : parseTimeUs(String(time)),
-    json: Buffer.from(JSON.stringify(fields)),
-  };
 }
 
 interface ReadOptions extends CommonOptions {

@@ -1,4 +1,5 @@
-import { toMeshError } from '@millrace/kernel';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import type { Endpoints } from '../endpoints.ts';
@@ -92,15 +93,39 @@ async function doctor(options: CommonOptions): Promise<void> {
   });
 }
 
-function storeChecks(endpoints: Endpoints): Promise<Check>[] {
-  return [checkHttp('clickhouse', `${endpoints.stores.clickhouse}/ping`, 'look at .millrace/logs/clickhouse.log')];
+function storeChecks({ stores }: Endpoints): Promise<Check>[] {
+  return [
+    checkHttp('clickhouse', `${stores.clickhouse}/ping`, 'look at .millrace/logs/clickhouse.log'),
+    checkPort('redis', stores.redis, 'look at .millrace/logs/redis.log'),
+    checkPort('nats', stores.nats, 'look at .millrace/logs/nats.log'),
+  ];
 }
+
+const probeTimeoutMs = 5_000;
 
 async function checkHttp(name: string, url: string, remedy: string): Promise<Check> {
   return check(name, async () => {
-    const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+    const response = await fetch(url, { signal: AbortSignal.timeout(probeTimeoutMs) }).catch((cause: unknown) => {
+      throw new Error(`${url} does not answer; ${remedy}`, { cause });
+    });
     if (!response.ok) throw new Error(`${url} answered ${response.status}; ${remedy}`);
     return `answers at ${url}`;
+  });
+}
+
+/** Redis and NATS: whether something takes connections; the services behind them say whether it is the right thing. */
+async function checkPort(name: string, url: string, remedy: string): Promise<Check> {
+  return check(name, async () => {
+    const { hostname, port } = new URL(url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    try {
+      await once(socket, 'connect', { signal: AbortSignal.timeout(probeTimeoutMs) });
+    } catch (cause) {
+      throw new Error(`${url} does not answer; ${remedy}`, { cause });
+    } finally {
+      socket.destroy();
+    }
+    return `takes connections at ${url}`;
   });
 }
 
@@ -108,7 +133,7 @@ async function check(name: string, probe: () => Promise<string>): Promise<Check>
   try {
     return { name, ok: true, detail: await probe() };
   } catch (thrown) {
-    return { name, ok: false, detail: toMeshError(thrown, 'no answer').message };
+    return { name, ok: false, detail: thrown instanceof Error ? thrown.message : String(thrown) };
   }
 }
 

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { positive } from './context.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
@@ -7,7 +8,7 @@ const program = new Command('millrace')
   .description('define features, publish events, read features and predictions of a running mesh')
   .option('--json', 'print one line of JSON')
   .option('--endpoints <file>', 'the endpoints file; the nearest .millrace/endpoints.json unless given')
-  .option('--timeout <seconds>', 'how long a call may take', '30')
+  .option('--timeout <seconds>', 'how long a call may take', positive, 30)
   .showHelpAfterError('(try: millrace --help)');
 
 addRegistryCommands(program);

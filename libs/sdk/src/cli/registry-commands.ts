@@ -31,13 +31,13 @@ export function addRegistryCommands(program: Command): void {
   program
     .command('plan')
     .description('say what applying definitions would change; changes nothing')
-    .argument('<paths...>', 'TypeScript or YAML files, or folders of them')
+    .argument('[paths...]', 'TypeScript or YAML files, or folders of them')
     .option('--remove <kind/name...>', 'definitions to remove, as feature_view/spend')
     .action((paths: string[], _options, command: Command) => plan(paths, command.optsWithGlobals()));
   program
     .command('apply')
     .description('apply definitions, all or none')
-    .argument('<paths...>', 'TypeScript or YAML files, or folders of them')
+    .argument('[paths...]', 'TypeScript or YAML files, or folders of them')
     .option('--remove <kind/name...>', 'definitions to remove, as feature_view/spend')
     .option('--allow-breaking', 'go on although consumers break')
     .action((paths: string[], _options, command: Command) => apply(paths, command.optsWithGlobals()));
@@ -57,8 +57,7 @@ export function addRegistryCommands(program: Command): void {
 
 async function plan(paths: readonly string[], options: ChangeOptions): Promise<void> {
   await withServices(options, async (services) => {
-    const definitions = await loadDefinitions(paths);
-    const response = await services.registry().plan({ definitions, removals: [...(options.remove ?? [])] });
+    const response = await services.registry().plan(await changesOf(paths, options));
     if (options.json) printJson(response);
     else {
       printChanges(response.changes);
@@ -71,16 +70,27 @@ async function plan(paths: readonly string[], options: ChangeOptions): Promise<v
 
 async function apply(paths: readonly string[], options: ChangeOptions): Promise<void> {
   await withServices(options, async (services) => {
-    const definitions = await loadDefinitions(paths);
-    const response = await services
-      .registry()
-      .apply({ definitions, removals: [...(options.remove ?? [])], allowBreaking: options.allowBreaking ?? false });
+    const changes = await changesOf(paths, options);
+    const response = await services.registry().apply({ ...changes, allowBreaking: options.allowBreaking ?? false });
     if (options.json) printJson(response);
     else {
       printChanges(response.changes);
       process.stdout.write(`applied at registry revision ${response.revision}\n`);
     }
   });
+}
+
+async function changesOf(paths: readonly string[], { remove = [] }: ChangeOptions) {
+  const definitions = await loadDefinitions(paths);
+  if (definitions.length === 0 && remove.length === 0) {
+    const looked = paths.length === 0 ? 'no files named' : `no definitions in ${paths.join(', ')}`;
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `${looked}; name TypeScript modules that export definitions, or YAML files, or what to --remove`,
+      { paths: paths.join(' ') },
+    );
+  }
+  return { definitions, removals: [...remove] };
 }
 
 async function list(kind: string | undefined, options: CommonOptions): Promise<void> {

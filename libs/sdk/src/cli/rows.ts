@@ -30,7 +30,7 @@ export async function keyColumns(services: Services, pairs: readonly string[]): 
     const column: serving.KeyColumn = { name, strings: [], int64s: [], bools: [], nulls: Buffer.alloc(0) };
     const type = types.get(name) ?? definitions.FieldType.STRING;
     if (type === definitions.FieldType.INT64) return { ...column, int64s: full.map((value) => toInt64(name, value)) };
-    if (type === definitions.FieldType.BOOL) return { ...column, bools: full.map((value) => value === 'true') };
+    if (type === definitions.FieldType.BOOL) return { ...column, bools: full.map((value) => toBool(name, value)) };
     return { ...column, strings: full };
   });
 }
@@ -39,6 +39,15 @@ function toInt64(name: string, value: string): bigint {
   if (!/^-?\d+$/.test(value))
     throw new MeshError('WRONG_TYPE', `join key "${name}" is an INT64 and "${value}" is not`, { key: name, value });
   return BigInt(value);
+}
+
+function toBool(name: string, value: string): boolean {
+  if (value !== 'true' && value !== 'false')
+    throw new MeshError('WRONG_TYPE', `join key "${name}" is a BOOL and "${value}" is neither true nor false`, {
+      key: name,
+      value,
+    });
+  return value === 'true';
 }
 
 /** The types of the join keys of every entity in the registry that a service could read. */

@@ -21,6 +21,7 @@ export function breaksOf(change: PlannedChange, current: RegistrySnapshot, after
         fatal: false,
       }));
   }
+  if (change.kind === 'source') return outcomeBreaks(change.name, current, after);
   if (change.kind === 'feature_service') {
     return [...current.models.values()]
       .filter(
@@ -40,6 +41,17 @@ export function breaksOf(change: PlannedChange, current: RegistrySnapshot, after
       });
   }
   return [];
+}
+
+/** Views are made anew from the source; a model reads its outcomes as they come. */
+function outcomeBreaks(source: string, current: RegistrySnapshot, after: Catalog): Break[] {
+  const fields = new Set(after.source(source)?.fields.map(({ name }) => name));
+  return [...current.models.values()].flatMap(({ name, spec: { outcome } }) => {
+    if (outcome?.source !== source || after.isNew('model', name) || !after.model(name)) return [];
+    const lost = [outcome.keyField, outcome.labelField].filter((field) => !fields.has(field));
+    const why = `reads its outcomes from field ${lost.map((field) => `"${field}"`).join(' and ')}, which is gone`;
+    return lost.length === 0 ? [] : [{ consumer: label('model', name), why, fatal: true }];
+  });
 }
 
 function removalBreaks({ kind, name }: PlannedChange, current: RegistrySnapshot, after: Catalog): Break[] {

@@ -11,6 +11,7 @@ export interface Catalog {
   featureView(name: string): definitions.FeatureView | undefined;
   featureService(name: string): definitions.FeatureService | undefined;
   model(name: string): definitions.Model | undefined;
+  deployment(name: string): definitions.Deployment | undefined;
   /** Every name of a kind, sorted. */
   names(kind: Kind): readonly string[];
   /** True when the set defines it. */
@@ -48,6 +49,7 @@ export function catalogOf(
     featureView: find('feature_view'),
     featureService: find('feature_service'),
     model: find('model'),
+    deployment: find('deployment'),
     names: (kind) =>
       [...byPath.keys()]
         .filter((path) => path.startsWith(`${kind}/`))

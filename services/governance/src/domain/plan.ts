@@ -5,8 +5,9 @@ import { type Kind, kindOfSpec, type Manifest, type RegistrySnapshot, resolveVie
 import { breaksOf } from './breaks.ts';
 import { type Catalog, catalogOf } from './catalog.ts';
 import { differences } from './differences.ts';
+import { pinProblems } from './pins.ts';
 import type { Action, PlannedChange } from './planned-change.ts';
-import type { Problem } from './problem.ts';
+import { labelOf, type Problem } from './problem.ts';
 import { validate } from './validate.ts';
 
 export interface Plan {
@@ -26,7 +27,7 @@ export function makePlan(
   removals: readonly string[],
 ): Plan {
   const removed = new Set(removals.map((path) => path.replace(':', '/')));
-  const problems = removalProblems(removed, manifest);
+  const problems = removalProblems(removed, manifest, set);
   const first = catalogOf(current, set, removed);
   problems.push(...validate(set, first));
   if (problems.length > 0) return { changes: [], problems };
@@ -39,6 +40,7 @@ export function makePlan(
   const changes = sorted.flatMap((definition) =>
     definition.spec ? [changeOf(definition, definition.spec, { current, manifest }, catalog, versions)] : [],
   );
+  problems.push(...pinProblems(set, manifest, versions));
   for (const path of removed) {
     const [kind, name] = path.split('/') as [Kind, string];
     changes.push({
@@ -60,15 +62,27 @@ function rank({ spec }: definitions.Definition): number {
   return spec ? order.indexOf(kindOfSpec(spec)) : order.length;
 }
 
-function removalProblems(removed: ReadonlySet<string>, manifest: Manifest): Problem[] {
-  return [...removed]
-    .filter((path) => !(path in manifest))
+function removalProblems(
+  removed: ReadonlySet<string>,
+  manifest: Manifest,
+  set: readonly definitions.Definition[],
+): Problem[] {
+  const missing = [...removed]
+    .filter((path) => !Object.hasOwn(manifest, path))
     .map((path) => ({
       file: '',
       definition: path,
       field: 'removals',
       message: `there is no "${path}" to remove; write <kind>/<name>, as feature_view/spend`,
     }));
+  const defined = set.flatMap((definition) => {
+    const path = definition.spec ? `${kindOfSpec(definition.spec)}/${definition.name}` : '';
+    const message = `"${path}" is defined and removed in one set; do one of them`;
+    return removed.has(path)
+      ? [{ file: definition.file, definition: labelOf(definition), field: 'removals', message }]
+      : [];
+  });
+  return [...missing, ...defined];
 }
 
 /** Views outside the set whose entity or source changes under them: they get a new version in the same apply. */
@@ -122,6 +136,7 @@ function changeOf(
   const { owner = '', description = '', tags = new Map<string, string>() } = given.metadata ?? {};
   const sameMetadata =
     entry !== undefined &&
+    (entry.text === undefined || entry.text === textOf(definition)) &&
     canonicalJson([entry.owner, entry.description, entry.tags]) ===
       canonicalJson([owner, description, Object.fromEntries(tags)]);
   const action: Action =
@@ -140,7 +155,7 @@ function changeOf(
     newVersion,
     differences:
       action === 'CHANGED'
-        ? differences(specBefore(before.current, spec.$case, given.name), valueAffecting(resolvedSpec))
+        ? differences(specBefore(before.current, spec.$case, given.name), valueAffecting(resolvedSpec).value)
         : [],
     needsBackfill: kind === 'feature_view' && (action === 'ADDED' || action === 'CHANGED'),
     breaks: [],
@@ -164,7 +179,7 @@ function specBefore(current: RegistrySnapshot, kind: Spec['$case'], name: string
     deployment: current.deployments,
   } as const;
   const value = maps[kind].get(name)?.spec;
-  return value === undefined ? undefined : valueAffecting({ $case: kind, value } as Spec);
+  return value === undefined ? undefined : valueAffecting({ $case: kind, value } as Spec).value;
 }
 
 function resolvedViewOf(name: string, view: definitions.FeatureView, catalog: Catalog): ViewDefinition | undefined {
@@ -193,10 +208,15 @@ function pinned(spec: Spec, versions: ReadonlyMap<string, string>): Spec {
 }
 
 /** Descriptions of features are for people; everything else of a spec affects values. */
-export function valueAffecting(spec: Spec): unknown {
+export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
   if (spec.$case !== 'featureView') return spec;
   return {
     $case: spec.$case,
     value: { ...spec.value, features: spec.value.features.map(({ description: _, ...feature }) => feature) },
   };
+}
+
+/** The hash of everything in a definition's spec. */
+export function textOf({ spec }: definitions.Definition): string {
+  return contentVersion(spec);
 }

@@ -1,8 +1,9 @@
 import { definitions } from '@millrace/contracts';
 import { checkView } from '@millrace/features';
-import { fieldTypeOf, functionOf, kindOfSpec, resolveView, sourceFieldsOf } from '@millrace/registry';
+import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
 import { type Catalog, known } from './catalog.ts';
 import { labelOf, type Problem, type Report } from './problem.ts';
+import { cycleProblems } from './reference-cycles.ts';
 import { validateDeployment, validateModel, validateService } from './validate-consumers.ts';
 
 const namePattern = /^[a-z][a-z0-9_-]{0,99}$/;
@@ -36,7 +37,7 @@ export function validate(set: readonly definitions.Definition[], catalog: Catalo
       report('metadata.tags', `${definition.metadata?.tags.size} tags are over the limit of 64`);
     validateSpec(name, spec, catalog, report);
   }
-  problems.push(...cycles(set, catalog));
+  problems.push(...cycleProblems(set, catalog));
   return problems;
 }
 
@@ -172,24 +173,4 @@ export function unique(names: readonly string[], path: string, what: string, rep
     if (seen.has(name)) report(`${path}.${name}`, `two ${what}s are named "${name}"`);
     seen.add(name);
   }
-}
-
-/** References lead one way (deployment → model → feature service → view → entity, source), so a cycle is a name that comes back. */
-function cycles(set: readonly definitions.Definition[], catalog: Catalog): Problem[] {
-  const problems: Problem[] = [];
-  for (const definition of set) {
-    if (definition.spec?.$case !== 'model') continue;
-    const { outcome, featureService } = definition.spec.value;
-    const views = catalog.featureService(featureService)?.features.map(({ view }) => view) ?? [];
-    const through = views.find((view) => catalog.featureView(view)?.source === `predictions_${definition.name}`);
-    if (through !== undefined && outcome) {
-      problems.push({
-        file: definition.file,
-        definition: labelOf(definition),
-        field: 'feature_service',
-        message: `cycle: ${kindOfSpec(definition.spec)} "${definition.name}" reads feature view "${through}", whose source is the model's own predictions`,
-      });
-    }
-  }
-  return problems;
 }

@@ -25,7 +25,9 @@ export function registryService({ registry }: { readonly registry: Registry }): 
       if (!found)
         throw new MeshError(
           'UNKNOWN_DEFINITION',
-          `there is no ${kind} "${name}"${version ? ` of version "${version}"` : ''}`,
+          version === ''
+            ? `there is no ${kind} "${name}"; apply its definition first`
+            : `there is no ${kind} "${name}" of version "${version}"; read it without a version to see those that there are`,
           { kind, name, version },
         );
       return { registered: toRegistered(found as Registered<Spec>) };
