@@ -1,6 +1,6 @@
-import { type Layout, layoutOf } from './layout.ts';
+import { layoutOf } from './layout.ts';
 import { headerBytes, rowFormat } from './row-writer.ts';
-import type { Scalar, ViewDefinition } from './types.ts';
+import type { FieldType, Scalar, ViewDefinition } from './types.ts';
 
 export interface RowHeader {
   readonly version: string;
@@ -12,7 +12,7 @@ export interface RowHeader {
 
 /** Reads rows of one view version (layout: row-writer.ts). Numbers of a row that is read at a stretch cost no allocation but one view. */
 export interface RowReader {
-  /** Two places a group: where the step's values and nulls are. */
+  /** For each feature where its value is, or -1 when it is null. */
   newCursor(): Int32Array;
   position(row: Buffer): number;
   lastEventTimeUs(row: Buffer): number;
@@ -34,29 +34,37 @@ export interface RowReader {
 
 export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
-  const groupOf = Int32Array.from(layout.places, ({ group }) => group * 2);
-  const columnOf = Int32Array.from(layout.places, ({ column }) => column);
-  const widths = Int32Array.from(layout.groups, ({ features }) => features.length);
+  const groups = layout.groups.map(({ features }) => Int32Array.from(features, ({ index }) => index));
 
-  const valueAt = (cursor: Int32Array, feature: number): number =>
-    (cursor[groupOf[feature] as number] as number) + 8 * (columnOf[feature] as number);
-
-  // a DataView reads a number several times faster than a Buffer does
+  // a DataView reads a number several times faster than a Buffer does; rows that came together lie in one ArrayBuffer
   let current: Buffer | undefined;
+  let buffer: ArrayBufferLike | undefined;
   let data: DataView = new DataView(new ArrayBuffer(0));
+  let base = 0;
   const see = (row: Buffer): DataView => {
     if (row === current) return data;
     current = row;
-    data = new DataView(row.buffer, row.byteOffset, row.byteLength);
+    base = row.byteOffset;
+    if (row.buffer !== buffer) {
+      buffer = row.buffer;
+      data = new DataView(buffer);
+    }
     return data;
+  };
+  const f64At = (row: Buffer, at: number): number => {
+    const bytes = see(row);
+    return bytes.getFloat64(base + at, true);
   };
 
   const reader: RowReader = {
-    newCursor: () => new Int32Array(layout.groups.length * 2),
-    position: (row) => see(row).getUint32(0) * 4294967296 + see(row).getUint32(4),
-    lastEventTimeUs: (row) => see(row).getFloat64(8, true),
-    knownTimeUs: (row) => see(row).getFloat64(16, true),
-    firstStepUs: (row) => see(row).getFloat64(24, true),
+    newCursor: () => new Int32Array(layout.types.length),
+    position(row) {
+      const bytes = see(row);
+      return bytes.getUint32(base) * 4294967296 + bytes.getUint32(base + 4);
+    },
+    lastEventTimeUs: (row) => f64At(row, 8),
+    knownTimeUs: (row) => f64At(row, 16),
+    firstStepUs: (row) => f64At(row, 24),
     header: (row) => ({
       version: row.toString('hex', 33, 39),
       position: reader.position(row),
@@ -66,66 +74,56 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     }),
     locate(row, asOfUs, cursor) {
       const bytes = see(row);
-      if (bytes.getUint8(32) !== rowFormat || asOfUs < bytes.getFloat64(24, true)) return false;
-      for (let g = 0; g < widths.length; g++) {
-        const block = bytes.getUint32(headerBytes + 4 * g, true);
+      if (bytes.getUint8(base + 32) !== rowFormat || asOfUs < bytes.getFloat64(base + 24, true)) return false;
+      for (let g = 0; g < groups.length; g++) {
+        const features = groups[g] as Int32Array;
+        const width = features.length;
+        const block = base + bytes.getUint32(base + headerBytes + 4 * g, true);
         const steps = bytes.getUint32(block, true);
         const step = lastStep(bytes, block + 8, steps, asOfUs);
-        const width = widths[g] as number;
-        const values = block + 8 + 8 * steps;
-        cursor[2 * g] = values + step * width * 8;
-        cursor[2 * g + 1] = values + steps * width * 8 + step * ((width + 7) >> 3);
+        const values = block + 8 + 8 * steps + step * width * 8;
+        const nulls = block + 8 + 8 * steps * (1 + width) + step * ((width + 7) >> 3);
+        let bits = 0;
+        for (let c = 0; c < width; c++) {
+          if ((c & 7) === 0) bits = bytes.getUint8(nulls + (c >> 3));
+          cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? values + 8 * c : -1;
+        }
       }
       return true;
     },
-    isNull(row, cursor, feature) {
-      const column = columnOf[feature] as number;
-      const nulls = cursor[(groupOf[feature] as number) + 1] as number;
-      return (see(row).getUint8(nulls + (column >> 3)) & (1 << (column & 7))) !== 0;
-    },
-    f64: (row, cursor, feature) => see(row).getFloat64(valueAt(cursor, feature), true),
+    isNull: (_row, cursor, feature) => (cursor[feature] as number) < 0,
+    f64: (row, cursor, feature) => see(row).getFloat64(cursor[feature] as number, true),
     copyI64(row, cursor, feature, out, at) {
-      const from = valueAt(cursor, feature);
+      const from = cursor[feature] as number;
       const bytes = see(row);
       out.setUint32(at, bytes.getUint32(from, true), true);
       out.setUint32(at + 4, bytes.getUint32(from + 4, true), true);
     },
     string(row, cursor, feature) {
-      const at = valueAt(cursor, feature);
-      const offset = row.readUInt32LE(at);
-      return row.toString('utf8', offset, offset + row.readUInt32LE(at + 4));
+      const at = cursor[feature] as number;
+      const bytes = see(row);
+      const offset = bytes.getUint32(at, true);
+      return row.toString('utf8', offset, offset + bytes.getUint32(at + 4, true));
     },
     valuesAt(row, asOfUs) {
       const cursor = reader.newCursor();
       if (!reader.locate(row, asOfUs, cursor)) return undefined;
-      return layout.types.map((_, feature) => scalarAt(reader, layout, row, cursor, feature, valueAt(cursor, feature)));
+      return layout.types.map((type, feature) => {
+        if (reader.isNull(row, cursor, feature)) return null;
+        if (type === 'STRING') return reader.string(row, cursor, feature);
+        return scalarAt(see(row), type, cursor[feature] as number);
+      });
     },
   };
   return reader;
 }
 
-function scalarAt(
-  reader: RowReader,
-  layout: Layout,
-  row: Buffer,
-  cursor: Int32Array,
-  feature: number,
-  at: number,
-): Scalar {
-  if (reader.isNull(row, cursor, feature)) return null;
-  switch (layout.types[feature]) {
-    case 'DOUBLE':
-      return row.readDoubleLE(at);
-    case 'STRING':
-      return reader.string(row, cursor, feature);
-    case 'BOOL':
-      return row[at] === 1;
-    default: {
-      const value = row.readBigInt64LE(at);
-      const number = Number(value);
-      return Number.isSafeInteger(number) ? number : value;
-    }
-  }
+function scalarAt(data: DataView, type: FieldType, at: number): Scalar {
+  if (type === 'DOUBLE') return data.getFloat64(at, true);
+  if (type === 'BOOL') return data.getUint8(at) === 1;
+  const value = data.getBigInt64(at, true);
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
 }
 
 /** The last step whose valid_from is not after t; the first step is never after it. */

@@ -129,8 +129,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
         row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + run)), nulls + bitmap * i);
         i += run;
       }
-      for (let i = 0; i < keptCount; i++)
-        for (const f of texts) heap.place(row, values + 8 * (width * i + f), textsAt);
+      for (let i = 0; i < keptCount; i++) for (const f of texts) heap.place(row, values + 8 * (width * i + f), textsAt);
       return nulls + bitmap * keptCount;
     },
   };
