@@ -7,6 +7,7 @@ import { openRedisRows } from '../../services/online-serving/src/adapters/redis-
 /** online-serving's own reader of Redis against a Redis that answers, is paused, hangs, dies and refuses. */
 let mesh: TestMesh;
 let rows: Awaited<ReturnType<typeof openRedisRows>>;
+let writer: Redis;
 
 const entity = {
   name: 'a',
@@ -18,28 +19,33 @@ const entity = {
   ],
 };
 const read = async (keys: readonly string[], timeoutMs = 500) => {
-  const answers = await rows.read(
-    keys.map((key) => ({ key, entity })),
-    timeoutMs,
-  );
-  return answers.map((answer) => answer?.map((value) => (value ? value.toString() : value)));
+  const answers = new Array<(string | null)[] | undefined>(keys.length).fill(undefined);
+  const reads = keys.map((key) => ({ key, entity }));
+  const unanswered = await rows.read(reads, timeoutMs, (index, values) => {
+    answers[index] = values.map((value) => (value ? value.toString() : null));
+  });
+  expect(unanswered).toEqual(answers.flatMap((answer, index) => (answer === undefined ? [index] : [])));
+  return answers;
 };
 const put = async (...command: [string, ...string[]]) => {
   const redis = new Redis(mesh.redis.url);
   await redis.call(...command);
   redis.disconnect();
 };
+const hset = (key: string, ...pairs: string[]) => writer.hset(key, ...pairs);
 const pause = (signal: 'SIGSTOP' | 'SIGCONT') => process.kill(mesh.redis.pid, signal);
 const hello = [['hello', null]];
 
 beforeAll(async () => {
   mesh = await createTestMesh({ stores: ['redis'] });
+  writer = new Redis(mesh.redis.url, { lazyConnect: true });
   const { log, metrics } = quietTelemetry();
   rows = await openRedisRows({ url: mesh.redis.url, log, metrics });
   await put('HSET', '{a:1}', 'v@1', 'hello');
 });
 
 afterAll(async () => {
+  writer?.disconnect();
   rows?.close();
   await mesh?.close();
 });
@@ -48,6 +54,21 @@ test('answers come in the order of the keys, however many', async () => {
   expect(await read(['{a:2}', '{a:1}'])).toEqual([[null, null], ...hello]);
   const many = await read(Array.from({ length: 5_000 }, (_, i) => `{a:${i}}`));
   expect(many.map((answer, i) => (answer?.[0] === 'hello' ? i : -1)).filter((i) => i >= 0)).toEqual([1]);
+});
+
+test('values that are cut between reads of the socket, whose buffer is used again, stay whole', async () => {
+  const size = (i: number) => 1 + ((i * 7_919) % 9_000);
+  for (let i = 0; i < 400; i++) await hset(`{a:big${i}}`, 'v@1', `${i % 10}`.repeat(size(i)), 'w@1', `w${i}`);
+  const answers = await read(Array.from({ length: 400 }, (_, i) => `{a:big${i}}`));
+  expect(answers).toEqual(Array.from({ length: 400 }, (_, i) => [`${i % 10}`.repeat(size(i)), `w${i}`]));
+});
+
+test('an error in what takes the rows is the answer, and the next read is not disturbed', async () => {
+  const taking = rows.read([{ key: '{a:1}', entity }], 500, () => {
+    throw new Error('too old');
+  });
+  await expect(taking).rejects.toThrow('too old');
+  expect(await read(['{a:1}'])).toEqual(hello);
 });
 
 test('a paused Redis costs the time allowed and no more, and late replies go to nobody', async () => {

@@ -1,6 +1,6 @@
 import { rowField } from '@millrace/hot';
 import type { Logger, Metrics } from '@millrace/runtime';
-import type { EntityRead, RowStore } from '../app/read-features.ts';
+import type { EntityRead, RowStore, TakeRows } from '../app/read-features.ts';
 import type { StoredRow } from '../domain/evaluate.ts';
 import type { PlannedEntity } from '../domain/plan.ts';
 import { openRedisSocket } from './redis-socket.ts';
@@ -13,11 +13,14 @@ const stallMs = 5_000;
 
 /** The commands of one read, which are answered in order. */
 type Batch = {
-  readonly rows: (StoredRow[] | undefined)[];
+  readonly take: TakeRows;
   readonly count: number;
   readonly sentMs: number;
+  /** Commands that Redis has answered, with rows or with an error. */
   answered: number;
-  resolve: ((rows: readonly (readonly StoredRow[] | undefined)[]) => void) | undefined;
+  readonly refused: number[];
+  /** Undefined once it is settled: what still comes in is passed over. */
+  waits: { resolve(unanswered: readonly number[]): void; reject(error: unknown): void } | undefined;
   timer: NodeJS.Timeout | undefined;
 };
 
@@ -70,11 +73,21 @@ export async function openRedisRows(options: {
     },
   });
 
-  function answer(values: StoredRow[] | undefined): void {
+  function answer(values: readonly StoredRow[] | undefined): void {
     const batch = batches[head];
     if (!batch) return;
     waiting--;
-    batch.rows[batch.answered++] = values;
+    if (values === undefined) batch.refused.push(batch.answered);
+    else if (batch.waits) {
+      try {
+        batch.take(batch.answered, values);
+      } catch (error) {
+        clearTimeout(batch.timer);
+        batch.waits.reject(error);
+        batch.waits = undefined;
+      }
+    }
+    batch.answered++;
     if (batch.answered < batch.count) return;
     head++;
     if (head > 1024 && head * 2 > batches.length) {
@@ -85,13 +98,12 @@ export async function openRedisRows(options: {
   }
 
   function settle(batch: Batch, cause: string | undefined): void {
-    const { resolve } = batch;
-    if (!resolve) return;
-    batch.resolve = undefined;
+    const { waits } = batch;
+    if (!waits) return;
+    batch.waits = undefined;
     clearTimeout(batch.timer);
     if (cause !== undefined) failures.inc(1, { cause });
-    // late replies still land in `rows`; the answer must not change after it is given
-    resolve(cause === undefined ? batch.rows : batch.rows.slice());
+    waits.resolve([...batch.refused, ...range(batch.answered, batch.count)]);
   }
 
   function flush(): void {
@@ -112,19 +124,19 @@ export async function openRedisRows(options: {
   }
 
   return {
-    read(reads, timeoutMs) {
-      const rows = new Array<StoredRow[] | undefined>(reads.length).fill(undefined);
+    read(reads, timeoutMs, take) {
       if (!socket.up() || waiting + reads.length > commandsWaitingMax) {
         failures.inc(1, { cause: socket.up() ? 'backlog' : 'disconnected' });
-        return Promise.resolve(rows);
+        return Promise.resolve(range(0, reads.length));
       }
-      return new Promise((resolve) => {
+      return new Promise((resolve, reject) => {
         const batch: Batch = {
-          rows,
+          take,
           count: reads.length,
           sentMs: performance.now(),
           answered: 0,
-          resolve,
+          refused: [],
+          waits: { resolve, reject },
           timer: undefined,
         };
         batch.timer = setTimeout(() => {
@@ -143,6 +155,10 @@ export async function openRedisRows(options: {
     },
     close: () => socket.close(),
   };
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
 /** Everything of the command but the key is made once for each entity of a plan. */

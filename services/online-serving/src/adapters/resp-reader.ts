@@ -2,7 +2,7 @@ import type { StoredRow } from '../domain/evaluate.ts';
 
 /** What becomes of the replies, in their order. */
 export type ReplySink = {
-  /** The reply to an HMGET: bytes or null for each field. The bytes are slices of what came in. */
+  /** The reply to an HMGET: bytes or null for each field. The bytes are slices of what came in, good until this returns. */
   row(values: StoredRow[]): void;
   /** A reply of another kind: `OK`, or an error's text with its leading `-`. */
   line(text: string): void;
@@ -13,7 +13,10 @@ const LF = 10;
 const STAR = 42;
 const DOLLAR = 36;
 
-/** Reads RESP2 replies to HMGET as they come in, without copying values and without a promise or object per command. */
+/**
+ * Reads RESP2 replies to HMGET as they come in, without copying values and without a promise or object per command. Of a chunk, whose
+ * memory is used again, it keeps copies: of the values of a reply that was cut off, and of the element that was.
+ */
 export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
   let rest: Buffer | null = null;
   let values: StoredRow[] = [];
@@ -54,9 +57,12 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
       const consumed = parse(element);
       rest = consumed === element.length ? null : element.subarray(consumed);
     }
-    if (chunk.length === 0) return;
-    const consumed = parse(chunk);
-    rest = consumed === chunk.length ? null : chunk.subarray(consumed);
+    if (chunk.length > 0) {
+      const consumed = parse(chunk);
+      rest = consumed === chunk.length ? null : chunk.subarray(consumed);
+    }
+    if (rest !== null) rest = Buffer.from(rest);
+    if (remaining > 0) values = values.map((value) => (value ? Buffer.from(value) : value));
   };
 }
 

@@ -1,16 +1,19 @@
 import type { Scalar } from '@millrace/features';
 import { entityKey } from '@millrace/hot';
 import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
-import { evaluateView, fillFromHistory, type MissedRow, type StoredRow } from '../domain/evaluate.ts';
+import { evaluateRow, fillFromHistory, type MissedRow, markUnavailable, type StoredRow } from '../domain/evaluate.ts';
 import { createMatrix, type Matrix } from '../domain/matrix.ts';
 import type { Plan, PlannedEntity, PlannedView } from '../domain/plan.ts';
 import { asOfColumn, type BoundKeys, bindKeys, type ReadRequest, type RequestKey } from '../domain/request.ts';
 import type { PlanBook } from './plan-book.ts';
 
-/** Rows of entities. One answer for each key; `undefined` where the store did not answer in time. */
+/** Takes the rows of read number `index`, in the order of the entity's views. The bytes are good until it returns. */
+export type TakeRows = (index: number, rows: readonly StoredRow[]) => void;
+
+/** Rows of entities. */
 export interface RowStore {
-  /** `plan` and `entity` say which hash fields; the answer's rows are in the order of the entity's views. */
-  read(reads: readonly EntityRead[], timeoutMs: number): Promise<readonly (readonly StoredRow[] | undefined)[]>;
+  /** Hands over rows as they come in. Resolves with the reads that the store did not answer in time; rejects when `take` throws. */
+  read(reads: readonly EntityRead[], timeoutMs: number, take: TakeRows): Promise<readonly number[]>;
 }
 
 export type EntityRead = { readonly key: string; readonly entity: PlannedEntity };
@@ -71,32 +74,43 @@ export function createReadFeatures(deps: {
     const timeoutMs = budgetMs(call, nowUs / 1000, limits, request.allowPartial);
     if (inFlightRows + bound.rows > limits.inFlightRowsMax) throw overloaded(inFlightRows, limits.inFlightRowsMax);
 
-    const instances = instancesOf(plan, bound);
-    inFlightRows += bound.rows;
-    let answers: readonly (readonly StoredRow[] | undefined)[];
-    try {
-      answers = await store.read(instances.reads, timeoutMs);
-    } finally {
-      inFlightRows -= bound.rows;
-    }
-    if (!request.allowPartial && answers.includes(undefined))
-      throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
-
     const matrix = createMatrix(plan, asOfUs, {
       sameAsOf: request.asOfUsByRow.length === 0,
       metadata: !request.omitMetadata,
     });
-    const missed: MissedView[] = [];
-    for (let entity = 0; entity < plan.entities.length; entity++) {
-      const views = (plan.entities[entity] as PlannedEntity).views;
-      const instanceOfRow = instances.ofRow[entity] as Int32Array;
-      for (let slot = 0; slot < views.length; slot++) {
-        const index = views[slot] as number;
-        const view = plan.views[index] as PlannedView;
-        const rows = evaluateView(matrix, view, index, (row) => answers[instanceOfRow[row] as number]?.[slot]);
-        if (rows.length > 0) missed.push({ view, rows });
+    const { reads, firstRow, nextRow } = instancesOf(plan, bound);
+    const cursors = plan.views.map(({ reader }) => reader.newCursor());
+    const missedByView = plan.views.map((): MissedRow[] => []);
+    inFlightRows += bound.rows;
+    try {
+      const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
+        const { entity } = reads[instance] as EntityRead;
+        const next = nextRow.get(entity) as Int32Array;
+        for (let slot = 0; slot < entity.views.length; slot++) {
+          const index = entity.views[slot] as number;
+          const view = plan.views[index] as PlannedView;
+          const stored = rows[slot] ?? null;
+          for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number) {
+            const missed = evaluateRow(matrix, view, index, row, stored, cursors[index] as Int32Array);
+            if (missed) missedByView[index]?.push(missed);
+          }
+        }
+      });
+      if (unanswered.length > 0 && !request.allowPartial)
+        throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
+      for (const instance of unanswered) {
+        const { entity } = reads[instance] as EntityRead;
+        const next = nextRow.get(entity) as Int32Array;
+        for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number)
+          for (const index of entity.views) markUnavailable(matrix, plan.views[index] as PlannedView, row);
       }
+    } finally {
+      inFlightRows -= bound.rows;
     }
+    const missed = plan.views.flatMap((view, index): MissedView[] => {
+      const rows = missedByView[index] ?? [];
+      return rows.length > 0 ? [{ view, rows }] : [];
+    });
     if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
     return matrix;
   };
@@ -138,27 +152,39 @@ export function createReadFeatures(deps: {
   }
 }
 
-/** Every distinct entity instance of the request once, and which one each row means. */
-function instancesOf(plan: Plan, bound: BoundKeys): { reads: EntityRead[]; ofRow: Int32Array[] } {
+type Instances = {
+  readonly reads: readonly EntityRead[];
+  /** The first row of the request that means an instance; each entity's next row after a row, -1 after the last. */
+  readonly firstRow: readonly number[];
+  readonly nextRow: ReadonlyMap<PlannedEntity, Int32Array>;
+};
+
+/** Every distinct entity instance of the request once, and which rows mean it. */
+function instancesOf(plan: Plan, bound: BoundKeys): Instances {
   const reads: EntityRead[] = [];
-  const ofRow = plan.entities.map((entity) => {
-    const column = new Int32Array(bound.rows);
+  const firstRow: number[] = [];
+  const nextRow = new Map<PlannedEntity, Int32Array>();
+  for (const entity of plan.entities) {
+    const next = new Int32Array(bound.rows).fill(-1);
+    nextRow.set(entity, next);
     const columns = entity.keys.map((key) => (bound.columns[key] as RequestKey).values);
     const known = new Map<string, number>();
     const values = new Array<string | number | bigint | boolean>(columns.length);
-    for (let row = 0; row < bound.rows; row++) {
+    for (let row = bound.rows - 1; row >= 0; row--) {
       for (let i = 0; i < columns.length; i++) values[i] = columns[i]?.[row] as string | number | bigint | boolean;
       const key = entityKey(entity.name, values);
-      let instance = known.get(key);
+      const instance = known.get(key);
       if (instance === undefined) {
-        instance = reads.push({ key, entity }) - 1;
-        known.set(key, instance);
+        known.set(key, reads.length);
+        reads.push({ key, entity });
+        firstRow.push(row);
+      } else {
+        next[row] = firstRow[instance] as number;
+        firstRow[instance] = row;
       }
-      column[row] = instance;
     }
-    return column;
-  });
-  return { reads, ofRow };
+  }
+  return { reads, firstRow, nextRow };
 }
 
 function budgetMs(call: ReadCall, nowMs: number, limits: ReadLimits, allowPartial: boolean): number {

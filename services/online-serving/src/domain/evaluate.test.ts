@@ -1,7 +1,7 @@
 import { serving } from '@millrace/contracts';
 import type { RowReader, ViewDefinition } from '@millrace/features';
 import { expect, test } from 'vitest';
-import { evaluateView, fillFromHistory, type StoredRow } from './evaluate.ts';
+import { evaluateRow, fillFromHistory, markUnavailable, type StoredRow } from './evaluate.ts';
 import { createMatrix, encodeMatrix, eventTimeAt, type Matrix, statusAt, valueAt } from './matrix.ts';
 import { Block, type Plan, type PlannedFeature, type PlannedView } from './plan.ts';
 import { encodeField } from './wire.ts';
@@ -77,11 +77,19 @@ function planOf(changes: Partial<PlannedFeature> = {}): { plan: Plan; view: Plan
   return { plan, view };
 }
 
-function evaluate(rows: readonly StoredRow[], changes: Partial<PlannedFeature> = {}, asOfUs = noon): Matrix {
+function evaluate(
+  rows: readonly (StoredRow | undefined)[],
+  changes: Partial<PlannedFeature> = {},
+  asOfUs = noon,
+): Matrix {
   const { plan, view } = planOf(changes);
   const asOf = new Float64Array(rows.length).fill(asOfUs);
   const matrix = createMatrix(plan, asOf, { sameAsOf: true, metadata: true });
-  evaluateView(matrix, view, 0, (row) => rows[row]);
+  const cursor = view.reader.newCursor();
+  for (const [row, given] of rows.entries()) {
+    if (given === undefined) markUnavailable(matrix, view, row);
+    else evaluateRow(matrix, view, 0, row, given, cursor);
+  }
   return matrix;
 }
 
@@ -133,9 +141,11 @@ test('values from history take the place of OUT_OF_ROW', () => {
   const { plan, view } = planOf();
   const matrix = createMatrix(plan, Float64Array.of(noon), { sameAsOf: true, metadata: true });
   const row = stored({ ...present, firstStepUs: noon + 1 });
-  expect(evaluateView(matrix, view, 0, () => row)).toEqual([
-    { row: 0, position: 42, lastEventTimeUs: noon - 1_000_000 },
-  ]);
+  expect(evaluateRow(matrix, view, 0, 0, row, view.reader.newCursor())).toEqual({
+    row: 0,
+    position: 42,
+    lastEventTimeUs: noon - 1_000_000,
+  });
   fillFromHistory(
     matrix,
     view,

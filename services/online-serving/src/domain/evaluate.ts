@@ -6,41 +6,43 @@ import { Block, type PlannedFeature, type PlannedView } from './plan.ts';
 
 const { PRESENT, NULL, NOT_FOUND, STALE, DEFAULTED, UNAVAILABLE, OUT_OF_ROW } = serving.ValueStatus;
 
-/** A row as the store answered it: its bytes, null when there is none, undefined when the store did not answer. */
-export type StoredRow = Buffer | null | undefined;
+/** A row as the store answered it: its bytes, or null when there is none. */
+export type StoredRow = Buffer | null;
 
 /** A row whose read time lies before its first step. */
 export type MissedRow = { readonly row: number; readonly position: number; readonly lastEventTimeUs: number };
 
-/** Fills in the values of one view. Returns the rows that do not reach back to their read time, marked OUT_OF_ROW. */
-export function evaluateView(
+/**
+ * Fills in the values of one view in one row of the answer. Returns what is known of a stored row that does not reach back to its read
+ * time; its values are OUT_OF_ROW. `cursor` is scratch of the view's reader.
+ */
+export function evaluateRow(
   matrix: Matrix,
   view: PlannedView,
   viewIndex: number,
-  rowOf: (row: number) => StoredRow,
-): MissedRow[] {
-  const outOfRow: MissedRow[] = [];
-  const { reader } = view;
-  const cursor = reader.newCursor();
-  for (let row = 0; row < matrix.rows; row++) {
-    const stored = rowOf(row);
-    if (!stored) {
-      if (stored === null) fillMissing(matrix, view, row);
-      else fillStatus(matrix, view, row, UNAVAILABLE);
-      continue;
-    }
-    const asOfUs = matrix.asOfUs[row] as number;
-    const lastEventTimeUs = reader.lastEventTimeUs(stored);
-    const position = reader.position(stored);
-    writeTimes(matrix, viewIndex, row, lastEventTimeUs, position, reader.knownTimeUs(stored));
-    if (!reader.locate(stored, asOfUs, cursor)) {
-      fillStatus(matrix, view, row, OUT_OF_ROW);
-      outOfRow.push({ row, position, lastEventTimeUs });
-      continue;
-    }
-    fillRow(matrix, view, row, stored, cursor, asOfUs - lastEventTimeUs);
+  row: number,
+  stored: StoredRow,
+  cursor: Int32Array,
+): MissedRow | undefined {
+  if (stored === null) {
+    fillMissing(matrix, view, row);
+    return undefined;
   }
-  return outOfRow;
+  const { reader } = view;
+  const asOfUs = matrix.asOfUs[row] as number;
+  const lastEventTimeUs = reader.lastEventTimeUs(stored);
+  writeTimes(matrix, view, viewIndex, row, stored);
+  if (!reader.locate(stored, asOfUs, cursor)) {
+    fillStatus(matrix, view, row, OUT_OF_ROW);
+    return { row, position: reader.position(stored), lastEventTimeUs };
+  }
+  fillRow(matrix, view, row, stored, cursor, asOfUs - lastEventTimeUs);
+  return undefined;
+}
+
+/** Marks the values of one view in one row: the store did not answer in time. */
+export function markUnavailable(matrix: Matrix, view: PlannedView, row: number): void {
+  fillStatus(matrix, view, row, UNAVAILABLE);
 }
 
 function fillRow(
@@ -163,19 +165,12 @@ function setStatus(matrix: Matrix, feature: PlannedFeature, row: number, status:
   matrix.statusCounts[status] = (matrix.statusCounts[status] as number) + 1;
 }
 
-function writeTimes(
-  matrix: Matrix,
-  view: number,
-  row: number,
-  eventTimeUs: number,
-  position: number,
-  knownTimeUs: number,
-): void {
+function writeTimes(matrix: Matrix, { reader }: PlannedView, view: number, row: number, stored: Buffer): void {
   const eventTimesAt = matrix.eventTimesAt[view] as number;
   if (eventTimesAt < 0) return;
-  writeInt64(matrix.data, eventTimesAt + row * 8, eventTimeUs);
-  writeInt64(matrix.data, (matrix.positionsAt[view] as number) + row * 8, position);
-  writeInt64(matrix.data, (matrix.knownTimesAt[view] as number) + row * 8, knownTimeUs);
+  writeInt64(matrix.data, eventTimesAt + row * 8, reader.lastEventTimeUs(stored));
+  writeInt64(matrix.data, (matrix.positionsAt[view] as number) + row * 8, reader.position(stored));
+  writeInt64(matrix.data, (matrix.knownTimesAt[view] as number) + row * 8, reader.knownTimeUs(stored));
 }
 
 /** A safe integer as 8 little-endian bytes, without the cost of a bigint. */
