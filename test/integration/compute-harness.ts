@@ -51,7 +51,9 @@ export async function openHarness() {
   };
   const client = () => connect(compute.ComputeServiceService, running().grpc, { defaultTimeoutMs: 20_000 });
   const apply = async (...wanted: readonly definitions.Definition[]): Promise<void> => {
-    await definitionsClient.apply({ definitions: [...wanted], removals: [], allowBreaking: true });
+    const change = { definitions: [...wanted], removals: [], allowBreaking: true };
+    const { revision } = await definitionsClient.apply(change);
+    await eventually(() => watch.current().revision >= Number(revision));
   };
   await apply(airport, arrivals);
 
@@ -80,11 +82,7 @@ export async function openHarness() {
       service = await mesh.service('feature-compute', env);
       return service;
     },
-    apply: async (...wanted: readonly definitions.Definition[]) => {
-      const before = watch.current().revision;
-      await apply(...wanted);
-      await eventually(() => watch.current().revision > before);
-    },
+    apply,
     definition: (name: string) => viewDefinition(watch.current(), name),
     ready: (view: ViewDefinition) =>
       eventually(

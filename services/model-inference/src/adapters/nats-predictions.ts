@@ -14,14 +14,19 @@ export function createPredictionLog(
   const keep: KeepPredictions = async (records) => {
     const traceparent = options.telemetry.tracer.inject();
     const headers = traceparent === undefined ? {} : { traceparent };
+    const names = new Map<readonly string[], Uint8Array>();
     await Promise.all(
-      records.map((record) =>
-        publisher.publish(subjects.predictions(record.model), events.PredictionEvent.encode(toWire(record)).finish(), {
+      records.map((record) => {
+        const bytes = Buffer.concat([
+          events.PredictionEvent.encode(toWire(record)).finish(),
+          namesOf(record.names, names),
+        ]);
+        return publisher.publish(subjects.predictions(record.model), bytes, {
           msgId: record.predictionId,
           headers,
           signal: options.signal,
-        }),
-      ),
+        });
+      }),
     );
   };
   return {
@@ -33,6 +38,16 @@ export function createPredictionLog(
   };
 }
 
+/** Protobuf messages may be cut anywhere between fields: the names, which all rows share, are encoded once. */
+function namesOf(names: readonly string[], known: Map<readonly string[], Uint8Array>): Uint8Array {
+  const encoded =
+    known.get(names) ??
+    events.PredictionEvent.encode(events.PredictionEvent.fromPartial({ vectorNames: [...names] })).finish();
+  known.set(names, encoded);
+  return encoded;
+}
+
+/** All but the vector's names. */
 function toWire(record: PredictionRecord): events.PredictionEvent {
   return {
     predictionId: record.predictionId,
@@ -45,7 +60,7 @@ function toWire(record: PredictionRecord): events.PredictionEvent {
     score: record.score,
     asOfUs: BigInt(record.asOfUs),
     predictedUs: BigInt(record.predictedUs),
-    vectorNames: [...record.names],
+    vectorNames: [],
     vector: [...record.vector],
     statuses: Buffer.from(record.statuses),
     agesUs: Array.from(record.agesUs, (age) => BigInt(age)),
