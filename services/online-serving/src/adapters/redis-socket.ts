@@ -87,7 +87,8 @@ export async function openRedisSocket(options: {
   return {
     up: () => state.t === 'up',
     write(text) {
-      if (state.t === 'up') state.socket.write(text);
+      // one byte for each character costs no encoding; commands of ASCII keys are such texts
+      if (state.t === 'up') state.socket.write(text, isAscii(text) ? 'latin1' : 'utf8');
     },
     reopen(why) {
       if (state.t === 'up') down(state.socket, why);
@@ -99,6 +100,10 @@ export async function openRedisSocket(options: {
       if (last.t === 'up') last.socket.destroy();
     },
   };
+}
+
+function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
 }
 
 type Dialled = { readonly socket: Socket; received(take: (bytes: Buffer) => void): void };
