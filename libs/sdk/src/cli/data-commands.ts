@@ -1,4 +1,5 @@
 import { serving } from '@millrace/contracts';
+import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
@@ -29,7 +30,7 @@ export function addDataCommands(program: Command): void {
     .argument('<feature-service>')
     .argument('<keys...>', 'join keys as name=value; several rows as name=a,b,c')
     .option('--as-of <time>', 'the read time, RFC 3339 or microseconds; now unless given')
-    .option('--allow-history', 'read what lies before a row from history')
+    .option('--no-history', 'say OUT_OF_ROW for a time before the row instead of asking history')
     .action((service: string, keys: string[], _options, command: Command) =>
       get(service, keys, command.optsWithGlobals()),
     );
@@ -40,7 +41,7 @@ export function addDataCommands(program: Command): void {
     .argument('<keys...>', 'join keys as name=value; several rows as name=a,b,c')
     .option('--data <name=value...>', 'request data')
     .option('--as-of <time>', 'the read time, RFC 3339 or microseconds; now unless given')
-    .option('--allow-history', 'read what lies before a row from history')
+    .option('--no-history', 'say OUT_OF_ROW for a time before the row instead of asking history')
     .action((deployment: string, keys: string[], _options, command: Command) =>
       predict(deployment, keys, command.optsWithGlobals()),
     );
@@ -48,9 +49,13 @@ export function addDataCommands(program: Command): void {
 
 interface ReadOptions extends CommonOptions {
   readonly asOf?: string;
-  readonly allowHistory?: boolean;
+  /** False with --no-history. */
+  readonly history: boolean;
   readonly data?: readonly string[];
 }
+
+const { NULL, NOT_FOUND, UNAVAILABLE, OUT_OF_ROW } = serving.ValueStatus;
+const withoutValue: ReadonlySet<number> = new Set([NULL, NOT_FOUND, UNAVAILABLE, OUT_OF_ROW]);
 
 const statusName = (status: number): string =>
   Object.entries(serving.ValueStatus).find(([, value]) => value === status)?.[0] ?? '?';
@@ -64,7 +69,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
       asOfUs: options.asOf === undefined ? 0n : parseTimeUs(options.asOf),
       asOfUsByRow: [],
       allowPartial: false,
-      allowHistory: options.allowHistory ?? false,
+      allowHistory: options.history,
       omitMetadata: false,
     });
     const rows = rowsOf(response);
@@ -96,9 +101,7 @@ function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: 
               ? response.int64s[at]
               : response.strings[column.column]?.values[row];
         const isNull =
-          value === undefined ||
-          (typeof value === 'number' && Number.isNaN(value)) ||
-          status === serving.ValueStatus.NULL;
+          value === undefined || (typeof value === 'number' && Number.isNaN(value)) || withoutValue.has(status);
         return [
           column.name,
           { value: isNull ? null : column.type === 'BOOL' ? value === 1n : value, status: statusName(status) },
@@ -112,7 +115,7 @@ async function predict(deployment: string, keys: readonly string[], options: Rea
   await withServices(options, async (services: Services) => {
     const requestData = (options.data ?? []).map((pair) => {
       const [name = '', values = ''] = pair.split('=');
-      return { name, doubles: values.split(',').map(Number) };
+      return { name, doubles: values.split(',').map((value) => toNumber(name, value)) };
     });
     const response = await services.predictions().predict({
       deployment,
@@ -121,7 +124,7 @@ async function predict(deployment: string, keys: readonly string[], options: Rea
       asOfUs: options.asOf === undefined ? 0n : parseTimeUs(options.asOf),
       asOfUsByRow: [],
       predictionKeys: [],
-      allowHistory: options.allowHistory ?? false,
+      allowHistory: options.history,
       omitExplanation: false,
     });
     if (options.json) return printJson({ ...response, statuses: [...response.statuses].map(statusName) });
@@ -135,7 +138,7 @@ async function predict(deployment: string, keys: readonly string[], options: Rea
         const ageUs = Number(response.agesUs[row * columns + index] ?? -1n);
         table.push([
           name,
-          String(response.vectors[row * columns + index]),
+          numberText(response.vectors[row * columns + index]),
           statusName(response.statuses[row * columns + index] ?? 0),
           ageUs < 0 ? '' : `${(ageUs / 1e6).toFixed(1)} s`,
         ]);
@@ -143,4 +146,20 @@ async function predict(deployment: string, keys: readonly string[], options: Rea
       process.stdout.write(`${table.toString()}\n`);
     }
   });
+}
+
+function toNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value))
+    throw new MeshError(
+      'WRONG_TYPE',
+      `request data "${name}" takes numbers and "${text}" is none; write --data ${name}=1.5`,
+      { field: name, value: text },
+    );
+  return value;
+}
+
+/** Empty for null, which a vector holds as NaN. */
+function numberText(value: number | undefined): string {
+  return value === undefined || Number.isNaN(value) ? '' : String(value);
 }

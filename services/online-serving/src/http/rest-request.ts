@@ -18,7 +18,8 @@ const bodySchema = z.strictObject({
   version: z.string().default(''),
   as_of: z.union([timeSchema, z.array(timeSchema)]).optional(),
   allow_partial: z.boolean().default(false),
-  allow_history: z.boolean().default(false),
+  // people want the value; a program that wants speed says so
+  allow_history: z.boolean().default(true),
 });
 
 /** The largest number of rows that REST takes, whatever the configuration. */
