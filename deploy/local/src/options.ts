@@ -32,7 +32,7 @@ export function parseOptions(argv: readonly string[]): StartOptions {
     .option('--days <n>', 'days of flights to replay', positive, 2)
     .option('--from <date>', 'the first day that is replayed, 2001-01-09 to 2001-06-29', '2001-04-02')
     .option('--history-days <n>', 'days before it that are loaded as history', positive, 8)
-    .option('--rate <n>', 'events a second', positive, 2500)
+    .option('--rate <n>', 'events a second', positive, 2600)
     .option('--fresh', 'wipe the data folder first', false)
     .option('--data-dir <folder>', 'where everything is kept', process.env.MILLRACE_DIR ?? join(root, '.millrace'))
     .option(

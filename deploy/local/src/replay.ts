@@ -62,11 +62,12 @@ const chunksInFlight = 3;
 export async function replay(plan: ReplayPlan, parts: ReplayParts, progress: ReplayProgress): Promise<void> {
   const predicted = new Set<string>();
   const startedMs = performance.now();
+  const pace = pacer(plan.eventsPerSecond);
   const following: Promise<void>[] = [];
   let accounted: Promise<void> = Promise.resolve();
   for await (const chunk of chunks(plan)) {
     if (parts.signal.aborted) break;
-    await pace(progress.published, startedMs, plan.eventsPerSecond, parts.signal);
+    if (!parts.signal.aborted) await pace(chunk.events.length);
     const publishedMs = performance.now();
     const positions = await parts.publisher.publish(chunk.events);
     const predicting = predict(chunk, positions, publishedMs, plan, parts, progress);
@@ -133,9 +134,18 @@ async function* chunks(plan: ReplayPlan): AsyncGenerator<Chunk> {
   if (chunk.events.length > 0) yield chunk;
 }
 
-async function pace(published: number, startedMs: number, perSecond: number, signal: AbortSignal): Promise<void> {
-  const aheadMs = (published / perSecond) * 1000 - (performance.now() - startedMs);
-  if (aheadMs > 1 && !signal.aborted) await new Promise((resolve) => setTimeout(resolve, aheadMs));
+/** What was missed is caught up for this long at most: a slow stretch is not followed by a burst. */
+const debtMs = 100;
+
+/** Waits until so many events more are due. */
+function pacer(perSecond: number): (events: number) => Promise<void> {
+  let dueMs = performance.now();
+  return async (events) => {
+    const nowMs = performance.now();
+    dueMs = Math.max(dueMs, nowMs - debtMs);
+    if (dueMs > nowMs + 1) await new Promise((resolve) => setTimeout(resolve, dueMs - nowMs));
+    dueMs += (events / perSecond) * 1000;
+  };
 }
 
 /** Publishes every event of `[fromUs, toUs)` in large batches, several in flight. */

@@ -7,6 +7,11 @@ import { type Head, headKey, openRegistryStore, parseHead } from './store.ts';
 /** The registry, followed. */
 export interface RegistryWatch {
   current(): RegistrySnapshot;
+  /**
+   * Reads what is current now, when a name is not known: a caller may be quicker than the watch. Calls at one time share a read; the
+   * snapshot stays as it is while the registry does not answer.
+   */
+  refresh(): Promise<RegistrySnapshot>;
   /** Called after each change; returns how to stop that. */
   onChange(listener: (next: RegistrySnapshot, previous: RegistrySnapshot) => void): () => void;
   /** Any version of a definition; the current one without a version. Undefined when there is none. */
@@ -63,14 +68,25 @@ export async function watchRegistry(link: NatsLink, { signal, telemetry }: Watch
     }
   }
 
-  const look = setInterval(() => {
-    store.head().then(follow, () => undefined);
-  }, lookEveryMs);
-  ended.addEventListener('abort', () => clearInterval(look), { once: true });
+  async function look(): Promise<void> {
+    await store.head().then(follow, () => undefined);
+    await loading;
+  }
+  let looking: Promise<void> | undefined;
+
+  const looks = setInterval(() => void look(), lookEveryMs);
+  ended.addEventListener('abort', () => clearInterval(looks), { once: true });
   void watch();
 
   return {
     current: () => snapshot,
+    async refresh() {
+      looking ??= look().finally(() => {
+        looking = undefined;
+      });
+      await looking;
+      return snapshot;
+    },
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -94,7 +110,7 @@ export async function watchRegistry(link: NatsLink, { signal, telemetry }: Watch
     },
     async close() {
       stopped.abort();
-      clearInterval(look);
+      clearInterval(looks);
     },
   };
 }

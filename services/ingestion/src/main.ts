@@ -24,8 +24,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'ingestion' }));
   await ensureStreams(nats);
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
-  const validators = createValidators(registry.current());
-  registry.onChange((next) => validators.use(next));
+  const validators = createValidators(registry);
 
   // Not the process's own signal: what is in flight is finished before the event log closes.
   const writing = new AbortController();
@@ -77,8 +76,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
       signal,
       maxAckPending: config.natsAckPendingMax,
       accept,
-      hasSource: validators.has,
-      sources: () => registry.current().sources.keys(),
+      definitions: registry,
       quarantine,
       clock,
       metrics,
@@ -90,7 +88,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const service = ingestionService({
     accept,
     desk: createQuarantineDesk({ shelf: quarantine, accept }),
-    progress: createProgress({ snapshot: () => registry.current(), ids, history: writer, metrics }),
+    progress: createProgress({ definitions: registry, ids, history: writer, metrics }),
     streamInFlightMax: config.streamInFlightMax,
   });
   const limits = { maxMessageBytes: 32 * 2 ** 20 };

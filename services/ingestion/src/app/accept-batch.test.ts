@@ -61,7 +61,7 @@ function setUp(index = memoryIndex(), stream: PackedBatch[] = []) {
   const telemetry = quietTelemetry();
   const ids = new IdBook(index);
   const accept = createAcceptBatch({
-    validators: { of: () => validator },
+    validators: { of: async () => validator },
     ids,
     log,
     quarantine: {

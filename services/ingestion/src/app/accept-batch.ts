@@ -41,7 +41,7 @@ export type AcceptBatch = (
  * one in QUARANTINE. Once begun, a batch is carried through even when its caller has left: its ids stay taken.
  */
 export function createAcceptBatch(deps: {
-  readonly validators: { of(source: string): SourceValidator };
+  readonly validators: { of(source: string): Promise<SourceValidator> };
   readonly ids: IdBook;
   readonly log: EventLog;
   readonly quarantine: Quarantine;
@@ -56,7 +56,7 @@ export function createAcceptBatch(deps: {
 
   return async (source, events, options = {}) => {
     checkSize(source, events.length);
-    const validator = validators.of(source);
+    const validator = await validators.of(source);
     return gate.run(() =>
       telemetry.tracer.span(
         'ingestion.accept',

@@ -1,8 +1,7 @@
-import type { RegistrySnapshot } from '@millrace/registry';
 import type { HistoryWriter } from './history-writer.ts';
 import type { IdBook } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
-import { unknownSource } from './validators.ts';
+import { type Definitions, isRegistered, unknownSource } from './validators.ts';
 
 export type SourceProgress = {
   readonly source: string;
@@ -17,16 +16,15 @@ export type SourceProgress = {
 
 /** How far each source has come; throws UNKNOWN_SOURCE when one is named that does not exist. */
 export function createProgress(deps: {
-  readonly snapshot: () => RegistrySnapshot;
+  readonly definitions: Definitions;
   readonly ids: IdBook;
   readonly history: HistoryWriter;
   readonly metrics: IngestionMetrics;
-}): (source: string) => SourceProgress[] {
-  const { snapshot, ids, history, metrics } = deps;
-  return (source) => {
-    const names = [...snapshot().sources.keys()];
-    if (source === '') return names.map(progressOf);
-    if (!names.includes(source)) throw unknownSource(source, names);
+}): (source: string) => Promise<SourceProgress[]> {
+  const { definitions, ids, history, metrics } = deps;
+  return async (source) => {
+    if (source === '') return [...definitions.current().sources.keys()].map(progressOf);
+    if (!(await isRegistered(definitions, source))) throw unknownSource(source, definitions.current().sources.keys());
     return [progressOf(source)];
   };
 

@@ -2,19 +2,28 @@ import { MeshError } from '@millrace/kernel';
 import type { RegistrySnapshot } from '@millrace/registry';
 import { compileSource, type SourceValidator } from '../domain/source-validator.ts';
 
+/** The registry as ingestion sees it. */
+export type Definitions = {
+  current(): RegistrySnapshot;
+  /** Asks again: a publisher may come right after the definition of its source. */
+  refresh(): Promise<RegistrySnapshot>;
+};
+
+/** True when the source is registered, by now if need be. */
+export async function isRegistered(definitions: Definitions, source: string): Promise<boolean> {
+  return definitions.current().sources.has(source) || (await definitions.refresh()).sources.has(source);
+}
+
 /** The compiled schema of every source, by name; a source is compiled again when its version changes. */
-export function createValidators(initial: RegistrySnapshot) {
-  let snapshot = initial;
+export function createValidators(definitions: Definitions) {
   const compiled = new Map<string, SourceValidator>();
   return {
-    use(next: RegistrySnapshot): void {
-      snapshot = next;
-    },
-    has: (source: string): boolean => snapshot.sources.has(source),
     /** Throws UNKNOWN_SOURCE. */
-    of(source: string): SourceValidator {
-      const registered = snapshot.sources.get(source);
-      if (registered === undefined) throw unknownSource(source, snapshot.sources.keys());
+    async of(source: string): Promise<SourceValidator> {
+      await isRegistered(definitions, source);
+      const { sources } = definitions.current();
+      const registered = sources.get(source);
+      if (registered === undefined) throw unknownSource(source, sources.keys());
       const { version, spec } = registered;
       const known = compiled.get(source);
       if (known !== undefined && known.version === version) return known;

@@ -2,7 +2,7 @@ import { consumeDurable, type NatsLink } from '@millrace/events';
 import type { Clock } from '@millrace/kernel';
 import type { AcceptBatch, Quarantine } from '../app/accept-batch.ts';
 import type { IngestionMetrics } from '../app/ingestion-metrics.ts';
-import { unknownSource } from '../app/validators.ts';
+import { type Definitions, isRegistered, unknownSource } from '../app/validators.ts';
 import { problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import { parseTimeUs } from '../domain/timestamps.ts';
@@ -26,19 +26,18 @@ export function consumeIngest(deps: {
   readonly signal: AbortSignal;
   readonly maxAckPending: number;
   readonly accept: AcceptBatch;
-  readonly hasSource: (source: string) => boolean;
-  readonly sources: () => Iterable<string>;
+  readonly definitions: Definitions;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
   readonly metrics: IngestionMetrics;
 }): Promise<void> {
-  const { link, signal, maxAckPending, accept, hasSource, quarantine, clock, metrics } = deps;
+  const { link, signal, maxAckPending, accept, definitions, quarantine, clock, metrics } = deps;
 
   return consumeDurable(link, { stream: 'INGEST', durable: 'ingestion', signal, maxAckPending }, async (messages) => {
     const bySource = Map.groupBy(messages as readonly Message[], ({ subject }) => subject.slice(prefix.length));
     await Promise.all(
       [...bySource].map(async ([source, group]) => {
-        if (!hasSource(source)) return refuse(source, group);
+        if (!(await isRegistered(definitions, source))) return refuse(source, group);
         const traceparent = group.find(({ headers }) => headers.traceparent)?.headers.traceparent;
         for (let from = 0; from < group.length; from += 1_000) {
           await accept(source, group.slice(from, from + 1_000).map(toRawEvent), { traceparent });
@@ -48,7 +47,7 @@ export function consumeIngest(deps: {
   });
 
   async function refuse(source: string, group: readonly Message[]): Promise<void> {
-    const why = problem('UNKNOWN_SOURCE', '', unknownSource(source, deps.sources()).message);
+    const why = problem('UNKNOWN_SOURCE', '', unknownSource(source, definitions.current().sources.keys()).message);
     const rejected = group.map((message) => {
       const event = toRawEvent(message);
       return { source, event, id: event.id, why };

@@ -37,7 +37,7 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
       desk.replay({ source, reason }, quarantineIds, signal),
 
     getProgress: async ({ source }) => ({
-      sources: progress(source).map((one) => ({
+      sources: (await progress(source)).map((one) => ({
         source: one.source,
         accepted: BigInt(one.accepted),
         duplicates: BigInt(one.duplicates),

@@ -6,6 +6,9 @@ export function createRegistryCatalog(deps: { readonly registry: RegistryWatch }
   const { registry } = deps;
   return {
     listServices: () => [...registry.current().services.values()],
+    async refresh() {
+      await registry.refresh();
+    },
     async service(name, version) {
       return (await registry.get('feature_service', name, version)) as ListedService | undefined;
     },

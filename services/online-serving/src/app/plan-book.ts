@@ -15,6 +15,8 @@ export type ListedService = {
 /** What the registry knows; versions are immutable, so answers never change. */
 export interface DefinitionCatalog {
   listServices(): readonly ListedService[];
+  /** Asks the registry again: a reader may come right after a definition. */
+  refresh(): Promise<void>;
   /** An older version of a service; undefined when there is none. */
   service(name: string, version: string): Promise<ListedService | undefined>;
   /** A version of a view; an empty version means the current one. */
@@ -80,14 +82,26 @@ export function createPlanBook(deps: {
     });
   }
 
+  function refreshInTurn(): Promise<void> {
+    refreshing = refreshing
+      .then(refresh)
+      .catch((thrown: unknown) => onProblem('', toMeshError(thrown, 'could not follow the registry')));
+    return refreshing;
+  }
+
   return {
     current(name, version) {
       const shelf = shelves.get(name);
       return version === '' ? shelf?.current : shelf?.byVersion.get(version);
     },
     async load(name, version) {
+      if (!shelves.has(name)) {
+        await catalog.refresh();
+        await refreshInTurn();
+      }
       const shelf = shelves.get(name);
       if (!shelf) throw unknownService(name, [...shelves.keys()]);
+      if (version === '' && shelf.current) return shelf.current;
       if (version === '') throw shelf.problem ?? unknownService(name, [...shelves.keys()]);
       const service = await catalog.service(name, version);
       if (!service) {
@@ -104,12 +118,7 @@ export function createPlanBook(deps: {
     list() {
       return [...shelves.values()].flatMap((shelf) => (shelf.current ? [shelf.current] : []));
     },
-    refresh() {
-      refreshing = refreshing
-        .then(refresh)
-        .catch((thrown: unknown) => onProblem('', toMeshError(thrown, 'could not follow the registry')));
-      return refreshing;
-    },
+    refresh: refreshInTurn,
   };
 }
 
