@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs';
+import { setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,6 +27,8 @@ export type ProcessOptions = {
   readonly ready: ReadyProbe;
   /** Default 30,000. */
   readonly readyTimeoutMs?: number;
+  /** Its nice value, from 0 to 19: the higher, the more it leaves to others. */
+  readonly nice?: number;
   /** Aborting it during the start kills the process; afterwards it has no effect. */
   readonly signal?: AbortSignal;
 };
@@ -143,7 +146,7 @@ async function launch(options: ProcessOptions, args: readonly string[], lines: s
 }
 
 function spawnChild(
-  { command, env, cwd, logFile }: ProcessOptions,
+  { command, env, cwd, logFile, nice = 0 }: ProcessOptions,
   args: readonly string[],
   onLine: (line: string) => void,
 ): Incarnation {
@@ -153,6 +156,8 @@ function spawnChild(
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
+  // at once: the threads that it starts inherit it
+  if (nice > 0 && child.pid !== undefined) setPriority(child.pid, nice);
   const log = openLog(logFile);
   for (const output of [child.stdout, child.stderr]) {
     if (output === null) continue;

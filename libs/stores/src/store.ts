@@ -7,6 +7,8 @@ export type StoreOptions = {
   readonly port?: number;
   readonly logFile?: string;
   readonly readyTimeoutMs?: number;
+  /** Its nice value, from 0 to 19. */
+  readonly nice?: number;
   readonly signal?: AbortSignal;
 };
 
