@@ -45,7 +45,8 @@ export async function ensureEventTable(history: History, source: EventSource): P
   return table;
 }
 
-async function insertsEnded(history: History, table: string): Promise<void> {
+/** Resolves when ClickHouse works on no insert whose statement contains `table`; STORE_UNAVAILABLE after a minute. */
+export async function insertsEnded(history: History, table: string): Promise<void> {
   const untilMs = Date.now() + settlePatienceMs;
   for (;;) {
     const [row] = await history.query<{ running: string }>(

@@ -1,3 +1,3 @@
 export { type History, type HistoryOptions, openHistory } from './clickhouse.ts';
-export { type EventSource, ensureEventTable, eventTable, maxSeq } from './event-table.ts';
+export { type EventSource, ensureEventTable, eventTable, insertsEnded, maxSeq } from './event-table.ts';
 export { type EventColumn, insertBatches, type PositionedBatch } from './insert-batches.ts';

@@ -18,6 +18,9 @@ import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
 
+/** How long a model that could not be loaded waits for the next try. */
+const loadRetryMs = 5_000;
+
 await run('model-inference', loadConfig, async ({ config, life, clock, telemetry }) => {
   const { signal } = life;
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'model-inference' }));
@@ -28,16 +31,23 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   );
   const metrics = createInferenceMetrics(telemetry);
 
-  const book = createModelBook({ load: createOnnxLoader(config), onChange: metrics.modelChanged });
+  const book = createModelBook({
+    load: createOnnxLoader(config),
+    onChange: metrics.modelChanged,
+    onUnload: metrics.modelUnloaded,
+  });
   life.onStop('models', () => book.close());
   const follow = followRegistry({
     book,
+    snapshot: registry.current,
     version: async (name, version) =>
       (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
-  await follow(registry.current());
-  registry.onChange((next) => void follow(next));
+  await follow();
+  registry.onChange(() => void follow());
+  const retries = setInterval(() => void follow(), loadRetryMs);
+  life.onStop('load retries', () => clearInterval(retries));
 
   const log = createPredictionLog(nats, { signal, telemetry });
   const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax });
@@ -47,6 +57,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     predictions: log.read,
     snapshot: registry.current,
     dataDir: config.dataDir,
+    telemetry,
     signal,
   }).catch((error) => life.fail(error));
   void writePredictions({
@@ -60,19 +71,20 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     book,
     deployment: (name) => registry.current().deployments.get(name)?.spec,
     deployments: () => [...registry.current().deployments.keys()],
-    readFeatures: (request, timeoutMs) => features.getFeatures(request, { timeoutMs }),
+    featureService: (name) => registry.current().services.get(name)?.spec,
+    readFeatures: (request, options) => features.getFeatures(request, options),
     keep: log.keep,
     nowUs: () => clock.nowUs(),
     limits: config,
     onPredictions: metrics.predicted,
   });
   const services = [
-    predictionService({ predict, outcomes, snapshot: registry.current, ready: book.ready }),
+    predictionService({ predict, outcomes, snapshot: registry.current }),
     oipService({ book, infer: createInfer({ book }) }),
   ];
   const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
   const http = await life.start('http', () =>
-    serveHttp(config.httpAddress, { telemetry, ready: () => !signal.aborted }),
+    serveHttp(config.httpAddress, { telemetry, ready: () => !signal.aborted && book.settled() }),
   );
   return { grpc: grpc.address, http: http.address };
 });

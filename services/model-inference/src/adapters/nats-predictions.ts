@@ -11,7 +11,8 @@ export function createPredictionLog(
   options: { readonly signal: AbortSignal; readonly telemetry: Telemetry },
 ) {
   const publisher = createPublisher(link, { maxInFlight: 1_024 });
-  const keep: KeepPredictions = async (records) => {
+  const keep: KeepPredictions = async (records, given) => {
+    const signal = AbortSignal.any([options.signal, given]);
     const traceparent = options.telemetry.tracer.inject();
     const headers = traceparent === undefined ? {} : { traceparent };
     const names = new Map<readonly string[], Uint8Array>();
@@ -24,7 +25,7 @@ export function createPredictionLog(
         return publisher.publish(subjects.predictions(record.model), bytes, {
           msgId: record.predictionId,
           headers,
-          signal: options.signal,
+          signal,
         });
       }),
     );

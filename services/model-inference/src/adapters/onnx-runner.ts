@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { MeshError } from '@millrace/kernel';
@@ -26,6 +27,9 @@ const datatypes: Readonly<Record<string, Datatype>> = {
 const ortTypes = Object.fromEntries(Object.entries(datatypes).map(([type, datatype]) => [datatype, type])) as Readonly<
   Record<Datatype, string>
 >;
+
+/** How long a model that is unloaded may work on what waits for it. */
+const drainMs = 5_000;
 
 /** Loads ONNX models, each in a worker thread of its own, so that loading one never holds up another. */
 export function createOnnxLoader(options: {
@@ -72,33 +76,31 @@ async function openWorker(name: string, start: WorkerStart, queueMax: number): P
   const worker = new Worker(new URL('./onnx-worker.ts', import.meta.url), { workerData: start });
   const waiting = new Map<number, Waiting>();
   let nextId = 0;
-  const failAll = (error: MeshError) => {
-    for (const { reject } of waiting.values()) reject(error);
+  let ended: MeshError | undefined;
+  let idle: (() => void) | undefined;
+  const end = (message: string, cause?: unknown) => {
+    ended ??= new MeshError('MODEL_RUN_FAILED', `model "${name}" ${message}`, { model: name }, { cause });
+    for (const { reject } of waiting.values()) reject(ended);
     waiting.clear();
+    idle?.();
   };
   const ready = await new Promise<Extract<WorkerAnswer, { t: 'ready' }>>((resolve, reject) => {
     const failed = (message: string) =>
       reject(new MeshError('MODEL_LOAD_FAILED', `model "${name}" could not be loaded: ${message}`, { model: name }));
     worker.on('error', (error) => {
       failed(error.message);
-      failAll(
-        new MeshError(
-          'MODEL_RUN_FAILED',
-          `model "${name}" stopped: ${error.message}`,
-          { model: name },
-          { cause: error },
-        ),
-      );
+      end(`stopped: ${error.message}`, error);
     });
     worker.on('exit', () => {
       failed('its worker ended');
-      failAll(new MeshError('MODEL_RUN_FAILED', `model "${name}" was unloaded`, { model: name }));
+      end('was unloaded; ask again');
     });
     worker.on('message', (answer: WorkerAnswer) => {
       if (answer.t === 'ready') return resolve(answer);
       if (answer.t === 'failed') return failed(answer.message);
       const waiter = waiting.get(answer.id);
       waiting.delete(answer.id);
+      if (waiting.size === 0) idle?.();
       if (answer.t === 'error')
         waiter?.reject(new MeshError('MODEL_RUN_FAILED', `model "${name}" failed: ${answer.message}`, { model: name }));
       else
@@ -118,8 +120,8 @@ async function openWorker(name: string, start: WorkerStart, queueMax: number): P
   return {
     inputs: ready.inputs.map(toSpec),
     outputs: ready.outputs.map(toSpec),
-    queued: () => waiting.size,
     run(inputs, fetches) {
+      if (ended) return Promise.reject(ended);
       if (waiting.size >= queueMax) {
         return Promise.reject(
           new MeshError(
@@ -143,6 +145,7 @@ async function openWorker(name: string, start: WorkerStart, queueMax: number): P
       });
     },
     close: async () => {
+      if (waiting.size > 0) await Promise.race([new Promise<void>((resolve) => (idle = resolve)), sleep(drainMs)]);
       await worker.terminate();
     },
   };

@@ -1,5 +1,5 @@
 import type { events } from '@millrace/contracts';
-import { type History, maxSeq } from '@millrace/history';
+import { type History, insertsEnded, maxSeq } from '@millrace/history';
 import type { Telemetry } from '@millrace/runtime';
 
 interface Logged {
@@ -30,15 +30,19 @@ export async function writePredictions(deps: {
   );
   while (!signal.aborted) {
     const attempt = new AbortController();
+    let history: History | undefined;
     try {
-      const history = await deps.open();
+      history = await deps.open();
       await ensureTable(history);
+      // an insert of before, whose answer nobody got, may still be on its way into the table
+      await insertsEnded(history, `INSERT INTO ${table} `);
       const from = (await maxSeq(history, table)) + 1;
       await follow(history, deps.read(from, AbortSignal.any([signal, attempt.signal])), (rows) => written.inc(rows));
     } catch (error) {
       if (!signal.aborted) telemetry.log.warn({ event: 'predictions_not_written', error: String(error) });
     }
     attempt.abort();
+    await history?.close().catch(() => undefined);
     if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, retryMs));
   }
 }
@@ -98,7 +102,8 @@ async function insert(history: History, batch: readonly Logged[]): Promise<void>
       model_version: prediction.modelVersion,
       feature_service: prediction.featureService,
       feature_service_version: prediction.featureServiceVersion,
-      score: prediction.score,
+      // JSON has no NaN, and ClickHouse reads null as 0
+      score: Number.isFinite(prediction.score) ? prediction.score : String(prediction.score),
       as_of: dateText(prediction.asOfUs),
       predicted: dateText(prediction.predictedUs),
       vector_names: prediction.vectorNames,

@@ -2,13 +2,19 @@ import type { definitions } from '@millrace/contracts';
 import type { Registered, RegistrySnapshot } from '@millrace/registry';
 import type { ModelBook, WantedModel } from './model-book.ts';
 
-/** Keeps the book at what the registry names: every current model, and the versions that deployments pin. */
+/**
+ * Brings the book to what the registry names: every current model, and the versions that deployments pin. Called again while it works,
+ * it works again afterwards: the newest snapshot is the last one that the book gets.
+ */
 export function followRegistry(deps: {
   readonly book: ModelBook;
+  readonly snapshot: () => RegistrySnapshot;
   readonly version: (name: string, version: string) => Promise<Registered<definitions.Model> | undefined>;
   readonly onProblem: (model: string, error: unknown) => void;
-}): (snapshot: RegistrySnapshot) => Promise<void> {
-  return async (snapshot) => {
+}): () => Promise<void> {
+  let following: Promise<void> = Promise.resolve();
+  const follow = async () => {
+    const snapshot = deps.snapshot();
     const wanted = new Map<string, WantedModel>();
     for (const { name, version, spec } of snapshot.models.values())
       wanted.set(`${name}@${version}`, { name, version, spec });
@@ -23,5 +29,9 @@ export function followRegistry(deps: {
       [...wanted.values()],
       new Map([...snapshot.models.values()].map(({ name, version }) => [name, version])),
     );
+  };
+  return () => {
+    following = following.then(follow);
+    return following;
   };
 }

@@ -20,6 +20,10 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
       predictions.inc(rows, { model });
       seconds.observe(took, { model });
     },
+    modelUnloaded({ name, version }: BookedModel): void {
+      ready.set(0, { model: name, version });
+      log.info({ event: 'model_unloaded', model: name, version });
+    },
     modelChanged({ name, version, state }: BookedModel): void {
       ready.set(state.t === 'ready' ? 1 : 0, { model: name, version });
       if (state.t === 'failed')

@@ -5,7 +5,6 @@ import type { Tensor, TensorSpec } from '../domain/tensor.ts';
 export interface LoadedModel {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
-  queued(): number;
   /** OVERLOADED when too many wait; MODEL_RUN_FAILED. */
   run(inputs: ReadonlyMap<string, Tensor>, outputs: readonly string[]): Promise<ReadonlyMap<string, Tensor>>;
   close(): Promise<void>;
@@ -34,57 +33,94 @@ export interface BookedModel extends WantedModel {
 
 /** The model versions that this process serves. */
 export interface ModelBook {
-  /** Loads what is new and unloads what is not wanted any more; the rest goes on. */
+  /**
+   * Loads what is new, tries again what has failed, and unloads what is not wanted any more; the rest goes on. While a model's new
+   * current version loads, the one before it answers those who ask for none.
+   */
   want(models: readonly WantedModel[], current: ReadonlyMap<string, string>): void;
   /** UNKNOWN_MODEL; NOT_READY while it loads; MODEL_LOAD_FAILED. */
   ready(name: string, version: string): BookedModel & { readonly loaded: LoadedModel };
   find(name: string, version: string): BookedModel | undefined;
   versions(name: string): readonly string[];
-  all(): readonly BookedModel[];
+  /** Every version has loaded or failed. */
+  settled(): boolean;
   close(): Promise<void>;
 }
 
 export function createModelBook(deps: {
   readonly load: ModelLoader;
+  /** A version has loaded, or has failed with another reason than before. */
   readonly onChange?: (model: BookedModel) => void;
+  readonly onUnload?: (model: BookedModel) => void;
 }): ModelBook {
   const models = new Map<string, BookedModel>();
+  /** By name: what answers while the current version loads. */
+  const standIns = new Map<string, BookedModel>();
+  const loading = new Set<BookedModel>();
   let currentVersions: ReadonlyMap<string, string> = new Map();
   const key = (name: string, version: string) => `${name}@${version}`;
 
+  const isBooked = (model: BookedModel) => models.get(key(model.name, model.version)) === model;
+  const currentOf = (name: string) => models.get(key(name, currentVersions.get(name) ?? ''));
+
   async function load(model: BookedModel): Promise<void> {
+    loading.add(model);
+    const before = model.state;
     try {
       const loaded = await deps.load({ name: model.name, uri: model.spec.uri, sha256: model.spec.sha256 });
-      if (models.get(key(model.name, model.version)) === model) model.state = { t: 'ready', loaded };
-      else await loaded.close();
+      model.state = { t: 'ready', loaded };
     } catch (thrown) {
       model.state = { t: 'failed', cause: toMeshError(thrown) };
     }
-    deps.onChange?.(model);
+    loading.delete(model);
+    if (!isBooked(model)) return unload(model);
+    const isTold =
+      before.t === 'failed' && model.state.t === 'failed' && before.cause.message === model.state.cause.message;
+    if (!isTold) deps.onChange?.(model);
+    relieveStandIns();
   }
 
   async function unload(model: BookedModel): Promise<void> {
-    if (model.state.t === 'ready') await model.state.loaded.close();
+    if (model.state.t !== 'ready') return;
+    deps.onUnload?.(model);
+    await model.state.loaded.close();
   }
 
-  const find = (name: string, version: string) => models.get(key(name, version || (currentVersions.get(name) ?? '')));
+  function relieveStandIns(): void {
+    for (const [name, model] of standIns) {
+      if (currentOf(name)?.state.t === 'loading') continue;
+      standIns.delete(name);
+      if (!isBooked(model)) void unload(model);
+    }
+  }
+
+  const find = (name: string, version: string) => {
+    if (version !== '') return models.get(key(name, version));
+    const current = currentOf(name);
+    return current?.state.t === 'loading' ? (standIns.get(name) ?? current) : current;
+  };
 
   return {
     want(wanted, current) {
+      for (const [name, version] of currentVersions) {
+        const model = currentOf(name);
+        if (model?.state.t === 'ready' && current.get(name) !== version) standIns.set(name, model);
+      }
       currentVersions = current;
       const keep = new Set(wanted.map(({ name, version }) => key(name, version)));
       for (const [id, model] of models) {
         if (keep.has(id)) continue;
         models.delete(id);
-        void unload(model);
+        if (standIns.get(model.name) !== model) void unload(model);
       }
       for (const one of wanted) {
         const known = models.get(key(one.name, one.version));
-        if (known && known.state.t !== 'failed') continue;
-        const model: BookedModel = { ...one, state: { t: 'loading' } };
+        if (known && (known.state.t !== 'failed' || loading.has(known))) continue;
+        const model: BookedModel = known ?? { ...one, state: { t: 'loading' } };
         models.set(key(one.name, one.version), model);
         void load(model);
       }
+      relieveStandIns();
     },
     find,
     ready(name, version) {
@@ -105,13 +141,15 @@ export function createModelBook(deps: {
           { model: name, version: model.version },
           { retryAfterMs: 200 },
         );
-      return Object.assign(model, { loaded: model.state.loaded });
+      return { ...model, loaded: model.state.loaded };
     },
     versions: (name) => [...models.values()].filter((model) => model.name === name).map(({ version }) => version),
-    all: () => [...models.values()],
+    settled: () => [...models.values()].every(({ state }) => state.t !== 'loading'),
     async close() {
-      await Promise.all([...models.values()].map(unload));
+      const open = new Set([...models.values(), ...standIns.values()]);
       models.clear();
+      standIns.clear();
+      await Promise.all([...open].map(unload));
     },
   };
 }

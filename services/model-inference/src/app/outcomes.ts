@@ -43,7 +43,8 @@ export function createOutcomeBook(limits: { readonly pendingMax: number }): Outc
       const tally = tallies.get(id) ?? { model, modelVersion, predictions: 0, quality: new RunningQuality() };
       tallies.set(id, tally);
       tally.predictions++;
-      if (key === '') return;
+      // NaN is what a model makes of nulls that it cannot take: no score that an outcome could be compared with
+      if (key === '' || Number.isNaN(score)) return;
       const path = `${model}\n${key}`;
       const waiting = pending.get(path);
       if (waiting) waiting.push({ tally, score });

@@ -3,13 +3,13 @@ import { MeshError, newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
 import { routeOf } from '../domain/routing.ts';
 import type { Tensor } from '../domain/tensor.ts';
-import { assembleVectors, type Vectors } from '../domain/vector.ts';
+import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
 
 /** Reads features for rows; one call for all of them. */
 export type ReadFeatures = (
   request: serving.GetFeaturesRequest,
-  timeoutMs: number,
+  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ) => Promise<serving.GetFeaturesResponse>;
 
 /** What is kept of a prediction before it is answered. */
@@ -31,13 +31,14 @@ export interface PredictionRecord {
   readonly entity: ReadonlyMap<string, string>;
 }
 
-/** Resolves once the records are durable. */
-export type KeepPredictions = (records: readonly PredictionRecord[]) => Promise<void>;
+/** Resolves once the records are durable; gives up when the signal aborts. */
+export type KeepPredictions = (records: readonly PredictionRecord[], signal: AbortSignal) => Promise<void>;
 
 export interface PredictDeps {
   readonly book: ModelBook;
   readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly deployments: () => readonly string[];
+  readonly featureService: (name: string) => definitions.FeatureService | undefined;
   readonly readFeatures: ReadFeatures;
   readonly keep: KeepPredictions;
   readonly nowUs: () => number;
@@ -45,40 +46,46 @@ export interface PredictDeps {
   readonly onPredictions: (model: string, rows: number, seconds: number) => void;
 }
 
-export type Predict = (request: inference.PredictRequest) => Promise<inference.PredictResponse>;
+/** The signal aborts when the caller is gone. */
+export type Predict = (request: inference.PredictRequest, signal: AbortSignal) => Promise<inference.PredictResponse>;
 
 export function createPredict(deps: PredictDeps): Predict {
-  return async (request) => {
+  return async (request, signal) => {
     const startedMs = performance.now();
     const deployment = deps.deployment(request.deployment);
-    if (!deployment) {
-      throw new MeshError(
-        'UNKNOWN_DEPLOYMENT',
-        `there is no deployment "${request.deployment}"; deployments: ${deps.deployments().join(', ') || 'none yet'}`,
-        { deployment: request.deployment },
-      );
-    }
+    if (!deployment) throw unknownDeployment(request.deployment, deps.deployments());
     const rows = rowsOf(request, deps.limits.rowsMax);
     const nowUs = deps.nowUs();
     const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
     const groups = groupByModel(deployment, request, rows, deps.book);
     const parts = await Promise.all(
-      groups.map(({ model, members }) => predictGroup(deps, model, request, members, (row) => asOfUs(row))),
+      groups.map(({ model, members }) => predictGroup(deps, model, request, members, asOfUs, signal)),
     );
     const records = parts.flatMap((part) => recordsOf(part, request, asOfUs, nowUs));
-    await deps.keep(records.map(({ record }) => record));
+    await deps.keep(
+      records.map(({ record }) => record),
+      signal,
+    );
     const seconds = (performance.now() - startedMs) / 1000;
     for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
     return toResponse(parts, records, rows, request.omitExplanation);
   };
 }
 
+export function unknownDeployment(deployment: string, deployments: readonly string[]): MeshError {
+  return new MeshError(
+    'UNKNOWN_DEPLOYMENT',
+    `there is no deployment "${deployment}"; deployments: ${deployments.join(', ') || 'none yet'}`,
+    { deployment },
+  );
+}
+
 function rowsOf(request: inference.PredictRequest, rowsMax: number): number {
-  const lengths = [
-    ...request.keys.map(({ strings, int64s, bools }) => Math.max(strings.length, int64s.length, bools.length)),
-    ...request.requestData.map(({ doubles }) => doubles.length),
+  const lengths: [name: string, values: number][] = [
+    ...request.keys.map((key): [string, number] => [`key "${key.name}"`, keyLength(key)]),
+    ...request.requestData.map(({ name, doubles }): [string, number] => [`request data "${name}"`, doubles.length]),
   ];
-  const rows = lengths[0] ?? 0;
+  const rows = lengths[0]?.[1] ?? 0;
   if (rows === 0) throw new MeshError('INVALID_ARGUMENT', 'the request has no rows; give keys or request data', {});
   if (rows > rowsMax)
     throw new MeshError(
@@ -86,18 +93,21 @@ function rowsOf(request: inference.PredictRequest, rowsMax: number): number {
       `${rows} rows are over the limit of ${rowsMax}; send them in several requests`,
       { rows, limit: rowsMax },
     );
-  for (const [name, list] of [
-    ['as_of_us_by_row', request.asOfUsByRow],
-    ['prediction_keys', request.predictionKeys],
-  ] as const) {
-    if (list.length > 0 && list.length !== rows)
-      throw new MeshError('INVALID_ARGUMENT', `${name} has ${list.length} values for ${rows} rows`, {
-        field: name,
-        values: list.length,
-        rows,
-      });
+  if (request.asOfUsByRow.length > 0) lengths.push(['as_of_us_by_row', request.asOfUsByRow.length]);
+  if (request.predictionKeys.length > 0) lengths.push(['prediction_keys', request.predictionKeys.length]);
+  for (const [field, values] of lengths) {
+    if (values !== rows)
+      throw new MeshError(
+        'INVALID_ARGUMENT',
+        `${field} has ${values} values for the ${rows} of ${lengths[0]?.[0]}; give one for each row`,
+        { field, values, rows },
+      );
   }
   return rows;
+}
+
+function keyLength({ strings, int64s, bools }: serving.KeyColumn): number {
+  return Math.max(strings.length, int64s.length, bools.length);
 }
 
 type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
@@ -149,10 +159,11 @@ async function predictGroup(
   request: inference.PredictRequest,
   members: readonly number[],
   asOfUs: (row: number) => number,
+  signal: AbortSignal,
 ): Promise<Part> {
   const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
   const { featureService } = model.spec;
-  const features =
+  const response =
     featureService === ''
       ? undefined
       : await deps.readFeatures(
@@ -172,11 +183,12 @@ async function predictGroup(
             allowHistory: request.allowHistory,
             omitMetadata: false,
           },
-          deps.limits.featuresTimeoutMs,
+          { timeoutMs: deps.limits.featuresTimeoutMs, signal },
         );
   const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
+  const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
   const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
-  return { model, members, vectors, features, scores: await scoresOf(model, vectors) };
+  return { model, members, vectors, features: response, scores: await scoresOf(model, vectors) };
 }
 
 function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buffer {
@@ -200,7 +212,13 @@ async function scoresOf(model: ReadyModel, vectors: Vectors): Promise<number[]> 
   }
   const output = (await model.loaded.run(inputs, [outputName])).get(outputName);
   const width = output?.shape.length === 2 ? (output.shape[1] ?? 1) : 1;
-  if (!output || outputColumn >= width)
+  if (output?.data.length !== vectors.rows * width)
+    throw new MeshError(
+      'MODEL_RUN_FAILED',
+      `output "${outputName}" of model "${model.name}" has shape [${output?.shape}] for ${vectors.rows} rows; it must have a row for each`,
+      { model: model.name, output: outputName },
+    );
+  if (outputColumn >= width)
     throw new MeshError(
       'MODEL_RUN_FAILED',
       `output "${outputName}" of model "${model.name}" has ${width} columns and column ${outputColumn} is asked for`,

@@ -1,15 +1,21 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { events } from '@millrace/contracts';
-import { type Column, decodeEventBatch, type NatsLink, readStream, streamInfo } from '@millrace/events';
+import type { definitions, events } from '@millrace/contracts';
+import {
+  type Column,
+  type DecodedBatch,
+  decodeEventBatch,
+  type NatsLink,
+  readStream,
+  streamInfo,
+} from '@millrace/events';
 import type { RegistrySnapshot } from '@millrace/registry';
+import type { Telemetry } from '@millrace/runtime';
 import type { OutcomeBook } from '../app/outcomes.ts';
 
-/**
- * Feeds the outcome book: first every prediction that the stream holds, then events from where this process first looked, which it keeps
- * in a file, so that a restart counts what it counted before. Events of before the first prediction can be nobody's outcome.
- */
-export async function followOutcomes(deps: {
+const retryMs = 200;
+
+export interface FollowDeps {
   readonly link: NatsLink;
   readonly book: OutcomeBook;
   readonly predictions: (
@@ -18,39 +24,81 @@ export async function followOutcomes(deps: {
   ) => AsyncIterable<{ readonly seq: number; readonly prediction: events.PredictionEvent; readonly pending: number }>;
   readonly snapshot: () => RegistrySnapshot;
   readonly dataDir: string;
+  readonly telemetry: Telemetry;
   readonly signal: AbortSignal;
-}): Promise<void> {
+}
+
+/**
+ * Feeds the outcome book: predictions, and events from where this process first looked, which it keeps in a file, so that a restart counts
+ * what it counted before. Events of before the first prediction can be nobody's outcome. An event waits for every prediction that was
+ * acknowledged before it: an outcome right behind its prediction finds it.
+ */
+export async function followOutcomes(deps: FollowDeps): Promise<void> {
   const { link, book, signal } = deps;
   const from = await firstPosition(link, deps.dataDir);
-  const { lastSeq } = await streamInfo(link, 'PREDICTIONS');
-  const caughtUp = Promise.withResolvers<void>();
-  if (lastSeq === 0) caughtUp.resolve();
+  let predictedSeq = 0;
+  let moved = Promise.withResolvers<void>();
   const predictions = (async () => {
     for await (const { seq, prediction } of deps.predictions(1, signal)) {
       const { model, modelVersion, predictionKey: key, score } = prediction;
       book.predicted({ model, modelVersion, key, score });
-      if (seq >= lastSeq) caughtUp.resolve();
+      predictedSeq = seq;
+      moved.resolve();
     }
   })();
+  const caughtUp = async () => {
+    const lastSeq = await lastPrediction(deps);
+    while (predictedSeq < lastSeq && !signal.aborted) {
+      moved = Promise.withResolvers();
+      await moved.promise;
+    }
+  };
   const outcomes = (async () => {
-    await caughtUp.promise;
     for await (const { data } of readStream(link, { stream: 'EVENTS', fromSeq: from, signal })) {
       const batch = decodeEventBatch(data);
-      for (const { name, spec } of deps.snapshot().models.values()) {
-        const { outcome } = spec;
-        if (outcome?.source !== batch.source) continue;
-        const keys = batch.columns.get(outcome.keyField);
-        const labels = batch.columns.get(outcome.labelField);
-        if (!keys || !labels) continue;
-        for (let row = 0; row < batch.count; row++) {
-          const key = textOf(keys, row);
-          const label = positive(labels, row);
-          if (key !== undefined && label !== undefined) book.outcome(name, key, label);
-        }
-      }
+      const joins = joinsOf(deps.snapshot(), batch.source);
+      if (joins.length === 0) continue;
+      await caughtUp();
+      for (const join of joins) takeOutcomes(batch, join, book);
     }
   })();
   await Promise.all([predictions, outcomes]);
+}
+
+interface Join {
+  readonly model: string;
+  readonly outcome: definitions.OutcomeJoin;
+}
+
+function joinsOf({ models }: RegistrySnapshot, source: string): Join[] {
+  return [...models.values()].flatMap(({ name, spec: { outcome } }) =>
+    outcome?.source === source ? [{ model: name, outcome }] : [],
+  );
+}
+
+function takeOutcomes(batch: DecodedBatch, { model, outcome }: Join, book: OutcomeBook): void {
+  const keys = batch.columns.get(outcome.keyField);
+  const labels = batch.columns.get(outcome.labelField);
+  if (!keys || !labels) return;
+  for (let row = 0; row < batch.count; row++) {
+    const key = textOf(keys, row);
+    const label = positive(labels, row);
+    if (key !== undefined && label !== undefined) book.outcome(model, key, label);
+  }
+}
+
+/** The last prediction that can still be read; 0 when there is none. */
+async function lastPrediction({ link, telemetry, signal }: FollowDeps): Promise<number> {
+  while (!signal.aborted) {
+    try {
+      const { lastSeq, messages } = await streamInfo(link, 'PREDICTIONS');
+      return messages === 0 ? 0 : lastSeq;
+    } catch (error) {
+      telemetry.log.warn({ event: 'outcomes_wait', error: String(error) });
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+    }
+  }
+  return 0;
 }
 
 async function firstPosition(link: NatsLink, dataDir: string): Promise<number> {

@@ -1,4 +1,4 @@
-import type { definitions, inference, serving } from '@millrace/contracts';
+import { definitions, type inference, serving } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 
 /** The vector of N rows by C columns, and what each value is worth. */
@@ -12,12 +12,24 @@ export interface Vectors {
   readonly agesUs: Float64Array;
 }
 
-const present = 1;
+const { PRESENT, STALE, DEFAULTED } = serving.ValueStatus;
+
+export interface ReadFeaturesOf {
+  readonly response: serving.GetFeaturesResponse;
+  /** The names whose stale values are nulls, which an integer's answer cannot tell. */
+  readonly nulledWhenStale: ReadonlySet<string>;
+}
+
+/** The features of a service that are null once they are stale. */
+export function nulledWhenStale(service: definitions.FeatureService | undefined): ReadonlySet<string> {
+  const nulled = (service?.features ?? []).filter(({ staleAction }) => staleAction === definitions.StaleAction.NULL);
+  return new Set(nulled.map(({ alias, view, feature }) => alias || `${view}__${feature}`));
+}
 
 /** Puts features and request data in the order of the model's columns. */
 export function assembleVectors(
   model: { readonly name: string; readonly spec: definitions.Model },
-  features: serving.GetFeaturesResponse | undefined,
+  features: ReadFeaturesOf | undefined,
   request: readonly inference.RequestColumn[],
   rows: number,
   asOfUs: (row: number) => number,
@@ -27,7 +39,7 @@ export function assembleVectors(
     rows,
     names: columns.map(({ source }) => source?.value ?? ''),
     values: new Float64Array(rows * columns.length),
-    statuses: new Uint8Array(rows * columns.length).fill(present),
+    statuses: new Uint8Array(rows * columns.length).fill(PRESENT),
     agesUs: new Float64Array(rows * columns.length).fill(-1),
   };
   for (const [at, column] of columns.entries()) {
@@ -42,9 +54,10 @@ function takeFeature(
   vectors: Vectors,
   at: number,
   name: string,
-  response: serving.GetFeaturesResponse | undefined,
+  features: ReadFeaturesOf | undefined,
   asOfUs: (row: number) => number,
 ): void {
+  const response = features?.response;
   const index = response?.features.findIndex((feature) => feature.name === name) ?? -1;
   const feature = response?.features[index];
   if (!response || !feature)
@@ -58,13 +71,13 @@ function takeFeature(
       feature: name,
     });
   const width = response.features.filter(({ block }) => block === feature.block).length;
+  const isNulled = features?.nulledWhenStale.has(name) ?? false;
   const times = response.views[feature.view]?.eventTimesUs ?? [];
   for (let row = 0; row < vectors.rows; row++) {
     const status = response.statuses[row * response.features.length + index] ?? 0;
     const place = row * width + feature.column;
     const value = feature.block === 1 ? response.doubles[place] : Number(response.int64s[place]);
-    // present, stale and defaulted values are values; a stale one by the null policy is NaN already
-    const isValue = status === 1 || status === 5 || (status === 4 && !Number.isNaN(value));
+    const isValue = status === PRESENT || status === DEFAULTED || (status === STALE && !isNulled);
     const to = row * vectors.names.length + at;
     vectors.values[to] = isValue ? (value ?? Number.NaN) : Number.NaN;
     vectors.statuses[to] = status;

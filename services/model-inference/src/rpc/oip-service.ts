@@ -9,7 +9,7 @@ import { decodeInputs, toContents, toRaw } from './oip-tensors.ts';
 export function oipService({ book, infer }: { readonly book: ModelBook; readonly infer: Infer }): ServiceBinding {
   return bindService(oip.GRPCInferenceServiceService, {
     serverLive: () => ({ live: true }),
-    serverReady: () => ({ ready: book.all().every(({ state }) => state.t !== 'loading') }),
+    serverReady: () => ({ ready: book.settled() }),
     modelReady: ({ name, version }) => {
       const model = book.find(name, version);
       // an unknown model is NOT_FOUND, one that is loading or has failed is not ready

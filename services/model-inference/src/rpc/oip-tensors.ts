@@ -12,28 +12,34 @@ export function decodeInputs(request: oip.ModelInferRequest): Map<string, Tensor
       { entries: raw.length, inputs: request.inputs.length },
     );
   }
-  return new Map(
-    request.inputs.map((input, index) => {
-      const { name } = input;
-      if (!isDatatype(input.datatype))
-        throw new MeshError('WRONG_TENSOR_TYPE', `input "${name}": "${input.datatype}" is not a datatype`, {
-          input: name,
-          given: input.datatype,
-        });
-      if (raw.length > 0 && input.contents)
-        throw new MeshError(
-          'INVALID_ARGUMENT',
-          `input "${name}" has contents although raw_input_contents is used; use one of them`,
-          { input: name },
-        );
-      const shape = input.shape.map(Number);
-      const bytes = raw[index];
-      const data = bytes
-        ? fromRaw(name, input.datatype, shape, bytes)
-        : fromContents(name, input.datatype, input.contents);
-      return [name, { datatype: input.datatype, shape, data }];
-    }),
-  );
+  const tensors = new Map<string, Tensor>();
+  for (const [index, input] of request.inputs.entries()) {
+    if (tensors.has(input.name))
+      throw new MeshError('INVALID_ARGUMENT', `input "${input.name}" is given twice; give it once`, {
+        input: input.name,
+      });
+    tensors.set(input.name, decodeInput(input, raw[index]));
+  }
+  return tensors;
+}
+
+function decodeInput(input: oip.ModelInferRequest_InferInputTensor, bytes: Buffer | undefined): Tensor {
+  const { name, datatype, contents } = input;
+  if (!isDatatype(datatype))
+    throw new MeshError(
+      'WRONG_TENSOR_TYPE',
+      `input "${name}": "${datatype}" is not a datatype; datatypes: ${Object.keys(fixedKinds).join(', ')}, BYTES`,
+      { input: name, given: datatype },
+    );
+  if (bytes && contents)
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `input "${name}" has contents although raw_input_contents is used; use one of them`,
+      { input: name },
+    );
+  const shape = input.shape.map(Number);
+  const data = bytes ? fromRaw(name, datatype, shape, bytes) : fromContents(name, datatype, contents);
+  return { datatype, shape, data };
 }
 
 function fromRaw(name: string, datatype: Datatype, shape: readonly number[], bytes: Buffer): TensorData {

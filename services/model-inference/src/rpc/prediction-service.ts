@@ -1,23 +1,21 @@
 import { inference } from '@millrace/contracts';
-import { MeshError } from '@millrace/kernel';
 import type { RegistrySnapshot } from '@millrace/registry';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { OutcomeBook } from '../app/outcomes.ts';
-import type { Predict } from '../app/predict.ts';
+import { type Predict, unknownDeployment } from '../app/predict.ts';
 
 /** The wire of PredictionService. */
 export function predictionService(parts: {
   readonly predict: Predict;
   readonly outcomes: OutcomeBook;
   readonly snapshot: () => RegistrySnapshot;
-  readonly ready: (model: string, version: string) => unknown;
 }): ServiceBinding {
   return bindService(inference.PredictionServiceService, {
-    predict: (request) => parts.predict(request),
+    predict: (request, { signal }) => parts.predict(request, signal),
     getQuality: ({ deployment }) => {
-      const found = parts.snapshot().deployments.get(deployment);
-      if (!found) throw new MeshError('UNKNOWN_DEPLOYMENT', `there is no deployment "${deployment}"`, { deployment });
-      for (const { model, modelVersion } of found.spec.targets) parts.ready(model, modelVersion);
+      const { deployments } = parts.snapshot();
+      const found = deployments.get(deployment);
+      if (!found) throw unknownDeployment(deployment, [...deployments.keys()]);
       const models = [...new Set(found.spec.targets.map(({ model }) => model))].flatMap((model) =>
         parts.outcomes.quality(model),
       );

@@ -1,0 +1,126 @@
+import { definitions } from '@millrace/contracts';
+import { MeshError } from '@millrace/kernel';
+import { expect, test } from 'vitest';
+import { createModelBook, type LoadedModel } from './model-book.ts';
+
+/** A book whose loads end when the test says so. */
+function openBook() {
+  const loads: { readonly uri: string; readonly end: PromiseWithResolvers<LoadedModel> }[] = [];
+  const closed: string[] = [];
+  const told: string[] = [];
+  const book = createModelBook({
+    load: ({ uri }) => {
+      const end = Promise.withResolvers<LoadedModel>();
+      loads.push({ uri, end });
+      return end.promise;
+    },
+    onChange: ({ version, state }) => told.push(`${version} ${state.t}`),
+    onUnload: ({ version }) => told.push(`${version} unloaded`),
+  });
+  const loaded = (uri: string): LoadedModel => ({
+    inputs: [],
+    outputs: [],
+    run: async () => new Map(),
+    close: async () => void closed.push(uri),
+  });
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  const pick = (uri: string) => {
+    const found = loads.findLast((load) => load.uri === uri);
+    if (!found) throw new Error(`${uri} is not being loaded`);
+    return found.end;
+  };
+  return {
+    book,
+    closed,
+    told,
+    loads,
+    /** Version v of model `m` has the URI v. */
+    want: (current: string, ...pinned: readonly string[]) =>
+      book.want(
+        [current, ...pinned].map((version) => ({
+          name: 'm',
+          version,
+          spec: definitions.Model.fromPartial({ uri: version }),
+        })),
+        new Map([['m', current]]),
+      ),
+    succeed: (uri: string) => {
+      pick(uri).resolve(loaded(uri));
+      return settle();
+    },
+    fail: (uri: string, message: string) => {
+      pick(uri).reject(new MeshError('MODEL_LOAD_FAILED', message));
+      return settle();
+    },
+  };
+}
+
+test('a model is NOT_READY with a time to retry, then ready; an unknown one names those that are known', async () => {
+  const { book, want, succeed } = openBook();
+  expect(() => book.ready('m', '')).toThrow('there is no model "m"; models: none yet');
+  want('v1');
+  expect(book.settled()).toBe(false);
+  expect(() => book.ready('m', '')).toThrow(expect.objectContaining({ reason: 'NOT_READY', retryAfterMs: 200 }));
+  await succeed('v1');
+  expect(book.settled()).toBe(true);
+  expect(book.ready('m', '').version).toBe('v1');
+  expect(() => book.ready('m', 'v9')).toThrow('there is no model "m" of version "v9"; models: m');
+});
+
+test.each([
+  ['not wanted any more', []],
+  ['still pinned', ['v1']],
+])('the version before, %s, answers until the new one has loaded', async (_, pinned) => {
+  const { book, want, succeed, closed } = openBook();
+  want('v1');
+  await succeed('v1');
+  want('v2', ...pinned);
+  expect(book.ready('m', '').version).toBe('v1');
+  expect(() => book.ready('m', 'v2')).toThrow(expect.objectContaining({ reason: 'NOT_READY' }));
+  await succeed('v2');
+  expect(book.ready('m', '').version).toBe('v2');
+  expect(closed).toEqual(pinned.length === 0 ? ['v1'] : []);
+});
+
+test('a version that is replaced before it has loaded is closed when it has, and nothing is said of it', async () => {
+  const { book, want, succeed, closed, told } = openBook();
+  want('v1');
+  await succeed('v1');
+  want('v2');
+  want('v3');
+  expect(book.ready('m', '').version).toBe('v1');
+  await succeed('v2');
+  expect(book.ready('m', '').version).toBe('v1');
+  await succeed('v3');
+  expect(book.ready('m', '').version).toBe('v3');
+  expect(closed.sort()).toEqual(['v1', 'v2']);
+  expect(told.filter((line) => line.endsWith('ready'))).toEqual(['v1 ready', 'v3 ready']);
+});
+
+test('a failed load answers its reason, is tried again when asked, and is told once while the reason stays', async () => {
+  const { book, want, fail, succeed, told, loads } = openBook();
+  want('v1');
+  await fail('v1', 'no file');
+  expect(() => book.ready('m', '')).toThrow('no file');
+  want('v1');
+  want('v1');
+  expect(loads.length).toBe(2);
+  expect(() => book.ready('m', '')).toThrow('no file');
+  await fail('v1', 'no file');
+  want('v1');
+  await fail('v1', 'wrong digest');
+  want('v1');
+  await succeed('v1');
+  expect(book.ready('m', '').version).toBe('v1');
+  expect(told).toEqual(['v1 failed', 'v1 failed', 'v1 ready']);
+});
+
+test('close closes everything that is open, stand-ins too', async () => {
+  const { book, want, succeed, closed } = openBook();
+  want('v1', 'v0');
+  await succeed('v1');
+  await succeed('v0');
+  want('v2', 'v0');
+  await book.close();
+  expect(closed.sort()).toEqual(['v0', 'v1']);
+});

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { createOutcomeBook } from './outcomes.ts';
+
+const prediction = (key: string, score = 0.5, modelVersion = 'v1') => ({ model: 'm', modelVersion, key, score });
+
+test('an outcome counts for every version that predicted its key, and once', () => {
+  const book = createOutcomeBook({ pendingMax: 10 });
+  book.predicted(prediction('a', 0.9, 'v1'));
+  book.predicted(prediction('a', 0.2, 'v2'));
+  book.outcome('m', 'a', true);
+  book.outcome('m', 'a', true);
+  book.outcome('m', 'b', true);
+  book.outcome('other', 'a', true);
+  expect(book.quality('m')).toMatchObject([
+    { modelVersion: 'v1', predictions: 1, outcomes: 1, logLoss: -Math.log(0.9) },
+    { modelVersion: 'v2', predictions: 1, outcomes: 1, logLoss: -Math.log(0.2) },
+  ]);
+  expect(book.quality('other')).toEqual([]);
+  expect(book.pending).toBe(0);
+});
+
+test('a prediction without a key or without a score is counted and waits for nothing', () => {
+  const book = createOutcomeBook({ pendingMax: 10 });
+  book.predicted(prediction(''));
+  book.predicted(prediction('a', Number.NaN));
+  book.outcome('m', 'a', true);
+  expect(book.pending).toBe(0);
+  expect(book.quality('m')).toMatchObject([{ predictions: 2, outcomes: 0, logLoss: Number.NaN }]);
+});
+
+test('beyond the limit the oldest are forgotten', () => {
+  const book = createOutcomeBook({ pendingMax: 2 });
+  for (const key of ['a', 'b', 'c']) book.predicted(prediction(key));
+  expect([book.pending, book.forgotten]).toEqual([2, 1]);
+  for (const key of ['a', 'b', 'c']) book.outcome('m', key, true);
+  expect(book.quality('m')).toMatchObject([{ predictions: 3, outcomes: 2 }]);
+});
