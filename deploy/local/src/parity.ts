@@ -19,7 +19,7 @@ interface ViewSamples {
   readonly samples: compute.Sample[];
 }
 
-const samplesPerCall = 200;
+const samplesPerCall = 600;
 const comparable: ReadonlySet<number> = new Set([serving.ValueStatus.PRESENT, serving.ValueStatus.NULL]);
 
 export function createParityCheck(client: Clients['compute'], say: (text: string) => void): ParityCheck {

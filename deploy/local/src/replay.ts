@@ -63,15 +63,22 @@ export async function replay(plan: ReplayPlan, parts: ReplayParts, progress: Rep
   const predicted = new Set<string>();
   const startedMs = performance.now();
   const pace = pacer(plan.eventsPerSecond);
+  const sampled = every(plan.paritySample);
   const following: Promise<void>[] = [];
   let accounted: Promise<void> = Promise.resolve();
   for await (const chunk of chunks(plan)) {
     if (parts.signal.aborted) break;
     if (!parts.signal.aborted) await pace(chunk.events.length);
+    // an outcome counts when its prediction was answered before it was published, as in life
+    const judged = chunk.landing.filter(({ flight }) => predicted.delete(flight));
     const publishedMs = performance.now();
     const positions = await parts.publisher.publish(chunk.events);
-    const predicting = predict(chunk, positions, publishedMs, plan, parts, progress);
-    accounted = Promise.all([predicting, accounted]).then(() => account(chunk, predicted, parts, progress));
+    const predicting = predict(chunk, positions, publishedMs, sampled(), parts, progress);
+    accounted = Promise.all([predicting, accounted]).then(() => {
+      for (const { flight } of chunk.departing) predicted.add(flight);
+      for (const flight of judged) parts.baselines.add(flight, flight.delayMinutes > delayedAfterMinutes);
+      progress.outcomes += judged.length;
+    });
     following.push(accounted);
     if (following.length >= chunksInFlight) await following.shift();
     progress.published += chunk.events.length;
@@ -86,7 +93,7 @@ async function predict(
   chunk: Chunk,
   positions: ReadonlyMap<string, bigint>,
   publishedMs: number,
-  plan: ReplayPlan,
+  isSampled: boolean,
   parts: ReplayParts,
   progress: ReplayProgress,
 ): Promise<void> {
@@ -105,17 +112,7 @@ async function predict(
     omitExplanation: false,
   });
   progress.predictions += response.predictions.length;
-  if (Math.random() < plan.paritySample) parts.parity.add(chunk.departing, response);
-}
-
-/** In the order of the chunks: a flight is due to leave before it lands. */
-function account(chunk: Chunk, predicted: Set<string>, parts: ReplayParts, progress: ReplayProgress): void {
-  for (const flight of chunk.departing) predicted.add(flight.flight);
-  for (const flight of chunk.landing) {
-    if (!predicted.delete(flight.flight)) continue;
-    parts.baselines.add(flight, flight.delayMinutes > delayedAfterMinutes);
-    progress.outcomes++;
-  }
+  if (isSampled) parts.parity.add(chunk.departing, response);
 }
 
 async function* chunks(plan: ReplayPlan): AsyncGenerator<Chunk> {
@@ -132,6 +129,17 @@ async function* chunks(plan: ReplayPlan): AsyncGenerator<Chunk> {
     (event.source === 'departures' ? chunk.departing : chunk.landing).push(flight);
   }
   if (chunk.events.length > 0) yield chunk;
+}
+
+/** True for a share of the calls, evenly spread. */
+function every(share: number): () => boolean {
+  let sum = 0;
+  return () => {
+    sum += share;
+    if (sum < 1) return false;
+    sum -= 1;
+    return true;
+  };
 }
 
 /** What was missed is caught up for this long at most: a slow stretch is not followed by a burst. */

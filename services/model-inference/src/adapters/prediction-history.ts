@@ -10,7 +10,7 @@ interface Logged {
 
 const table = 'predictions';
 const rowsMax = 20_000;
-const flushMs = 500;
+const flushMs = 1_000;
 const retryMs = 500;
 
 /**
