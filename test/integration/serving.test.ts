@@ -227,16 +227,23 @@ test('a read before the first step is OUT_OF_ROW, and history answers it when th
     payloadHashes: new BigUint64Array(flights.length),
     ...flightColumns(flights),
   };
-  await insertBatches(history, { name: 'flights', fields }, [{ seq: 1, batch }]);
-  await history.close();
   // two of the three flights are too old for the row's head: it starts after the second, an hour before noon
   const asOfUs = NOON_US - 90 * 60 * SECOND_US;
-  const read = async (allowHistory: boolean) =>
+  const read = async (allowHistory: boolean, timeoutMs: number) =>
     readAnswer(
-      await world.client.getFeatures(request({ service: 'delays', keys: ordAtl, asOfUs, more: { allowHistory } })),
+      await world.client.getFeatures(request({ service: 'delays', keys: ordAtl, asOfUs, more: { allowHistory } }), {
+        timeoutMs,
+      }),
     )[0];
-  expect(Object.values((await read(false)) ?? {}).map(([, status]) => status)).toEqual(Array(4).fill('OUT_OF_ROW'));
-  expect(await read(true)).toEqual({
+  const outOfRow = Array(4).fill('OUT_OF_ROW');
+  const statuses = (row: Awaited<ReturnType<typeof read>>) => Object.values(row ?? {}).map(([, status]) => status);
+  expect(statuses(await read(false, 5_000))).toEqual(outOfRow);
+  // history has not come to the row's events yet: what it says would be wrong
+  expect(statuses(await read(true, 1_000))).toEqual(outOfRow);
+  const waiting = read(true, 20_000);
+  await insertBatches(history, { name: 'flights', fields }, [{ seq: 1, batch }]);
+  await history.close();
+  expect(await waiting).toEqual({
     route_delays__flights_24h: [1, 'PRESENT'],
     route_delays__delay_mean_24h: [10, 'PRESENT'],
     route_delays__distance_max_24h: [606, 'PRESENT'],

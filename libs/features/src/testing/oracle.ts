@@ -156,6 +156,6 @@ export function agrees(feature: FeatureDefinition, type: FieldType, value: Scala
     case 'variance':
       return Math.abs(a - b) <= rounding * largest * largest;
     default:
-      return Math.abs(a * a - b * b) <= rounding * largest * largest;
+      return Math.abs(a * a - b * b) <= Math.max(smallest, rounding * largest * largest);
   }
 }

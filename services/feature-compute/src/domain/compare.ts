@@ -9,6 +9,8 @@ export type Scale = { readonly largest: number; readonly count: number };
 const relative = 1e-9;
 /** 2^-52 times a few thousand additions. */
 const rounding = 1e-12;
+/** Squares below this lose their digits: no double holds them in full. */
+const smallest = 1e-290;
 
 /**
  * True when a served value is what history says: exact for everything but floating sums, means, variances and deviations,
@@ -28,9 +30,9 @@ export function sameValue(served: Scalar, expected: Scalar, how: Comparison, sca
     case 'mean':
       return Math.abs(a - b) <= rounding * largest;
     case 'variance':
-      return Math.abs(a - b) <= rounding * largest * largest;
+      return Math.abs(a - b) <= Math.max(smallest, rounding * largest * largest);
     case 'stddev':
-      return Math.abs(a * a - b * b) <= rounding * largest * largest;
+      return Math.abs(a * a - b * b) <= Math.max(smallest, rounding * largest * largest);
     default:
       return false;
   }

@@ -1,11 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asOfSql, type FieldType, type Scalar } from '@millrace/features';
-import { eventTable, type History } from '@millrace/history';
+import { eventTable, type History, maxSeq } from '@millrace/history';
 import type { HistoryReader, HistoryRow, HistorySample } from '../app/read-features.ts';
 import type { PlannedView } from '../domain/plan.ts';
 
+const pollMs = 100;
+
 /**
- * Reads values as of a time from ClickHouse, by the SQL twin of the view. It connects at the first read, not before: hot reads must
- * start and go on without history.
+ * Reads values as of a time from ClickHouse, by the SQL twin of the view, once history holds every event that the rows reflect. It
+ * connects at the first read, not before: hot reads must start and go on without history.
  */
 export function createHistoryReader(open: () => Promise<History>): HistoryReader & { close(): Promise<void> } {
   let opening: Promise<History> | undefined;
@@ -23,8 +26,11 @@ export function createHistoryReader(open: () => Promise<History>): HistoryReader
       await (await opening?.catch(() => undefined))?.close();
     },
     async read(view, samples, signal) {
-      const sql = asOfSql(view.definition, eventTable(view.definition.source), samplesSubquery(view));
+      const table = eventTable(view.definition.source);
+      const sql = asOfSql(view.definition, table, samplesSubquery(view));
       const history = await within(signal, opened());
+      const newest = samples.reduce((largest, { position }) => Math.max(largest, position), 0);
+      while ((await within(signal, maxSeq(history, table))) < newest) await sleep(pollMs, undefined, { signal });
       const result = await history.client.query({
         query: sql,
         query_params: samplesParameters(view, samples),
