@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { lockFolder } from '../../deploy/local/src/lock.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -110,3 +111,22 @@ test('an interrupt stops everything in reverse order', async () => {
     rmSync(folder, { recursive: true, force: true });
   }
 }, 200_000);
+
+test('a folder that a mesh uses is neither wiped nor used by a second one', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-lock-'));
+  const kept = join(folder, 'kept');
+  writeFileSync(kept, 'x');
+  const lock = await lockFolder(folder);
+  try {
+    const { code, stderr } = await start(['--once', '--fresh', '--data-dir', folder, '--base-port', '0']);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`a mesh runs on ${folder} (process ${process.pid})`);
+    expect(stderr).toContain('--data-dir');
+    expect(existsSync(kept)).toBe(true);
+    await lock.release();
+    await (await lockFolder(folder)).release();
+  } finally {
+    await lock.release();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 60_000);

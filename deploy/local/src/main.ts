@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { toMeshError } from '@millrace/kernel';
+import { lockFolder } from './lock.ts';
 import { startMesh } from './mesh.ts';
 import { parseOptions } from './options.ts';
 import { choosePorts } from './ports.ts';
@@ -16,11 +17,13 @@ const say = (text: string): void => {
 };
 
 try {
-  if (options.fresh && existsSync(options.dataDir)) {
+  const known = existsSync(options.dataDir);
+  await lockFolder(options.dataDir);
+  if (options.fresh && known) {
     say(`wiping ${options.dataDir}`);
     rmSync(options.dataDir, { recursive: true, force: true });
+    mkdirSync(options.dataDir);
   }
-  mkdirSync(options.dataDir, { recursive: true });
   const mesh = await startMesh({
     dataDir: options.dataDir,
     ports: await choosePorts(options.basePort, say),
