@@ -2,7 +2,7 @@ import { byBytes } from './filter.ts';
 import type { Column, FeatureDefinition, FieldType, Scalar, SourceField } from './types.ts';
 
 /**
- * A cell is a mergeable, order-free partial aggregate in slots of a Float64Array (and of an array of texts). Numeric values take two slots:
+ * A cell is a mergeable, order-free partial aggregate in slots of doubles (and of an array of texts). Numeric values take two slots:
  * an integer is high · 2³² + low, exact over all 64 bits; a float is (value, 0). Nothing is ever subtracted.
  *
  * count [n] · sum [n, high, low] or [n, sum, compensation] · moments [n, mean, m2] · min, max [n, a, b] · first, last [n, time, seq, index, a, b]
@@ -43,8 +43,16 @@ export function cellKey({ kind, field, filter }: Cell): string {
   return `${kind}\n${field}\n${filter}`;
 }
 
-export type Slots = Float64Array;
+/** Plain arrays of doubles: states hold a great many small ones, and to the collector each is one block with nothing to follow. */
+export type Slots = number[];
 export type Texts = string[];
+
+/** Makes slots of a width, all 0. */
+export function slotMaker(width: number): () => Slots {
+  // what has held a fraction keeps its elements as doubles, and so do its copies
+  const zeros = Array.from({ length: width }, () => 0.5).fill(0);
+  return () => zeros.slice();
+}
 
 const two32 = 4294967296;
 

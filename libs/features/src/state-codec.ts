@@ -1,129 +1,137 @@
 import { MeshError } from '@millrace/kernel';
 import type { Slots, Texts } from './cells.ts';
 import type { Layout } from './layout.ts';
-import { type EntityState, type HeadEvent, newState, type Tile } from './state.ts';
+import { type EntityState, newState, type Tile } from './state.ts';
 
-const format = 1;
+const format = 2;
+const headerDoubles = 4;
+
+/** Where doubles are put together and taken apart: copies of whole runs cost far less than doubles one by one. */
+let doubles = new Float64Array(1024);
+let doublesAsBytes = new Uint8Array(doubles.buffer);
+
+function reserve(count: number): void {
+  if (count <= doubles.length) return;
+  doubles = new Float64Array(2 * count);
+  doublesAsBytes = new Uint8Array(doubles.buffer);
+}
 
 /**
- * A state as bytes, little-endian: u8 format, f64 validFrom, f64 last event time, u32 head events (f64 time, seq, index, slots, texts each),
- * then per group u32 tiles (f64 start, slots, texts each). A text is u32 length and its bytes.
+ * A state as bytes, little-endian. First the numbers, each a f64: format, validFrom, last event time, count of head events (time, seq, index and
+ * slots each), then per group the count of tiles (start and slots each). Then the texts in the same order, each a u32 length and its bytes.
  */
 export function encodeState(layout: Layout, state: EntityState): Buffer {
-  let size = 1 + 16 + 4 + state.head.length * (24 + layout.width * 8);
-  for (const { texts } of state.head) size += textBytes(texts);
-  for (const [index, group] of layout.groups.entries()) {
-    const tiles = state.tiles[index] as Tile[];
-    size += 4 + tiles.length * (8 + group.width * 8);
-    for (const { texts } of tiles) size += textBytes(texts);
-  }
-  const out = Buffer.allocUnsafe(size);
-  out[0] = format;
-  out.writeDoubleLE(state.validFromUs, 1);
-  out.writeDoubleLE(state.lastEventTimeUs, 9);
-  let at = out.writeUInt32LE(state.head.length, 17);
+  let count = headerDoubles + state.head.length * (3 + layout.width);
+  for (const [index, group] of layout.groups.entries())
+    count += 1 + (state.tiles[index] as Tile[]).length * (1 + group.width);
+  reserve(count);
+  doubles[0] = format;
+  doubles[1] = state.validFromUs;
+  doubles[2] = state.lastEventTimeUs;
+  doubles[3] = state.head.length;
+  let at = headerDoubles;
+  let size = 8 * count;
   for (const { timeUs, seq, index, slots, texts } of state.head) {
-    at = out.writeDoubleLE(timeUs, at);
-    at = out.writeDoubleLE(seq, at);
-    at = out.writeDoubleLE(index, at);
-    at = writeSlots(out, at, slots);
-    at = writeTexts(out, at, texts);
+    doubles[at] = timeUs;
+    doubles[at + 1] = seq;
+    doubles[at + 2] = index;
+    at = putSlots(at + 3, slots);
+    if (texts) size += textBytes(texts);
   }
   for (const tiles of state.tiles) {
-    at = out.writeUInt32LE(tiles.length, at);
+    doubles[at++] = tiles.length;
     for (const { startUs, slots, texts } of tiles) {
-      at = out.writeDoubleLE(startUs, at);
-      at = writeSlots(out, at, slots);
-      at = writeTexts(out, at, texts);
+      doubles[at] = startUs;
+      at = putSlots(at + 1, slots);
+      if (texts) size += textBytes(texts);
     }
   }
+  const out = Buffer.allocUnsafe(size);
+  out.set(doublesAsBytes.subarray(0, 8 * count));
+  if (size > 8 * count) writeTexts(out, 8 * count, state);
   return out;
 }
 
 /** CORRUPT_DATA for bytes of another format. */
 export function decodeState(layout: Layout, bytes: Buffer): EntityState {
-  if (bytes[0] !== format) {
+  reserve(Math.ceil(bytes.length / 8));
+  doublesAsBytes.set(bytes);
+  if (bytes.length < 8 * headerDoubles || doubles[0] !== format) {
     throw new MeshError(
       'CORRUPT_DATA',
-      `a state of feature view "${layout.view.name}" has format ${bytes[0]}, not ${format}`,
-      { featureView: layout.view.name },
+      `a state of feature view "${layout.view.name}" is not of format ${format}; start with an empty data folder: its windows are then filled from history`,
+      { featureView: layout.view.name, format },
     );
   }
   const state = newState(layout);
-  state.validFromUs = bytes.readDoubleLE(1);
-  state.lastEventTimeUs = bytes.readDoubleLE(9);
-  const reader = new StateReader(bytes, 17);
-  const events = reader.u32();
-  for (let i = 0; i < events; i++) {
-    const event: HeadEvent = {
-      timeUs: reader.f64(),
-      seq: reader.f64(),
-      index: reader.f64(),
-      slots: reader.slots(layout.width),
-      texts: reader.texts(layout.texts),
-    };
-    state.head.push(event);
+  state.validFromUs = doubles[1] as number;
+  state.lastEventTimeUs = doubles[2] as number;
+  let at = headerDoubles;
+  for (let left = doubles[3] as number; left > 0; left--) {
+    const slots = layout.newSlots();
+    takeSlots(at + 3, slots);
+    state.head.push({
+      timeUs: doubles[at] as number,
+      seq: doubles[at + 1] as number,
+      index: doubles[at + 2] as number,
+      slots,
+      texts: emptyTexts(layout.texts),
+    });
+    at += 3 + layout.width;
   }
   for (const [index, group] of layout.groups.entries()) {
     const tiles = state.tiles[index] as Tile[];
-    const count = reader.u32();
-    for (let i = 0; i < count; i++)
-      tiles.push({ startUs: reader.f64(), slots: reader.slots(group.width), texts: reader.texts(group.texts) });
+    for (let left = doubles[at++] as number; left > 0; left--) {
+      const slots = group.newSlots();
+      takeSlots(at + 1, slots);
+      tiles.push({ startUs: doubles[at] as number, slots, texts: emptyTexts(group.texts) });
+      at += 1 + group.width;
+    }
   }
+  readTexts(bytes, 8 * at, state);
   return state;
 }
 
-function textBytes(texts: Texts | null): number {
-  return texts?.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), 0) ?? 0;
+function putSlots(at: number, slots: Slots): number {
+  for (let i = 0; i < slots.length; i++) doubles[at + i] = slots[i] as number;
+  return at + slots.length;
 }
 
-function writeSlots(out: Buffer, at: number, slots: Slots): number {
-  // a slot at a time: for so few a view over their memory costs more than it saves
-  for (let i = 0; i < slots.length; i++) out.writeDoubleLE(slots[i] as number, at + 8 * i);
-  return at + slots.byteLength;
+function takeSlots(at: number, slots: Slots): void {
+  for (let i = 0; i < slots.length; i++) slots[i] = doubles[at + i] as number;
 }
 
-function writeTexts(out: Buffer, start: number, texts: Texts | null): number {
+function emptyTexts(count: number): Texts | null {
+  return count > 0 ? new Array<string>(count).fill('') : null;
+}
+
+function textBytes(texts: Texts): number {
+  return texts.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), 0);
+}
+
+function* textsOf({ head, tiles }: EntityState): Generator<Texts> {
+  for (const { texts } of head) if (texts) yield texts;
+  for (const group of tiles) for (const { texts } of group) if (texts) yield texts;
+}
+
+function writeTexts(out: Buffer, start: number, state: EntityState): void {
   let at = start;
-  for (const text of texts ?? []) {
-    const length = out.write(text, at + 4);
-    out.writeUInt32LE(length, at);
-    at += 4 + length;
+  for (const texts of textsOf(state)) {
+    for (const text of texts) {
+      const length = out.write(text, at + 4);
+      out.writeUInt32LE(length, at);
+      at += 4 + length;
+    }
   }
-  return at;
 }
 
-class StateReader {
-  readonly #bytes: Buffer;
-  #at: number;
-
-  constructor(bytes: Buffer, at: number) {
-    this.#bytes = bytes;
-    this.#at = at;
-  }
-
-  u32(): number {
-    this.#at += 4;
-    return this.#bytes.readUInt32LE(this.#at - 4);
-  }
-
-  f64(): number {
-    this.#at += 8;
-    return this.#bytes.readDoubleLE(this.#at - 8);
-  }
-
-  slots(width: number): Slots {
-    const slots = new Float64Array(width);
-    for (let i = 0; i < width; i++) slots[i] = this.f64();
-    return slots;
-  }
-
-  texts(count: number): Texts | null {
-    if (count === 0) return null;
-    return Array.from({ length: count }, () => {
-      const length = this.u32();
-      this.#at += length;
-      return this.#bytes.toString('utf8', this.#at - length, this.#at);
-    });
+function readTexts(bytes: Buffer, start: number, state: EntityState): void {
+  let at = start;
+  for (const texts of textsOf(state)) {
+    for (let i = 0; i < texts.length; i++) {
+      const length = bytes.readUInt32LE(at);
+      texts[i] = bytes.toString('utf8', at + 4, at + 4 + length);
+      at += 4 + length;
+    }
   }
 }

@@ -142,7 +142,7 @@ export function tileAt(group: Group, tiles: Tile[], startUs: number): Tile {
   if (found && found.startUs === startUs) return found;
   const tile: Tile = {
     startUs,
-    slots: new Float64Array(group.width),
+    slots: group.newSlots(),
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   };
   if (at === tiles.length) tiles.push(tile);

@@ -20,7 +20,7 @@ export interface TimelineMaker {
 
 export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker {
   const accumulators: Accumulator[] = group.windows.map(() => ({
-    slots: new Float64Array(group.width),
+    slots: group.newSlots(),
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   }));
   const starts = new Float64Array(group.windows.length);

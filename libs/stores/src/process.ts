@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs';
+import { createWriteStream, mkdirSync, type WriteStream, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -157,7 +157,7 @@ function spawnChild(
     detached: true,
   });
   // at once: the threads that it starts inherit it
-  if (nice > 0 && child.pid !== undefined) setPriority(child.pid, nice);
+  if (nice > 0 && child.pid !== undefined) beNice(child.pid, nice);
   const log = openLog(logFile);
   for (const output of [child.stdout, child.stderr]) {
     if (output === null) continue;
@@ -186,6 +186,16 @@ function spawnChild(
     log?.end();
   });
   return incarnation;
+}
+
+/** Where Linux schedules by session (autogroups), a nice value alone counts only within the session: the session gets it too. */
+function beNice(pid: number, nice: number): void {
+  setPriority(pid, nice);
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(nice));
+  } catch {
+    // no such thing here: the nice value counts everywhere
+  }
 }
 
 function openLog(file: string | undefined): WriteStream | undefined {

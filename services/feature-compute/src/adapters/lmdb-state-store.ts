@@ -6,7 +6,7 @@ const metaKey = 'checkpoint';
 
 /**
  * The durable state: one LMDB environment with `states` (`<view id> <entity key>` → saved cell) and `meta`. A commit is one
- * transaction, so the position in the stream and the states can never disagree.
+ * transaction, so the position in the stream and the states can never disagree; a thread of LMDB's own writes it.
  */
 export function openLmdbStateStore(options: { readonly path: string; readonly mapBytesMax: number }): StateStore {
   const root = open({ path: options.path, maxDbs: 4, mapSize: options.mapBytesMax, encoding: 'binary' });
@@ -21,7 +21,7 @@ export function openLmdbStateStore(options: { readonly path: string; readonly ma
     },
     readState: (viewId, entityKey) => states.getBinary(stateKey(viewId, entityKey)),
     commit: async (changed: readonly SavedState[], next: CheckpointMeta) => {
-      await root.transaction(() => {
+      await root.batch(() => {
         for (const { viewId, entityKey, bytes } of changed) void states.put(stateKey(viewId, entityKey), bytes);
         void meta.put(metaKey, next);
       });
@@ -38,7 +38,7 @@ export function openLmdbStateStore(options: { readonly path: string; readonly ma
       return found;
     },
     remove: async (viewId, entityKeys) => {
-      await root.transaction(() => {
+      await root.batch(() => {
         for (const entityKey of entityKeys) void states.remove(stateKey(viewId, entityKey));
       });
       states.resetReadTxn();
