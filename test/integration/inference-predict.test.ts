@@ -99,6 +99,8 @@ test('a prediction is in the stream when it is answered, and in ClickHouse once'
     asOfUs: BigInt(morningUs),
     vectorNames: ['delay', 'wind'],
     vector: [1.5, -1],
+    statuses: [PRESENT, PRESENT],
+    agesUs: [BigInt(10 * minuteUs), -1n],
     entity: new Map([['origin', 'ATL']]),
   });
   const rows = await inHistory(ids);
@@ -277,22 +279,38 @@ async function quality() {
 }
 
 /** Every prediction under the subject. */
-async function predictionsInStream(filter: string): Promise<events.PredictionEvent[]> {
+async function predictionsInStream(filter: string) {
   const nats = await openNats(world.stores.nats.url, { name: 'test' });
   const stop = new AbortController();
-  const found: events.PredictionEvent[] = [];
+  const found: ReturnType<typeof predictionsOf> = [];
   for await (const { data, pending } of readStream(nats, {
     stream: 'PREDICTIONS',
     fromSeq: 1,
     filter,
     signal: stop.signal,
   })) {
-    found.push(events.PredictionEvent.decode(data));
+    found.push(...predictionsOf(events.PredictionBatch.decode(data)));
     if (pending === 0) break;
   }
   stop.abort();
   await nats.close();
   return found;
+}
+
+function predictionsOf(batch: events.PredictionBatch) {
+  const width = batch.vectorNames.length;
+  const { deployment, model, modelVersion, featureService, featureServiceVersion, vectorNames } = batch;
+  return batch.predictionIds.map((predictionId, row) => ({
+    predictionId,
+    predictionKey: batch.predictionKeys[row],
+    ...{ deployment, model, modelVersion, featureService, featureServiceVersion, vectorNames },
+    score: batch.scores[row],
+    asOfUs: batch.asOfUs[row],
+    vector: batch.vectors.slice(row * width, (row + 1) * width),
+    statuses: [...batch.statuses.subarray(row * width, (row + 1) * width)],
+    agesUs: batch.agesUs.slice(row * width, (row + 1) * width),
+    entity: new Map(batch.entity.map(({ name, values }) => [name, values[row]])),
+  }));
 }
 
 async function countInHistory(): Promise<{ rows: number; ids: number }> {

@@ -1,7 +1,6 @@
-import { Readable } from 'node:stream';
-import { MeshError } from '@millrace/kernel';
-import { type History, historyError } from './clickhouse.ts';
+import type { History } from './clickhouse.ts';
 import { type EventSource, envelopeColumns, eventTable } from './event-table.ts';
+import { insertBlock } from './insert-block.ts';
 import { RowBinaryWriter } from './row-binary.ts';
 
 /** A column of a batch, as `@millrace/events` decodes it. */
@@ -22,21 +21,6 @@ export interface PositionedBatch {
   };
 }
 
-/** One block is taken whole or not at all. */
-const rowsPerBlockMax = 1_000_000;
-
-/**
- * Not above `rowsPerBlockMax` rows are cut into no blocks. Some readers (chDB's of files) hand over 65,409 rows at a time: those are
- * joined until there are `min_insert_block_size_rows`, which is never before the end.
- */
-const oneBlock = {
-  max_insert_block_size: String(rowsPerBlockMax + 1),
-  min_insert_block_size_rows: String(rowsPerBlockMax + 1),
-  min_insert_block_size_bytes: '0',
-  input_format_parallel_parsing: 0,
-  async_insert: 0,
-} as const;
-
 /**
  * Inserts at most a million rows as one block: all of it is there afterwards, or nothing. Returns the number of rows. A field that a batch of an older
  * schema does not have is null, or the type's zero where null is not allowed.
@@ -48,28 +32,10 @@ export async function insertBatches(
 ): Promise<number> {
   const rows = batches.reduce((sum, { batch }) => sum + batch.count, 0);
   if (rows === 0) return 0;
-  if (rows > rowsPerBlockMax) {
-    throw new MeshError(
-      'LIMIT_EXCEEDED',
-      `an insert of ${rows} rows is over the limit of ${rowsPerBlockMax}; insert fewer batches at once`,
-      { rows, limit: rowsPerBlockMax },
-    );
-  }
   const writer = new RowBinaryWriter();
   for (const positioned of batches) writeRows(writer, source, positioned);
-  const columns = [...envelopeColumns, ...source.fields.map(({ name }) => `\`${name}\``)].join(', ');
-  try {
-    const { stream } = await history.client.exec({
-      query: `INSERT INTO ${eventTable(source.name)} (${columns}) FORMAT RowBinary`,
-      values: Readable.from([writer.finish()], { objectMode: false }),
-      clickhouse_settings: oneBlock,
-    });
-    for await (const _ of stream) {
-      // an insert answers with nothing; reading to the end frees the connection
-    }
-  } catch (cause) {
-    throw historyError(history.url, cause);
-  }
+  const columns = [...envelopeColumns, ...source.fields.map(({ name }) => `\`${name}\``)];
+  await insertBlock(history, { table: eventTable(source.name), columns, rows, writer });
   return rows;
 }
 

@@ -34,11 +34,17 @@ export class RowBinaryWriter {
 
   string(value: string): void {
     const bytes = Buffer.byteLength(value);
-    this.#room(bytes + 5);
-    let rest = bytes;
+    this.length(bytes);
+    this.#room(bytes);
+    this.#at += this.#buffer.write(value, this.#at);
+  }
+
+  /** The number of an array's elements or a map's pairs, which follow. */
+  length(count: number): void {
+    this.#room(5);
+    let rest = count;
     for (; rest > 0x7f; rest >>>= 7) this.#buffer[this.#at++] = (rest & 0x7f) | 0x80;
     this.#buffer[this.#at++] = rest;
-    this.#at += this.#buffer.write(value, this.#at);
   }
 
   finish(): Buffer {

@@ -1,10 +1,10 @@
 import type { events } from '@millrace/contracts';
-import { type History, insertsEnded, maxSeq } from '@millrace/history';
+import { type History, insertBlock, insertsEnded, maxSeq, RowBinaryWriter } from '@millrace/history';
 import type { Telemetry } from '@millrace/runtime';
 
 interface Logged {
   readonly seq: number;
-  readonly prediction: events.PredictionEvent;
+  readonly batch: events.PredictionBatch;
   readonly pending: number;
 }
 
@@ -52,7 +52,8 @@ async function follow(
   messages: AsyncIterable<Logged>,
   onWritten: (rows: number) => void,
 ): Promise<void> {
-  let batch: Logged[] = [];
+  let taken: Logged[] = [];
+  let rows = 0;
   let sinceMs = 0;
   const iterator = messages[Symbol.asyncIterator]();
   let next = iterator.next();
@@ -61,21 +62,23 @@ async function follow(
     const due = new Promise<'due'>((resolve) => {
       timer = setTimeout(
         () => resolve('due'),
-        batch.length === 0 ? 60_000 : Math.max(0, sinceMs + flushMs - performance.now()),
+        rows === 0 ? 60_000 : Math.max(0, sinceMs + flushMs - performance.now()),
       );
     });
     const got = await Promise.race([next, due]);
     clearTimeout(timer);
     if (got !== 'due') {
       if (got.done) return;
-      if (batch.length === 0) sinceMs = performance.now();
-      batch.push(got.value);
+      if (rows === 0) sinceMs = performance.now();
+      taken.push(got.value);
+      rows += got.value.batch.predictionIds.length;
       next = iterator.next();
     }
-    if (batch.length > 0 && (got === 'due' || batch.length >= rowsMax || performance.now() > sinceMs + flushMs)) {
-      await insert(history, batch);
-      onWritten(batch.length);
-      batch = [];
+    if (rows > 0 && (got === 'due' || rows >= rowsMax || performance.now() > sinceMs + flushMs)) {
+      await insert(history, taken, rows);
+      onWritten(rows);
+      taken = [];
+      rows = 0;
     }
   }
 }
@@ -86,44 +89,68 @@ async function ensureTable(history: History): Promise<void> {
       prediction_id String, prediction_key String, deployment LowCardinality(String), model LowCardinality(String), model_version LowCardinality(String),
       feature_service LowCardinality(String), feature_service_version LowCardinality(String), score Float64,
       as_of DateTime64(6, 'UTC'), predicted DateTime64(6, 'UTC'), vector_names Array(LowCardinality(String)), vector Array(Nullable(Float64)),
-      statuses Array(UInt8), ages_us Array(Int64), entity Map(String, String), _seq UInt64
-    ) ENGINE = MergeTree ORDER BY _seq`);
+      statuses Array(UInt8), ages_us Array(Int64), entity Map(String, String), _seq UInt64, _index UInt32
+    ) ENGINE = MergeTree ORDER BY (_seq, _index)`);
 }
 
-async function insert(history: History, batch: readonly Logged[]): Promise<void> {
-  await history.client.insert({
-    table,
-    format: 'JSONEachRow',
-    values: batch.map(({ seq, prediction }) => ({
-      prediction_id: prediction.predictionId,
-      prediction_key: prediction.predictionKey,
-      deployment: prediction.deployment,
-      model: prediction.model,
-      model_version: prediction.modelVersion,
-      feature_service: prediction.featureService,
-      feature_service_version: prediction.featureServiceVersion,
-      // JSON has no NaN, and ClickHouse reads null as 0
-      score: Number.isFinite(prediction.score) ? prediction.score : String(prediction.score),
-      as_of: dateText(prediction.asOfUs),
-      predicted: dateText(prediction.predictedUs),
-      vector_names: prediction.vectorNames,
-      vector: prediction.vector.map((value) => (Number.isFinite(value) ? value : null)),
-      statuses: [...prediction.statuses],
-      ages_us: prediction.agesUs.map(Number),
-      entity: Object.fromEntries(prediction.entity),
-      _seq: seq,
-    })),
-    clickhouse_settings: {
-      min_insert_block_size_rows: '0',
-      min_insert_block_size_bytes: '0',
-      input_format_parallel_parsing: 0,
-      async_insert: 0,
-    },
-  });
+/** In the order of the columns. */
+const columns = [
+  'prediction_id',
+  'prediction_key',
+  'deployment',
+  'model',
+  'model_version',
+  'feature_service',
+  'feature_service_version',
+  'score',
+  'as_of',
+  'predicted',
+  'vector_names',
+  'vector',
+  'statuses',
+  'ages_us',
+  'entity',
+  '_seq',
+  '_index',
+];
+
+async function insert(history: History, taken: readonly Logged[], rows: number): Promise<void> {
+  const writer = new RowBinaryWriter();
+  for (const { seq, batch } of taken)
+    for (let row = 0; row < batch.predictionIds.length; row++) writeRow(writer, seq, batch, row);
+  await insertBlock(history, { table, columns, rows, writer });
 }
 
-/** `2001-04-02 08:00:00.000000` */
-function dateText(us: bigint): string {
-  const date = new Date(Number(us / 1000n)).toISOString();
-  return `${date.slice(0, 10)} ${date.slice(11, 23)}${String(us % 1000n).padStart(3, '0')}`;
+function writeRow(writer: RowBinaryWriter, seq: number, batch: events.PredictionBatch, row: number): void {
+  const width = batch.vectorNames.length;
+  writer.string(batch.predictionIds[row] ?? '');
+  writer.string(batch.predictionKeys[row] ?? '');
+  writer.string(batch.deployment);
+  writer.string(batch.model);
+  writer.string(batch.modelVersion);
+  writer.string(batch.featureService);
+  writer.string(batch.featureServiceVersion);
+  writer.float64(batch.scores[row] ?? Number.NaN);
+  writer.bigint64(batch.asOfUs[row] ?? 0n);
+  writer.bigint64(batch.predictedUs);
+  writer.length(width);
+  for (const name of batch.vectorNames) writer.string(name);
+  writer.length(width);
+  for (let at = row * width; at < (row + 1) * width; at++) {
+    const value = batch.vectors[at] ?? Number.NaN;
+    const isNull = !Number.isFinite(value);
+    writer.uint8(isNull ? 1 : 0);
+    if (!isNull) writer.float64(value);
+  }
+  writer.length(width);
+  for (let at = row * width; at < (row + 1) * width; at++) writer.uint8(batch.statuses[at] ?? 0);
+  writer.length(width);
+  for (let at = row * width; at < (row + 1) * width; at++) writer.bigint64(batch.agesUs[at] ?? -1n);
+  writer.length(batch.entity.length);
+  for (const { name, values } of batch.entity) {
+    writer.string(name);
+    writer.string(values[row] ?? '');
+  }
+  writer.int64(seq);
+  writer.uint32(row);
 }

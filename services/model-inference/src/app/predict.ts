@@ -12,27 +12,24 @@ export type ReadFeatures = (
   options: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ) => Promise<serving.GetFeaturesResponse>;
 
-/** What is kept of a prediction before it is answered. */
-export interface PredictionRecord {
-  readonly predictionId: string;
-  readonly predictionKey: string;
+/** What is kept of a model's predictions before they are answered; a value of each list, or a row of each matrix, for each prediction. */
+export interface PredictionRecords {
   readonly deployment: string;
   readonly model: string;
   readonly modelVersion: string;
   readonly featureService: string;
   readonly featureServiceVersion: string;
-  readonly score: number;
-  readonly asOfUs: number;
   readonly predictedUs: number;
-  readonly names: readonly string[];
-  readonly vector: Float64Array;
-  readonly statuses: Uint8Array;
-  readonly agesUs: Float64Array;
-  readonly entity: ReadonlyMap<string, string>;
+  readonly ids: readonly string[];
+  readonly keys: readonly string[];
+  readonly scores: readonly number[];
+  readonly asOfUs: readonly number[];
+  readonly vectors: Vectors;
+  readonly entity: readonly { readonly name: string; readonly values: readonly string[] }[];
 }
 
 /** Resolves once the records are durable; gives up when the signal aborts. */
-export type KeepPredictions = (records: readonly PredictionRecord[], signal: AbortSignal) => Promise<void>;
+export type KeepPredictions = (records: readonly PredictionRecords[], signal: AbortSignal) => Promise<void>;
 
 export interface PredictDeps {
   readonly book: ModelBook;
@@ -61,11 +58,8 @@ export function createPredict(deps: PredictDeps): Predict {
     const parts = await Promise.all(
       groups.map(({ model, members }) => predictGroup(deps, model, request, members, asOfUs, signal)),
     );
-    const records = parts.flatMap((part) => recordsOf(part, request, asOfUs, nowUs));
-    await deps.keep(
-      records.map(({ record }) => record),
-      signal,
-    );
+    const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
+    await deps.keep(records, signal);
     const seconds = (performance.now() - startedMs) / 1000;
     for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
     return toResponse(parts, records, rows, request.omitExplanation);
@@ -236,60 +230,68 @@ function keyText({ strings, int64s, bools }: serving.KeyColumn, row: number): st
 }
 
 function recordsOf(
-  part: Part,
+  { model, vectors, features, scores, members }: Part,
   request: inference.PredictRequest,
   asOfUs: (row: number) => number,
-  nowUs: number,
-): { readonly row: number; readonly record: PredictionRecord }[] {
-  const { model, vectors, features } = part;
-  const width = vectors.names.length;
-  return part.members.map((row, at) => ({
-    row,
-    record: {
-      predictionId: newId(),
-      predictionKey: request.predictionKeys[row] ?? '',
-      deployment: request.deployment,
-      model: model.name,
-      modelVersion: model.version,
-      featureService: model.spec.featureService,
-      featureServiceVersion: features?.version ?? '',
-      score: part.scores[at] ?? Number.NaN,
-      asOfUs: asOfUs(row),
-      predictedUs: nowUs,
-      names: vectors.names,
-      vector: vectors.values.subarray(at * width, (at + 1) * width),
-      statuses: vectors.statuses.subarray(at * width, (at + 1) * width),
-      agesUs: vectors.agesUs.subarray(at * width, (at + 1) * width),
-      entity: new Map(request.keys.map((key) => [key.name, keyText(key, row)])),
-    },
-  }));
+  predictedUs: number,
+): PredictionRecords {
+  return {
+    deployment: request.deployment,
+    model: model.name,
+    modelVersion: model.version,
+    featureService: model.spec.featureService,
+    featureServiceVersion: features?.version ?? '',
+    predictedUs,
+    ids: members.map(() => newId()),
+    keys: members.map((row) => request.predictionKeys[row] ?? ''),
+    scores,
+    asOfUs: members.map(asOfUs),
+    vectors,
+    entity: request.keys.map((key) => ({ name: key.name, values: members.map((row) => keyText(key, row)) })),
+  };
 }
 
 /** Rows in the order of the request; with several models the explanation is the first one's, which all rows share or have none. */
 function toResponse(
   parts: readonly Part[],
-  records: readonly { readonly row: number; readonly record: PredictionRecord }[],
+  records: readonly PredictionRecords[],
   rows: number,
   omit: boolean,
 ): inference.PredictResponse {
-  const ordered = records.toSorted((a, b) => a.row - b.row).map(({ record }) => record);
   const first = parts[0];
-  const explained = !omit && parts.every((part) => part.vectors.names.join() === first?.vectors.names.join());
-  return {
-    predictions: ordered.map(({ predictionId, score, model, modelVersion }) => ({
-      predictionId,
-      score,
-      model,
-      modelVersion,
-    })),
-    vectorNames: explained ? [...(first?.vectors.names ?? [])] : [],
-    vectors: explained ? ordered.flatMap(({ vector }) => [...vector]) : [],
-    statuses: explained ? Buffer.concat(ordered.map(({ statuses }) => statuses)) : Buffer.alloc(0),
-    agesUs: explained ? ordered.flatMap(({ agesUs }) => Array.from(agesUs, (age) => BigInt(age))) : [],
+  const names = first?.vectors.names ?? [];
+  const explained = !omit && parts.every((part) => part.vectors.names.join() === names.join());
+  const values = explained ? rows * names.length : 0;
+  const response: inference.PredictResponse = {
+    predictions: new Array<inference.Prediction>(rows),
+    vectorNames: explained ? [...names] : [],
+    vectors: new Array<number>(values),
+    statuses: Buffer.alloc(values),
+    agesUs: new Array<bigint>(values),
     featureService: first?.model.spec.featureService ?? '',
     featureServiceVersion: first?.features?.version ?? '',
     views: explained ? viewsOf(parts, rows) : [],
   };
+  for (const [index, { members, vectors }] of parts.entries()) {
+    const { model, modelVersion, ids, scores } = records[index] as PredictionRecords;
+    for (const [at, row] of members.entries()) {
+      response.predictions[row] = {
+        predictionId: ids[at] ?? '',
+        score: scores[at] ?? Number.NaN,
+        model,
+        modelVersion,
+      };
+      if (!explained) continue;
+      for (let column = 0; column < names.length; column++) {
+        const from = at * names.length + column;
+        const to = row * names.length + column;
+        response.vectors[to] = vectors.values[from] as number;
+        response.statuses[to] = vectors.statuses[from] as number;
+        response.agesUs[to] = BigInt(vectors.agesUs[from] as number);
+      }
+    }
+  }
+  return response;
 }
 
 function viewsOf(parts: readonly Part[], rows: number): serving.ViewRead[] {

@@ -21,7 +21,7 @@ export interface FollowDeps {
   readonly predictions: (
     fromSeq: number,
     signal: AbortSignal,
-  ) => AsyncIterable<{ readonly seq: number; readonly prediction: events.PredictionEvent; readonly pending: number }>;
+  ) => AsyncIterable<{ readonly seq: number; readonly batch: events.PredictionBatch; readonly pending: number }>;
   readonly snapshot: () => RegistrySnapshot;
   readonly dataDir: string;
   readonly telemetry: Telemetry;
@@ -39,9 +39,10 @@ export async function followOutcomes(deps: FollowDeps): Promise<void> {
   let predictedSeq = 0;
   let moved = Promise.withResolvers<void>();
   const predictions = (async () => {
-    for await (const { seq, prediction } of deps.predictions(1, signal)) {
-      const { model, modelVersion, predictionKey: key, score } = prediction;
-      book.predicted({ model, modelVersion, key, score });
+    for await (const { seq, batch } of deps.predictions(1, signal)) {
+      const { model, modelVersion, predictionKeys, scores } = batch;
+      for (const [row, score] of scores.entries())
+        book.predicted({ model, modelVersion, key: predictionKeys[row] ?? '', score });
       predictedSeq = seq;
       moved.resolve();
     }

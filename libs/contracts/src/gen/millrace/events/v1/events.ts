@@ -74,12 +74,16 @@ export interface QuarantinedEvent_HeadersEntry {
   value: string;
 }
 
-/** A prediction: subject `millrace.predictions.<model>`. */
-export interface PredictionEvent {
-  /** Unique. */
-  predictionId: string;
-  /** The key that outcomes are found by; empty when the caller gave none. */
-  predictionKey: string;
+/** One join key of every prediction of a batch. */
+export interface EntityKey {
+  /** The key's name. */
+  name: string;
+  /** Its value as text, for each prediction. */
+  values: string[];
+}
+
+/** Predictions that one call got of one model: subject `millrace.predictions.<model>`. */
+export interface PredictionBatch {
   /** The deployment that was asked. */
   deployment: string;
   /** The model that answered. */
@@ -90,27 +94,26 @@ export interface PredictionEvent {
   featureService: string;
   /** The feature service's version. */
   featureServiceVersion: string;
-  /** The score. */
-  score: number;
-  /** The read time of the features, in UTC microseconds. */
-  asOfUs: bigint;
-  /** When the prediction was made, in UTC microseconds. */
+  /** When the predictions were made, in UTC microseconds. */
   predictedUs: bigint;
-  /** The names of the vector's columns; at most 1,024. */
+  /** Each prediction's id, unique; at most 10,000. */
+  predictionIds: string[];
+  /** The keys that outcomes are found by, as many as ids; empty when the caller gave none. */
+  predictionKeys: string[];
+  /** The scores; as many as ids. */
+  scores: number[];
+  /** The read times of the features, in UTC microseconds; as many as ids. */
+  asOfUs: bigint[];
+  /** The names of the vectors' columns; at most 1,024. */
   vectorNames: string[];
-  /** The vector that the model saw, as many values as names; NaN is null. */
-  vector: number[];
-  /** The status of each value, a byte each, as in millrace.serving.v1.ValueStatus. */
+  /** The vectors that the model saw, row-major; NaN is null. */
+  vectors: number[];
+  /** The status of each value, row-major, a byte each, as in millrace.serving.v1.ValueStatus. */
   statuses: Buffer;
-  /** The age of each value in microseconds; -1 where it has none. */
+  /** The age of each value in microseconds, row-major; -1 where it has none. */
   agesUs: bigint[];
-  /** The entity's join keys as text; at most 8. */
-  entity: Map<string, string>;
-}
-
-export interface PredictionEvent_EntityEntry {
-  key: string;
-  value: string;
+  /** The entity's join keys; at most 8. */
+  entity: EntityKey[];
 }
 
 function createBaseColumn(): Column {
@@ -711,70 +714,145 @@ export const QuarantinedEvent_HeadersEntry: MessageFns<QuarantinedEvent_HeadersE
   },
 };
 
-function createBasePredictionEvent(): PredictionEvent {
+function createBaseEntityKey(): EntityKey {
+  return { name: "", values: [] };
+}
+
+export const EntityKey: MessageFns<EntityKey> = {
+  encode(message: EntityKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.values) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EntityKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEntityKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.values.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EntityKey>): EntityKey {
+    return EntityKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EntityKey>): EntityKey {
+    const message = createBaseEntityKey();
+    message.name = object.name ?? "";
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBasePredictionBatch(): PredictionBatch {
   return {
-    predictionId: "",
-    predictionKey: "",
     deployment: "",
     model: "",
     modelVersion: "",
     featureService: "",
     featureServiceVersion: "",
-    score: 0,
-    asOfUs: 0n,
     predictedUs: 0n,
+    predictionIds: [],
+    predictionKeys: [],
+    scores: [],
+    asOfUs: [],
     vectorNames: [],
-    vector: [],
+    vectors: [],
     statuses: Buffer.alloc(0),
     agesUs: [],
-    entity: new Map(),
+    entity: [],
   };
 }
 
-export const PredictionEvent: MessageFns<PredictionEvent> = {
-  encode(message: PredictionEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.predictionId !== "") {
-      writer.uint32(10).string(message.predictionId);
-    }
-    if (message.predictionKey !== "") {
-      writer.uint32(18).string(message.predictionKey);
-    }
+export const PredictionBatch: MessageFns<PredictionBatch> = {
+  encode(message: PredictionBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.deployment !== "") {
-      writer.uint32(26).string(message.deployment);
+      writer.uint32(10).string(message.deployment);
     }
     if (message.model !== "") {
-      writer.uint32(34).string(message.model);
+      writer.uint32(18).string(message.model);
     }
     if (message.modelVersion !== "") {
-      writer.uint32(42).string(message.modelVersion);
+      writer.uint32(26).string(message.modelVersion);
     }
     if (message.featureService !== "") {
-      writer.uint32(50).string(message.featureService);
+      writer.uint32(34).string(message.featureService);
     }
     if (message.featureServiceVersion !== "") {
-      writer.uint32(58).string(message.featureServiceVersion);
-    }
-    if (message.score !== 0) {
-      writer.uint32(65).double(message.score);
-    }
-    if (message.asOfUs !== 0n) {
-      if (BigInt.asIntN(64, message.asOfUs) !== message.asOfUs) {
-        throw new globalThis.Error("value provided for field message.asOfUs of type sfixed64 too large");
-      }
-      writer.uint32(73).sfixed64(message.asOfUs);
+      writer.uint32(42).string(message.featureServiceVersion);
     }
     if (message.predictedUs !== 0n) {
       if (BigInt.asIntN(64, message.predictedUs) !== message.predictedUs) {
         throw new globalThis.Error("value provided for field message.predictedUs of type sfixed64 too large");
       }
-      writer.uint32(81).sfixed64(message.predictedUs);
+      writer.uint32(49).sfixed64(message.predictedUs);
+    }
+    for (const v of message.predictionIds) {
+      writer.uint32(58).string(v!);
+    }
+    for (const v of message.predictionKeys) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.scores.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.scores) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.asOfUs.length !== 0) {
+      writer.uint32(82).fork();
+      for (const v of message.asOfUs) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field asOfUs of type sfixed64 is too large");
+        }
+        writer.sfixed64(v);
+      }
+      writer.join();
     }
     for (const v of message.vectorNames) {
       writer.uint32(90).string(v!);
     }
-    if (message.vector.length !== 0) {
+    if (message.vectors.length !== 0) {
       writer.uint32(98).fork();
-      for (const v of message.vector) {
+      for (const v of message.vectors) {
         writer.double(v);
       }
       writer.join();
@@ -792,13 +870,13 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
       }
       writer.join();
     }
-    message.entity.forEach((value, key) => {
-      PredictionEvent_EntityEntry.encode({ key: key as any, value }, writer.uint32(122).fork()).join();
-    });
+    for (const v of message.entity) {
+      EntityKey.encode(v!, writer.uint32(122).fork()).join();
+    }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): PredictionEvent {
+  decode(input: BinaryReader | Uint8Array, length?: number): PredictionBatch {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -807,7 +885,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBasePredictionEvent();
+      const message = createBasePredictionBatch();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -816,7 +894,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.predictionId = reader.string();
+            message.deployment = reader.string();
             continue;
           }
           case 2: {
@@ -824,7 +902,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.predictionKey = reader.string();
+            message.model = reader.string();
             continue;
           }
           case 3: {
@@ -832,7 +910,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.deployment = reader.string();
+            message.modelVersion = reader.string();
             continue;
           }
           case 4: {
@@ -840,7 +918,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.model = reader.string();
+            message.featureService = reader.string();
             continue;
           }
           case 5: {
@@ -848,15 +926,15 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.modelVersion = reader.string();
+            message.featureServiceVersion = reader.string();
             continue;
           }
           case 6: {
-            if (tag !== 50) {
+            if (tag !== 49) {
               break;
             }
 
-            message.featureService = reader.string();
+            message.predictedUs = reader.sfixed64() as bigint;
             continue;
           }
           case 7: {
@@ -864,32 +942,52 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            message.featureServiceVersion = reader.string();
+            message.predictionIds.push(reader.string());
             continue;
           }
           case 8: {
-            if (tag !== 65) {
+            if (tag !== 66) {
               break;
             }
 
-            message.score = reader.double();
+            message.predictionKeys.push(reader.string());
             continue;
           }
           case 9: {
-            if (tag !== 73) {
-              break;
+            if (tag === 73) {
+              message.scores.push(reader.double());
+
+              continue;
             }
 
-            message.asOfUs = reader.sfixed64() as bigint;
-            continue;
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.scores.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 10: {
-            if (tag !== 81) {
-              break;
+            if (tag === 81) {
+              message.asOfUs.push(reader.sfixed64() as bigint);
+
+              continue;
             }
 
-            message.predictedUs = reader.sfixed64() as bigint;
-            continue;
+            if (tag === 82) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.asOfUs.push(reader.sfixed64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 11: {
             if (tag !== 90) {
@@ -901,7 +999,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
           }
           case 12: {
             if (tag === 97) {
-              message.vector.push(reader.double());
+              message.vectors.push(reader.double());
 
               continue;
             }
@@ -909,7 +1007,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
             if (tag === 98) {
               const end2 = reader.uint32() + reader.pos;
               while (reader.pos < end2) {
-                message.vector.push(reader.double());
+                message.vectors.push(reader.double());
               }
 
               continue;
@@ -948,10 +1046,7 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
               break;
             }
 
-            const entry15 = PredictionEvent_EntityEntry.decode(reader, reader.uint32());
-            if (entry15.value !== undefined) {
-              message.entity.set(entry15.key, entry15.value);
-            }
+            message.entity.push(EntityKey.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -966,103 +1061,28 @@ export const PredictionEvent: MessageFns<PredictionEvent> = {
     }
   },
 
-  create(base?: DeepPartial<PredictionEvent>): PredictionEvent {
-    return PredictionEvent.fromPartial(base ?? {});
+  create(base?: DeepPartial<PredictionBatch>): PredictionBatch {
+    return PredictionBatch.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<PredictionEvent>): PredictionEvent {
-    const message = createBasePredictionEvent();
-    message.predictionId = object.predictionId ?? "";
-    message.predictionKey = object.predictionKey ?? "";
+  fromPartial(object: DeepPartial<PredictionBatch>): PredictionBatch {
+    const message = createBasePredictionBatch();
     message.deployment = object.deployment ?? "";
     message.model = object.model ?? "";
     message.modelVersion = object.modelVersion ?? "";
     message.featureService = object.featureService ?? "";
     message.featureServiceVersion = object.featureServiceVersion ?? "";
-    message.score = object.score ?? 0;
-    message.asOfUs = (object.asOfUs !== undefined && object.asOfUs !== null) ? BigInt(object.asOfUs) : 0n;
     message.predictedUs = (object.predictedUs !== undefined && object.predictedUs !== null)
       ? BigInt(object.predictedUs)
       : 0n;
+    message.predictionIds = object.predictionIds?.map((e) => e) || [];
+    message.predictionKeys = object.predictionKeys?.map((e) => e) || [];
+    message.scores = object.scores?.map((e) => e) || [];
+    message.asOfUs = object.asOfUs?.map((e) => BigInt(e)) || [];
     message.vectorNames = object.vectorNames?.map((e) => e) || [];
-    message.vector = object.vector?.map((e) => e) || [];
+    message.vectors = object.vectors?.map((e) => e) || [];
     message.statuses = object.statuses ?? Buffer.alloc(0);
     message.agesUs = object.agesUs?.map((e) => BigInt(e)) || [];
-    message.entity = (() => {
-      const m = new Map();
-      (object.entity as Map<string, string> ?? new Map()).forEach((value, key) => {
-        if (value !== undefined) {
-          m.set(key, globalThis.String(value));
-        }
-      });
-      return m;
-    })();
-    return message;
-  },
-};
-
-function createBasePredictionEvent_EntityEntry(): PredictionEvent_EntityEntry {
-  return { key: "", value: "" };
-}
-
-export const PredictionEvent_EntityEntry: MessageFns<PredictionEvent_EntityEntry> = {
-  encode(message: PredictionEvent_EntityEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.key !== "") {
-      writer.uint32(10).string(message.key);
-    }
-    if (message.value !== "") {
-      writer.uint32(18).string(message.value);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): PredictionEvent_EntityEntry {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBasePredictionEvent_EntityEntry();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.key = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.value = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<PredictionEvent_EntityEntry>): PredictionEvent_EntityEntry {
-    return PredictionEvent_EntityEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PredictionEvent_EntityEntry>): PredictionEvent_EntityEntry {
-    const message = createBasePredictionEvent_EntityEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
+    message.entity = object.entity?.map((e) => EntityKey.fromPartial(e)) || [];
     return message;
   },
 };
