@@ -26,7 +26,7 @@ if (import.meta.main) {
   const goldens: Record<string, string> = existsSync(goldensFile) ? JSON.parse(readFileSync(goldensFile, 'utf8')) : {};
   for (const desc of messages())
     goldens[desc.typeName] ??= Buffer.from(toBinary(desc, filled(desc, 0))).toString('hex');
-  writeFileSync(goldensFile, `${JSON.stringify(Object.fromEntries(Object.entries(goldens).sort()), null, 1)}\n`);
+  writeFileSync(goldensFile, `${JSON.stringify(Object.fromEntries(Object.entries(goldens).sort()), null, 2)}\n`);
   process.stdout.write(`${Object.keys(goldens).length} goldens\n`);
 }
 
