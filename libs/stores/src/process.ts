@@ -20,7 +20,7 @@ export type ProcessOptions = {
   /** Added to (and overriding) this process's environment; `undefined` removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** Both outputs are appended to this file. */
+  /** Both outputs are appended to this file; all of it is there when the process has ended. */
   readonly logFile?: string;
   /** Sees every line of both outputs, in arrival order. */
   readonly onLine?: (line: string) => void;
@@ -165,11 +165,12 @@ function spawnChild(
     createInterface({ input: output }).on('line', onLine);
   }
   const exited = new Promise<ExitInfo>((resolve) => {
+    const ended = (info: ExitInfo) => (log === undefined ? resolve(info) : log.end(() => resolve(info)));
     // 'close' comes after the last output line; a process that never started has 'error' alone.
-    child.once('close', (code, signal) => resolve({ code, signal }));
+    child.once('close', (code, signal) => ended({ code, signal }));
     child.once('error', (cause) => {
       onLine(`could not start "${command}": ${cause.message}`);
-      if (child.pid === undefined) resolve({ code: null, signal: null });
+      if (child.pid === undefined) ended({ code: null, signal: null });
     });
   });
   const pid = child.pid ?? -1;
@@ -183,7 +184,6 @@ function spawnChild(
   });
   void exited.then(() => {
     incarnation.ended = true;
-    log?.end();
   });
   return incarnation;
 }
