@@ -10,7 +10,7 @@ import {
   openNats,
   subjects,
 } from '@millrace/events';
-import { compileRowReader, type FieldType, type Scalar, type ViewDefinition } from '@millrace/features';
+import { compileRowReader, type FieldType, rowView, type Scalar, type ViewDefinition } from '@millrace/features';
 import { ensureEventTable, insertBatches, openHistory } from '@millrace/history';
 import { createRowReader, entityKey, openRedis, rowField } from '@millrace/hot';
 import { viewDefinition, watchRegistry } from '@millrace/registry';
@@ -108,7 +108,7 @@ export async function openHarness() {
     },
     rowPosition: async (view: ViewDefinition, code: string): Promise<number> => {
       const row = await readRow(view, code);
-      return row === undefined ? 0 : compileRowReader(view).position(row);
+      return row === undefined ? 0 : compileRowReader(view).position(rowView(row));
     },
     trainingSet: async (request: compute.BuildTrainingSetRequest) => {
       const asked = client();
@@ -162,5 +162,5 @@ export function toWire(value: Scalar, type: FieldType): compute.SampleValue {
 
 function valuesOfRow(view: ViewDefinition, row: Buffer, asOfUs: number): readonly Scalar[] | undefined {
   const reader = compileRowReader(view);
-  return reader.valuesAt(row, asOfUs);
+  return reader.valuesAt(rowView(row), asOfUs);
 }

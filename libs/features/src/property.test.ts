@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { compileRowReader, compileView, type EntityState, type ViewDefinition } from './index.ts';
+import { compileRowReader, compileView, type EntityState, rowView, type ViewDefinition } from './index.ts';
 import {
   agrees,
   columnsOf,
@@ -61,7 +61,7 @@ function play(view: ViewDefinition, events: readonly WorldEvent[], how: Rhythm) 
 function mismatches(view: ViewDefinition, events: readonly WorldEvent[], how: Rhythm, times: readonly number[]) {
   const { compiled, state, applied, frontierUs } = play(view, events, how);
   const reader = compileRowReader(view);
-  const row = compiled.writeRow(state, { position: 7, knownTimeUs: 9 });
+  const row = rowView(compiled.writeRow(state, { position: 7, knownTimeUs: 9 }));
   const firstUs = reader.firstStepUs(row);
   const around = applied.flatMap(({ timeUs }) => [timeUs, timeUs + 1]);
   const wrong: unknown[] = [];
@@ -145,7 +145,7 @@ test('events that a reader may still ask behind, and events whose time has not c
   const events = Array.from({ length: 30 }, (_, i) => ({ timeUs: worldStartUs + i * 20e6, fields: { key: 'a' } }));
   const { compiled, state } = play(view, events, { batch: 1, settleEvery: 1, saveEvery: 9, clockBehindUs: 0 });
   const reader = compileRowReader(view);
-  const row = compiled.writeRow(state, { position: 1, knownTimeUs: 1 });
+  const row = rowView(compiled.writeRow(state, { position: 1, knownTimeUs: 1 }));
   expect(reader.firstStepUs(row)).toBeLessThan(worldStartUs + 20e6);
   for (let i = 1; i < 30; i++) expect(reader.valuesAt(row, worldStartUs + i * 20e6)?.[0]).toBe(i);
 });

@@ -10,100 +10,74 @@ export interface RowHeader {
   readonly firstStepUs: number;
 }
 
-/** Reads rows of one view version (layout: row-writer.ts). Numbers of a row that is read at a stretch cost no allocation but one view. */
+/** Reads rows of one view version (layout: row-writer.ts). A row is a DataView, which reads a number several times faster than
+ * a Buffer does and is made faster than a slice of one; to read numbers allocates nothing. */
 export interface RowReader {
   /** For each feature where its value is, or -1 when it is null. */
   newCursor(): Int32Array;
-  position(row: Buffer): number;
-  lastEventTimeUs(row: Buffer): number;
-  knownTimeUs(row: Buffer): number;
-  firstStepUs(row: Buffer): number;
+  position(row: DataView): number;
+  lastEventTimeUs(row: DataView): number;
+  knownTimeUs(row: DataView): number;
+  firstStepUs(row: DataView): number;
   /** All of the header; the version as 12 hex digits. Allocates: not for the hot path. */
-  header(row: Buffer): RowHeader;
+  header(row: DataView): RowHeader;
   /** Points the cursor at the step of each group that holds at a time; false when the row does not reach back to it. */
-  locate(row: Buffer, asOfUs: number, cursor: Int32Array): boolean;
-  isNull(row: Buffer, cursor: Int32Array, feature: number): boolean;
+  locate(row: DataView, asOfUs: number, cursor: Int32Array): boolean;
+  isNull(row: DataView, cursor: Int32Array, feature: number): boolean;
   /** Of a DOUBLE feature. */
-  f64(row: Buffer, cursor: Int32Array, feature: number): number;
+  f64(row: DataView, cursor: Int32Array, feature: number): number;
   /** Copies a BOOL, INT64 or TIMESTAMP feature: 8 bytes, little-endian. */
-  copyI64(row: Buffer, cursor: Int32Array, feature: number, out: DataView, at: number): void;
-  string(row: Buffer, cursor: Int32Array, feature: number): string;
+  copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void;
+  string(row: DataView, cursor: Int32Array, feature: number): string;
   /** Every value as of a time, in the view's order; undefined when the row does not reach back to it. */
-  valuesAt(row: Buffer, asOfUs: number): Scalar[] | undefined;
+  valuesAt(row: DataView, asOfUs: number): Scalar[] | undefined;
 }
 
 export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
   const groups = layout.groups.map(({ features }) => Int32Array.from(features, ({ index }) => index));
 
-  // a DataView reads a number several times faster than a Buffer does; rows that came together lie in one ArrayBuffer
-  let current: Buffer | undefined;
-  let buffer: ArrayBufferLike | undefined;
-  let data: DataView = new DataView(new ArrayBuffer(0));
-  let base = 0;
-  const see = (row: Buffer): DataView => {
-    if (row === current) return data;
-    current = row;
-    base = row.byteOffset;
-    if (row.buffer !== buffer) {
-      buffer = row.buffer;
-      data = new DataView(buffer);
-    }
-    return data;
-  };
-  const f64At = (row: Buffer, at: number): number => {
-    const bytes = see(row);
-    return bytes.getFloat64(base + at, true);
-  };
-
   const reader: RowReader = {
     newCursor: () => new Int32Array(layout.types.length),
-    position(row) {
-      const bytes = see(row);
-      return bytes.getUint32(base) * 4294967296 + bytes.getUint32(base + 4);
-    },
-    lastEventTimeUs: (row) => f64At(row, 8),
-    knownTimeUs: (row) => f64At(row, 16),
-    firstStepUs: (row) => f64At(row, 24),
+    position: (row) => row.getUint32(0) * 4294967296 + row.getUint32(4),
+    lastEventTimeUs: (row) => row.getFloat64(8, true),
+    knownTimeUs: (row) => row.getFloat64(16, true),
+    firstStepUs: (row) => row.getFloat64(24, true),
     header: (row) => ({
-      version: row.toString('hex', 33, 39),
+      version: bytesOf(row, 33, 6).toString('hex'),
       position: reader.position(row),
       lastEventTimeUs: reader.lastEventTimeUs(row),
       knownTimeUs: reader.knownTimeUs(row),
       firstStepUs: reader.firstStepUs(row),
     }),
     locate(row, asOfUs, cursor) {
-      const bytes = see(row);
-      if (bytes.getUint8(base + 32) !== rowFormat || asOfUs < bytes.getFloat64(base + 24, true)) return false;
+      if (row.getUint8(32) !== rowFormat || asOfUs < row.getFloat64(24, true)) return false;
       for (let g = 0; g < groups.length; g++) {
         const features = groups[g] as Int32Array;
         const width = features.length;
-        const block = base + bytes.getUint32(base + headerBytes + 4 * g, true);
-        const steps = bytes.getUint32(block, true);
-        const step = lastStep(bytes, block + 8, steps, asOfUs);
+        const block = row.getUint32(headerBytes + 4 * g, true);
+        const steps = row.getUint32(block, true);
+        const step = lastStep(row, block + 8, steps, asOfUs);
         const values = block + 8 + 8 * steps + step * width * 8;
         const nulls = block + 8 + 8 * steps * (1 + width) + step * ((width + 7) >> 3);
         let bits = 0;
         for (let c = 0; c < width; c++) {
-          if ((c & 7) === 0) bits = bytes.getUint8(nulls + (c >> 3));
+          if ((c & 7) === 0) bits = row.getUint8(nulls + (c >> 3));
           cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? values + 8 * c : -1;
         }
       }
       return true;
     },
     isNull: (_row, cursor, feature) => (cursor[feature] as number) < 0,
-    f64: (row, cursor, feature) => see(row).getFloat64(cursor[feature] as number, true),
+    f64: (row, cursor, feature) => row.getFloat64(cursor[feature] as number, true),
     copyI64(row, cursor, feature, out, at) {
       const from = cursor[feature] as number;
-      const bytes = see(row);
-      out.setUint32(at, bytes.getUint32(from, true), true);
-      out.setUint32(at + 4, bytes.getUint32(from + 4, true), true);
+      out.setUint32(at, row.getUint32(from, true), true);
+      out.setUint32(at + 4, row.getUint32(from + 4, true), true);
     },
     string(row, cursor, feature) {
       const at = cursor[feature] as number;
-      const bytes = see(row);
-      const offset = bytes.getUint32(at, true);
-      return row.toString('utf8', offset, offset + bytes.getUint32(at + 4, true));
+      return bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)).toString('utf8');
     },
     valuesAt(row, asOfUs) {
       const cursor = reader.newCursor();
@@ -111,11 +85,20 @@ export function compileRowReader(view: ViewDefinition): RowReader {
       return layout.types.map((type, feature) => {
         if (reader.isNull(row, cursor, feature)) return null;
         if (type === 'STRING') return reader.string(row, cursor, feature);
-        return scalarAt(see(row), type, cursor[feature] as number);
+        return scalarAt(row, type, cursor[feature] as number);
       });
     },
   };
   return reader;
+}
+
+/** A row over its bytes, without a copy. */
+export function rowView(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function bytesOf(row: DataView, at: number, length: number): Buffer {
+  return Buffer.from(row.buffer, row.byteOffset + at, length);
 }
 
 function scalarAt(data: DataView, type: FieldType, at: number): Scalar {

@@ -11,7 +11,7 @@ test('replies are read the same however the stream is cut, though the memory of 
     fc.property(replies, fc.array(fc.integer({ min: 1, max: 30 })), (sent, cuts) => {
       const got: unknown[] = [];
       const read = createRespReader({
-        row: (values) => got.push(values.map((bytes) => (bytes ? Uint8Array.from(bytes) : bytes))),
+        row: (values) => got.push(values.map((row) => (row ? bytesOf(row) : row))),
         line: (text) => got.push(text),
       });
       const receive = (bytes: Buffer) => {
@@ -29,6 +29,10 @@ test('replies are read the same however the stream is cut, though the memory of 
     }),
   );
 });
+
+function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
+  return new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength));
+}
 
 function encodeReply(reply: string | (Uint8Array | null)[]): Buffer {
   if (typeof reply === 'string') return Buffer.from(`${reply}\r\n`);

@@ -2,7 +2,7 @@ import type { StoredRow } from '../domain/evaluate.ts';
 
 /** What becomes of the replies, in their order. */
 export type ReplySink = {
-  /** The reply to an HMGET: bytes or null for each field. The bytes are slices of what came in, good until this returns. */
+  /** The reply to an HMGET: a view of the bytes or null for each field. The bytes lie in what came in, good until this returns. */
   row(values: StoredRow[]): void;
   /** A reply of another kind: `OK`, or an error's text with its leading `-`. */
   line(text: string): void;
@@ -33,7 +33,7 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
       if (kind === DOLLAR) {
         const length = integer(bytes, at + 1, lineEnd);
         if (length >= 0 && start + length + 2 > bytes.length) return at;
-        values.push(length < 0 ? null : bytes.subarray(start, start + length));
+        values.push(length < 0 ? null : new DataView(bytes.buffer, bytes.byteOffset + start, length));
         at = length < 0 ? start : start + length + 2;
         if (--remaining === 0) sink.row(values);
         continue;
@@ -62,7 +62,7 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
       rest = consumed === chunk.length ? null : chunk.subarray(consumed);
     }
     if (rest !== null) rest = Buffer.from(rest);
-    if (remaining > 0) values = values.map((value) => (value ? Buffer.from(value) : value));
+    if (remaining > 0) values = values.map((value) => (value ? copyOf(value) : value));
   };
 }
 
@@ -74,6 +74,10 @@ function missing(rest: Buffer, next: Buffer): number {
   }
   const newline = next.indexOf(LF);
   return newline < 0 ? next.length : newline + 1;
+}
+
+function copyOf({ buffer, byteOffset, byteLength }: DataView): DataView {
+  return new DataView(buffer.slice(byteOffset, byteOffset + byteLength));
 }
 
 function integer(bytes: Buffer, start: number, end: number): number {

@@ -9,20 +9,20 @@ import { encodeField } from './wire.ts';
 type FakeRow = { lastEventTimeUs: number; firstStepUs: number; values: readonly (number | bigint | string | null)[] };
 
 const fakeRows: FakeRow[] = [];
-const fake = (row: Buffer): FakeRow => fakeRows[row[0] ?? 0] as FakeRow;
+const fake = (row: DataView): FakeRow => fakeRows[row.getUint8(0)] as FakeRow;
 /** A row whose bytes are its number in `fakeRows`: the statuses are under test, not the codec. */
-const stored = (row: FakeRow): Buffer => Buffer.from([fakeRows.push(row) - 1]);
+const stored = (row: FakeRow): DataView => new DataView(Uint8Array.of(fakeRows.push(row) - 1).buffer);
 
 const reader = {
   newCursor: () => new Int32Array(1),
-  lastEventTimeUs: (row: Buffer) => fake(row).lastEventTimeUs,
+  lastEventTimeUs: (row: DataView) => fake(row).lastEventTimeUs,
   position: () => 42,
-  knownTimeUs: (row: Buffer) => fake(row).lastEventTimeUs + 5,
-  locate: (row: Buffer, asOfUs: number) => asOfUs >= fake(row).firstStepUs,
-  isNull: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] === null,
-  f64: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] as number,
-  string: (row: Buffer, _cursor: Int32Array, index: number) => fake(row).values[index] as string,
-  copyI64: (row: Buffer, _cursor: Int32Array, index: number, out: DataView, at: number) => {
+  knownTimeUs: (row: DataView) => fake(row).lastEventTimeUs + 5,
+  locate: (row: DataView, asOfUs: number) => asOfUs >= fake(row).firstStepUs,
+  isNull: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] === null,
+  f64: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] as number,
+  string: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] as string,
+  copyI64: (row: DataView, _cursor: Int32Array, index: number, out: DataView, at: number) => {
     out.setBigInt64(at, fake(row).values[index] as bigint, true);
   },
 } as unknown as RowReader;

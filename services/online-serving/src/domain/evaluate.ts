@@ -7,7 +7,7 @@ import { Block, type PlannedFeature, type PlannedView } from './plan.ts';
 const { PRESENT, NULL, NOT_FOUND, STALE, DEFAULTED, UNAVAILABLE, OUT_OF_ROW } = serving.ValueStatus;
 
 /** A row as the store answered it: its bytes, or null when there is none. */
-export type StoredRow = Buffer | null;
+export type StoredRow = DataView | null;
 
 /** A row whose read time lies before its first step. */
 export type MissedRow = { readonly row: number; readonly position: number; readonly lastEventTimeUs: number };
@@ -49,7 +49,7 @@ function fillRow(
   matrix: Matrix,
   view: PlannedView,
   row: number,
-  stored: Buffer,
+  stored: DataView,
   cursor: Int32Array,
   ageUs: number,
 ): void {
@@ -165,7 +165,7 @@ function setStatus(matrix: Matrix, feature: PlannedFeature, row: number, status:
   matrix.statusCounts[status] = (matrix.statusCounts[status] as number) + 1;
 }
 
-function writeTimes(matrix: Matrix, { reader }: PlannedView, view: number, row: number, stored: Buffer): void {
+function writeTimes(matrix: Matrix, { reader }: PlannedView, view: number, row: number, stored: DataView): void {
   const eventTimesAt = matrix.eventTimesAt[view] as number;
   if (eventTimesAt < 0) return;
   writeInt64(matrix.data, eventTimesAt + row * 8, reader.lastEventTimeUs(stored));
