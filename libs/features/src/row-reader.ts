@@ -37,64 +37,95 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
   const groups = layout.groups.map(({ features }) => Int32Array.from(features, ({ index }) => index));
 
-  const reader: RowReader = {
+  return {
     newCursor: () => new Int32Array(layout.types.length),
-    position: (row) => row.getUint32(0) * 4294967296 + row.getUint32(4),
-    lastEventTimeUs: (row) => row.getFloat64(8, true),
-    knownTimeUs: (row) => row.getFloat64(16, true),
-    firstStepUs: (row) => row.getFloat64(24, true),
+    position,
+    lastEventTimeUs,
+    knownTimeUs,
+    firstStepUs,
     header: (row) => ({
       version: bytesOf(row, 33, 6).toString('hex'),
-      position: reader.position(row),
-      lastEventTimeUs: reader.lastEventTimeUs(row),
-      knownTimeUs: reader.knownTimeUs(row),
-      firstStepUs: reader.firstStepUs(row),
+      position: position(row),
+      lastEventTimeUs: lastEventTimeUs(row),
+      knownTimeUs: knownTimeUs(row),
+      firstStepUs: firstStepUs(row),
     }),
-    locate(row, asOfUs, cursor) {
-      if (row.getUint8(32) !== rowFormat || asOfUs < row.getFloat64(24, true)) return false;
-      for (let g = 0; g < groups.length; g++) {
-        const features = groups[g] as Int32Array;
-        const width = features.length;
-        const block = row.getUint32(headerBytes + 4 * g, true);
-        const steps = row.getUint32(block, true);
-        const step = lastStep(row, block + 8, steps, asOfUs);
-        const values = block + 8 + 8 * steps + step * width * 8;
-        const nulls = block + 8 + 8 * steps * (1 + width) + step * ((width + 7) >> 3);
-        let bits = 0;
-        for (let c = 0; c < width; c++) {
-          if ((c & 7) === 0) bits = row.getUint8(nulls + (c >> 3));
-          cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? values + 8 * c : -1;
-        }
-      }
-      return true;
-    },
-    isNull: (_row, cursor, feature) => (cursor[feature] as number) < 0,
-    f64: (row, cursor, feature) => row.getFloat64(cursor[feature] as number, true),
-    copyI64(row, cursor, feature, out, at) {
-      const from = cursor[feature] as number;
-      out.setUint32(at, row.getUint32(from, true), true);
-      out.setUint32(at + 4, row.getUint32(from + 4, true), true);
-    },
-    string(row, cursor, feature) {
-      const at = cursor[feature] as number;
-      return bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)).toString('utf8');
-    },
+    locate,
+    isNull,
+    f64,
+    copyI64,
+    string,
     valuesAt(row, asOfUs) {
-      const cursor = reader.newCursor();
-      if (!reader.locate(row, asOfUs, cursor)) return undefined;
+      const cursor = new Int32Array(layout.types.length);
+      if (!locate(row, asOfUs, cursor)) return undefined;
       return layout.types.map((type, feature) => {
-        if (reader.isNull(row, cursor, feature)) return null;
-        if (type === 'STRING') return reader.string(row, cursor, feature);
+        if (isNull(row, cursor, feature)) return null;
+        if (type === 'STRING') return string(row, cursor, feature);
         return scalarAt(row, type, cursor[feature] as number);
       });
     },
   };
-  return reader;
+
+  function locate(row: DataView, asOfUs: number, cursor: Int32Array): boolean {
+    if (row.getUint8(32) !== rowFormat || asOfUs < firstStepUs(row)) return false;
+    for (let g = 0; g < groups.length; g++) {
+      const features = groups[g] as Int32Array;
+      const width = features.length;
+      const block = row.getUint32(headerBytes + 4 * g, true);
+      const steps = row.getUint32(block, true);
+      const step = lastStep(row, block + 8, steps, asOfUs);
+      const values = block + 8 + 8 * steps + step * width * 8;
+      const nulls = block + 8 + 8 * steps * (1 + width) + step * ((width + 7) >> 3);
+      let bits = 0;
+      for (let c = 0; c < width; c++) {
+        if ((c & 7) === 0) bits = row.getUint8(nulls + (c >> 3));
+        cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? values + 8 * c : -1;
+      }
+    }
+    return true;
+  }
 }
 
 /** A row over its bytes, without a copy. */
 export function rowView(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+// what no view alters is one function for all readers: calls of it are inlined where readers of many views meet
+
+function position(row: DataView): number {
+  return row.getUint32(0) * 4294967296 + row.getUint32(4);
+}
+
+function lastEventTimeUs(row: DataView): number {
+  return row.getFloat64(8, true);
+}
+
+function knownTimeUs(row: DataView): number {
+  return row.getFloat64(16, true);
+}
+
+function firstStepUs(row: DataView): number {
+  return row.getFloat64(24, true);
+}
+
+function isNull(_row: DataView, cursor: Int32Array, feature: number): boolean {
+  return (cursor[feature] as number) < 0;
+}
+
+function f64(row: DataView, cursor: Int32Array, feature: number): number {
+  return row.getFloat64(cursor[feature] as number, true);
+}
+
+function copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void {
+  const from = cursor[feature] as number;
+  out.setUint32(at, row.getUint32(from, true), true);
+  out.setUint32(at + 4, row.getUint32(from + 4, true), true);
+}
+
+function string(row: DataView, cursor: Int32Array, feature: number): string {
+  const at = cursor[feature] as number;
+  return bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)).toString('utf8');
 }
 
 function bytesOf(row: DataView, at: number, length: number): Buffer {
