@@ -22,7 +22,9 @@ const read = async (keys: readonly string[], timeoutMs = 500) => {
   const answers = new Array<(string | null)[] | undefined>(keys.length).fill(undefined);
   const reads = keys.map((key) => ({ key, entity }));
   const unanswered = await rows.read(reads, timeoutMs, (index, values) => {
-    answers[index] = values.map((value) => (value ? value.toString() : null));
+    answers[index] = values.map((value) =>
+      value ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString() : null,
+    );
   });
   expect(unanswered).toEqual(answers.flatMap((answer, index) => (answer === undefined ? [index] : [])));
   return answers;

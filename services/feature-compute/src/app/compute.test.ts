@@ -49,6 +49,8 @@ function createWorld() {
     redisDown: false,
     tiles: [] as { key: string; n: number }[],
     historyPosition: 0,
+    /** History holds all of the stream, as the real one soon does; else what `tiles` and `historyPosition` say. */
+    historyFollows: false,
     commits: 0,
     publish: (codes: readonly string[]) => {
       log.push({ seq: log.length + 1, data: Buffer.from(JSON.stringify(codes)), traceparent: undefined, pending: 0 });
@@ -92,10 +94,14 @@ afterEach(async () => {
 async function start(world: World, wanted: readonly string[], limits: { memory?: number } = {}) {
   const telemetry: Telemetry = quietTelemetry();
   const history: ViewHistory = {
-    maxPosition: async () => world.historyPosition,
-    extent: async () => ({ position: world.historyPosition, knownTimeUs: 1, frontierUs: 1 }),
-    tiles: async function* () {
-      yield world.tiles.map(({ key, n }) => ({
+    maxPosition: async () => (world.historyFollows ? world.log.length : world.historyPosition),
+    extent: async (_source, upTo) => ({
+      position: world.historyFollows ? upTo : world.historyPosition,
+      knownTimeUs: 1,
+      frontierUs: 1,
+    }),
+    tiles: async function* (_cells, _definition, upTo) {
+      yield (world.historyFollows ? countsOf(world.log, upTo) : world.tiles).map(({ key, n }) => ({
         entityKey: key,
         merge: (_cells: unknown, state: unknown) => {
           (state as { n: number }).n += n;
@@ -165,6 +171,11 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
   return { compute, crash: () => stop.abort() };
 }
 
+function countsOf(log: readonly StreamMessage[], upTo: number): { key: string; n: number }[] {
+  const codes = log.slice(0, upTo).flatMap(({ data }) => JSON.parse(Buffer.from(data).toString()) as string[]);
+  return [...Map.groupBy(codes, (code) => code)].map(([key, all]) => ({ key, n: all.length }));
+}
+
 function definition(name: string): ViewDefinition {
   return { name, version: '1', entity: 'e', joinKeys: [], source: 's', fields: [], features: [] };
 }
@@ -206,6 +217,7 @@ test('rows follow the stream, each with the position of its last event', async (
 
 test('a restart after a crash at any time counts every event once', async () => {
   const world = createWorld();
+  world.historyFollows = true;
   for (let round = 0; round < 6; round++) {
     const { crash } = await start(world, ['v']);
     for (let i = 0; i < 30; i++) world.publish(['a', `k${i}`]);
