@@ -68,7 +68,7 @@ export async function replay(plan: ReplayPlan, parts: ReplayParts, progress: Rep
   let accounted: Promise<void> = Promise.resolve();
   for await (const chunk of chunks(plan)) {
     if (parts.signal.aborted) break;
-    if (!parts.signal.aborted) await pace(chunk.events.length);
+    await pace(chunk.events.length);
     // an outcome counts when its prediction was answered before it was published, as in life
     const judged = chunk.landing.filter(({ flight }) => predicted.delete(flight));
     const publishedMs = performance.now();

@@ -1,4 +1,4 @@
-import { fillCell, pairReader, type ReadPair, slotMaker } from './cells.ts';
+import { fillCell, newSlots, pairReader, type ReadPair } from './cells.ts';
 import { entityKey } from './entity-key.ts';
 import { type CompiledFilter, compileFilter } from './filter.ts';
 import type { Layout } from './layout.ts';
@@ -24,7 +24,7 @@ export function createBinder(layout: Layout): Binder {
     text === '' ? undefined : compileFilter(text, view.fields),
   );
   const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
-  const pair = slotMaker(2)();
+  const pair = newSlots(2);
 
   return ({ columns }) => {
     const keys = view.joinKeys.map(({ field }) => keyReader(columns.get(field)));
@@ -48,7 +48,7 @@ export function createBinder(layout: Layout): Binder {
         return entityKey(view.entity, values);
       },
       event(row, timeUs, seq, index) {
-        const slots = layout.newSlots();
+        const slots = newSlots(layout.width);
         const texts = layout.texts > 0 ? new Array<string>(layout.texts).fill('') : null;
         for (let f = 0; f < passes.length; f++) counted[f] = passes[f]?.(row) === false ? 0 : 1;
         for (let c = 0; c < layout.cells.length; c++) {

@@ -47,11 +47,13 @@ export function cellKey({ kind, field, filter }: Cell): string {
 export type Slots = number[];
 export type Texts = string[];
 
-/** Makes slots of a width, all 0. */
-export function slotMaker(width: number): () => Slots {
+const zeros: Slots[] = [];
+
+/** Slots of a width, all 0. */
+export function newSlots(width: number): Slots {
   // what has held a fraction keeps its elements as doubles, and so do its copies
-  const zeros = Array.from({ length: width }, () => 0.5).fill(0);
-  return () => zeros.slice();
+  zeros[width] ??= Array.from({ length: width }, () => 0.5).fill(0);
+  return zeros[width].slice();
 }
 
 const two32 = 4294967296;

@@ -1,5 +1,5 @@
 import { type BoundBatch, createBinder } from './bound-batch.ts';
-import { setPair, slotMaker } from './cells.ts';
+import { newSlots, setPair } from './cells.ts';
 import { type Group, type Layout, layoutOf } from './layout.ts';
 import { createRowWriter, type RowMeta } from './row-writer.ts';
 import {
@@ -72,7 +72,7 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
   const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
   for (const { cell, merge, viewCell, at, textAt } of group.cells) {
     const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);
-    const slots = slotMaker(cell.width)();
+    const slots = newSlots(cell.width);
     slots[0] = Number(n ?? 0);
     if (slots[0] === 0) continue;
     const texts = cell.isText ? [String(value ?? '')] : null;
@@ -125,7 +125,7 @@ function windowAt(
   asOfUs: number,
 ) {
   const start = windowStart(group.windows[window] as Group['windows'][number], asOfUs);
-  const slots = group.newSlots();
+  const slots = newSlots(group.width);
   const texts = group.texts > 0 ? new Array<string>(group.texts).fill('') : null;
   for (const tile of tiles) if (tile.startUs >= start) mergeTileInto(group, slots, texts, tile);
   for (const event of state.head)

@@ -1,15 +1,5 @@
 import { MeshError } from '@millrace/kernel';
-import {
-  type Cell,
-  cellKey,
-  cellOf,
-  type Finish,
-  finisher,
-  type Merge,
-  merger,
-  type Slots,
-  slotMaker,
-} from './cells.ts';
+import { type Cell, cellKey, cellOf, type Finish, finisher, type Merge, merger } from './cells.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
 import type { FieldType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow } from './windows.ts';
@@ -42,8 +32,6 @@ export interface Group {
   }[];
   readonly width: number;
   readonly texts: number;
-  /** The slots of a tile, empty. */
-  readonly newSlots: () => Slots;
   readonly features: readonly GroupFeature[];
 }
 
@@ -55,8 +43,6 @@ export interface Layout {
   readonly cells: readonly { readonly cell: Cell; readonly at: number; readonly textAt: number }[];
   readonly width: number;
   readonly texts: number;
-  /** The slots of a head entry, empty. */
-  readonly newSlots: () => Slots;
   readonly groups: readonly Group[];
   /** For each feature its group and its place there. */
   readonly places: readonly { readonly group: number; readonly column: number }[];
@@ -100,8 +86,7 @@ export function layoutOf(view: ViewDefinition): Layout {
     return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
   });
   const headMax = Math.min(headEventsMax, Math.floor(headBytes / (8 * Math.max(1, view.features.length))));
-  const newSlots = slotMaker(size.width);
-  return { view, types, cells, width: size.width, texts: size.texts, newSlots, groups, places, headMax };
+  return { view, types, cells, width: size.width, texts: size.texts, groups, places, headMax };
 }
 
 function groupOf(
@@ -147,7 +132,6 @@ function groupOf(
     cells,
     width,
     texts,
-    newSlots: slotMaker(width),
     features,
   };
 }

@@ -10,8 +10,10 @@ export interface RowHeader {
   readonly firstStepUs: number;
 }
 
-/** Reads rows of one view version (layout: row-writer.ts). A row is a DataView, which reads a number several times faster than
- * a Buffer does and is made faster than a slice of one; to read numbers allocates nothing. */
+/**
+ * Reads rows of one view version (layout: row-writer.ts). A row is a DataView, which reads a number several times faster than a Buffer does
+ * and is made faster than a slice of one; to read numbers allocates nothing.
+ */
 export interface RowReader {
   /** For each feature where its value is, or -1 when it is null. */
   newCursor(): Int32Array;

@@ -1,5 +1,5 @@
 import { MeshError } from '@millrace/kernel';
-import type { Slots, Texts } from './cells.ts';
+import { newSlots, type Slots, type Texts } from './cells.ts';
 import type { Layout } from './layout.ts';
 import { type EntityState, newState, type Tile } from './state.ts';
 
@@ -68,7 +68,7 @@ export function decodeState(layout: Layout, bytes: Buffer): EntityState {
   state.lastEventTimeUs = doubles[2] as number;
   let at = headerDoubles;
   for (let left = doubles[3] as number; left > 0; left--) {
-    const slots = layout.newSlots();
+    const slots = newSlots(layout.width);
     takeSlots(at + 3, slots);
     state.head.push({
       timeUs: doubles[at] as number,
@@ -82,7 +82,7 @@ export function decodeState(layout: Layout, bytes: Buffer): EntityState {
   for (const [index, group] of layout.groups.entries()) {
     const tiles = state.tiles[index] as Tile[];
     for (let left = doubles[at++] as number; left > 0; left--) {
-      const slots = group.newSlots();
+      const slots = newSlots(group.width);
       takeSlots(at + 1, slots);
       tiles.push({ startUs: doubles[at] as number, slots, texts: emptyTexts(group.texts) });
       at += 1 + group.width;

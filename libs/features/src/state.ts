@@ -1,4 +1,4 @@
-import type { Slots, Texts } from './cells.ts';
+import { newSlots, type Slots, type Texts } from './cells.ts';
 import type { Group, Layout } from './layout.ts';
 import { floorTo, lifetimeHopUs } from './windows.ts';
 
@@ -142,7 +142,7 @@ export function tileAt(group: Group, tiles: Tile[], startUs: number): Tile {
   if (found && found.startUs === startUs) return found;
   const tile: Tile = {
     startUs,
-    slots: group.newSlots(),
+    slots: newSlots(group.width),
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   };
   if (at === tiles.length) tiles.push(tile);

@@ -1,4 +1,4 @@
-import type { Slots, Texts } from './cells.ts';
+import { newSlots, type Slots, type Texts } from './cells.ts';
 import type { Group, Layout } from './layout.ts';
 import { bucketOf, type EntityState, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './state.ts';
 import { lifetimeHopUs, windowStart } from './windows.ts';
@@ -20,7 +20,7 @@ export interface TimelineMaker {
 
 export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker {
   const accumulators: Accumulator[] = group.windows.map(() => ({
-    slots: group.newSlots(),
+    slots: newSlots(group.width),
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   }));
   const starts = new Float64Array(group.windows.length);

@@ -12,8 +12,6 @@ const CR = 13;
 const LF = 10;
 const STAR = 42;
 const DOLLAR = 36;
-const MINUS = 45;
-const ZERO = 48;
 
 /**
  * Reads RESP2 replies to HMGET as they come in, without copying values and without a promise or object per command. Of a chunk, whose
@@ -28,35 +26,23 @@ export function createRespReader(sink: ReplySink): (chunk: Buffer) => void {
   function parse(bytes: Buffer): number {
     let at = 0;
     for (;;) {
+      const lineEnd = bytes.indexOf(CR, at);
+      if (lineEnd < 0 || lineEnd + 1 >= bytes.length) return at;
       const kind = bytes[at];
-      if (kind !== DOLLAR && kind !== STAR) {
-        const lineEnd = bytes.indexOf(CR, at);
-        if (lineEnd < 0 || lineEnd + 1 >= bytes.length) return at;
-        sink.line(bytes.toString('latin1', at, lineEnd));
-        at = lineEnd + 2;
-        continue;
-      }
-      // `<kind><number>\r\n`: looked at byte by byte, for it is short
-      let number = 0;
-      let digit = at + 1;
-      for (; digit < bytes.length; digit++) {
-        const byte = bytes[digit] as number;
-        if (byte === CR) break;
-        number = number * 10 + (byte - ZERO);
-      }
-      const start = digit + 2;
-      if (start > bytes.length) return at;
+      const start = lineEnd + 2;
       if (kind === DOLLAR) {
-        const isNull = bytes[at + 1] === MINUS;
-        if (!isNull && start + number + 2 > bytes.length) return at;
-        values.push(isNull ? null : new DataView(bytes.buffer, bytes.byteOffset + start, number));
-        at = isNull ? start : start + number + 2;
+        const length = integer(bytes, at + 1, lineEnd);
+        if (length >= 0 && start + length + 2 > bytes.length) return at;
+        values.push(length < 0 ? null : new DataView(bytes.buffer, bytes.byteOffset + start, length));
+        at = length < 0 ? start : start + length + 2;
         if (--remaining === 0) sink.row(values);
         continue;
       }
-      remaining = bytes[at + 1] === MINUS ? -1 : number;
-      values = [];
-      if (remaining <= 0) sink.row(values);
+      if (kind === STAR) {
+        remaining = integer(bytes, at + 1, lineEnd);
+        values = [];
+        if (remaining <= 0) sink.row(values);
+      } else sink.line(bytes.toString('latin1', at, lineEnd));
       at = start;
     }
   }
@@ -96,7 +82,7 @@ function copyOf({ buffer, byteOffset, byteLength }: DataView): DataView {
 
 function integer(bytes: Buffer, start: number, end: number): number {
   let value = 0;
-  if (bytes[start] === MINUS) return -1;
-  for (let at = start; at < end; at++) value = value * 10 + ((bytes[at] as number) - ZERO);
+  if (bytes[start] === 45) return -1;
+  for (let at = start; at < end; at++) value = value * 10 + ((bytes[at] as number) - 48);
   return value;
 }

@@ -59,7 +59,6 @@ function fillRow(
   const doublesAt = matrix.doublesAt + row * plan.doubles * 8;
   const int64sAt = matrix.int64sAt + row * plan.int64s * 8;
   const mayBeStale = ageUs > view.maxAgeUsMin;
-  let present = 0;
   for (let i = 0; i < features.length; i++) {
     const feature = features[i] as PlannedFeature;
     if (mayBeStale && ageUs > feature.maxAgeUs && feature.staleAction !== 'serve') {
@@ -77,13 +76,10 @@ function fillRow(
     } else {
       setText(matrix, feature, row, reader.string(stored, cursor, feature.featureIndex));
     }
-    if (mayBeStale && ageUs > feature.maxAgeUs) setStatus(matrix, feature, row, STALE);
-    else {
-      bytes[statusesAt + feature.position] = PRESENT;
-      present++;
-    }
+    const status = mayBeStale && ageUs > feature.maxAgeUs ? STALE : PRESENT;
+    bytes[statusesAt + feature.position] = status;
+    statusCounts[status] = (statusCounts[status] as number) + 1;
   }
-  statusCounts[PRESENT] = (statusCounts[PRESENT] as number) + present;
 }
 
 /** Fills in a view's row with values that were computed from history, by the same policies. */
