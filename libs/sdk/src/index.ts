@@ -1,2 +1,19 @@
+export {
+  type FoldOptions,
+  groupKFold,
+  groupShuffleSplit,
+  type HoldOutOptions,
+  kFold,
+  type Label,
+  type ShuffleOptions,
+  type Split,
+  shuffleSplit,
+  stratifiedGroupKFold,
+  stratifiedKFold,
+  stratifiedShuffleSplit,
+  type TimeSeriesOptions,
+  timeSeriesSplit,
+  trainTestSplit,
+} from '@millrace/stats';
 export * from './define/index.ts';
 export { type Endpoints, findEndpoints, readEndpoints } from './endpoints.ts';
