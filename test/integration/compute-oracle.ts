@@ -1,5 +1,5 @@
 import type { FeatureDefinition, Scalar, ViewDefinition } from '@millrace/features';
-import { defaultHopUs } from '@millrace/features';
+import { defaultHopUs, rateSeconds } from '@millrace/features';
 
 /** The few facts of an event that the oracle needs. */
 export type OracleEvent = { readonly code: string; readonly atUs: number; readonly delay: number | null };
@@ -25,7 +25,8 @@ function windowStartUs({ window }: FeatureDefinition, asOfUs: number): number {
 }
 
 function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): Scalar {
-  if (feature.function === 'count' && feature.field === '') return events.length;
+  if (feature.field === '')
+    return feature.function === 'rate' ? events.length / rateSeconds(feature.window) : events.length;
   const values = events.flatMap(({ delay }) => (delay === null ? [] : [delay]));
   const sum = values.reduce((total, value) => total + value, 0);
   const newest = events.filter(({ delay }) => delay !== null).sort((a, b) => a.atUs - b.atUs);
@@ -36,6 +37,8 @@ function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): 
       return values.length === 0 ? null : sum;
     case 'mean':
       return values.length === 0 ? null : sum / values.length;
+    case 'rate':
+      return sum / rateSeconds(feature.window);
     case 'min':
       return values.length === 0 ? null : Math.min(...values);
     case 'max':

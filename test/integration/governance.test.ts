@@ -141,6 +141,7 @@ source: ${name}
 features:
   total: { function: sum, field: amuont, window: 1h }
   longest: { function: mean, field: user, window: 1h }
+  pace: { function: rate, window: lifetime }
 ---
 kind: feature_service
 name: ${name}
@@ -159,7 +160,8 @@ join_keys: { user: INT64 }
     [`feature_view "${name}_lost"`, 'source', /no source "nowhere"; known: .*shop/],
     [`feature_view "${name}"`, 'features.total.field', /no field "amuont"; fields: user, amount/],
     [`feature_view "${name}"`, 'features.longest.field', /"mean" needs a number and field "user" is STRING/],
-    [`feature_service "${name}"`, 'features.0', /has no feature "totals"; features: total, longest/],
+    [`feature_view "${name}"`, 'features.pace.window', /a rate over a lifetime has no seconds to divide by/],
+    [`feature_service "${name}"`, 'features.0', /has no feature "totals"; features: total, longest, pace/],
     [`deployment "${name}"`, 'targets.0', /no model "ghost"/],
     [`entity "${name}"`, 'name', /defined twice: in "broken.yaml" and in "broken.yaml"; keep one/],
   ];

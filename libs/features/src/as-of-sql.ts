@@ -8,7 +8,7 @@ import { lifetimeHopUs, resolveWindow } from './windows.ts';
  * Every feature of a view computed from history. `samples` is a query that gives `sample_id`, the join keys under their names, `as_of`
  * (DateTime64(6)) and `position` (UInt64): only events with `_seq <= position AND _event_time < as_of` count. `table` may be a subquery in
  * parentheses. Gives a row for each sample: `sample_id` and a column for each feature (TIMESTAMP as Int64 µs); a sample without events has
- * counts of 0 and nulls.
+ * counts and rates of 0 and nulls.
  */
 export function asOfSql(view: ViewDefinition, table: string, samples: string): string {
   const fields = new Map(view.fields.map((field) => [field.name, field]));

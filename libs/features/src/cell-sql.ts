@@ -2,6 +2,7 @@ import type { Cell } from './cells.ts';
 import { compileFilter } from './filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
+import { rateSeconds } from './windows.ts';
 
 /** A cell's partial aggregate as ClickHouse aggregates over events `e`: what state.ts keeps in slots. */
 export interface CellSql {
@@ -88,6 +89,8 @@ export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDef
           ? `sumKahanIf(${value}, ${where}) / ${n}`
           : `toFloat64(sumIf(toInt128(${value}), ${where})) / ${n}`,
       );
+    case 'rate':
+      return `${rateTotal(cell, value, where, n)} / ${rateSeconds(feature.window)}`;
     case 'variance':
       return varianceSql(feature, value, where, n);
     case 'stddev':
@@ -103,6 +106,11 @@ export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDef
     default:
       return feature.function satisfies never;
   }
+}
+
+function rateTotal(cell: Cell, value: string, where: string, n: string): string {
+  if (cell.kind === 'count') return `toFloat64(${n})`;
+  return cell.type === 'DOUBLE' ? `sumKahanIf(${value}, ${where})` : `toFloat64(sumIf(toInt128(${value}), ${where}))`;
 }
 
 /** Times are microseconds here too, as in rows. */

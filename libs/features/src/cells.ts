@@ -1,5 +1,6 @@
 import { byBytes } from './filter.ts';
 import type { Column, FeatureDefinition, FieldType, Scalar, SourceField } from './types.ts';
+import { rateSeconds } from './windows.ts';
 
 /**
  * A cell is a mergeable, order-free partial aggregate in slots of doubles (and of an array of texts). Numeric values take two slots:
@@ -22,12 +23,7 @@ export interface Cell {
 const widths: Readonly<Record<CellKind, number>> = { count: 1, sum: 3, moments: 3, min: 3, max: 3, first: 6, last: 6 };
 
 export function cellOf(feature: FeatureDefinition, fields: ReadonlyMap<string, SourceField>): Cell {
-  const kind: CellKind =
-    feature.function === 'mean'
-      ? 'sum'
-      : feature.function === 'variance' || feature.function === 'stddev'
-        ? 'moments'
-        : feature.function;
+  const kind = kindOf(feature);
   const type = fields.get(feature.field)?.type ?? 'INT64';
   return {
     kind,
@@ -37,6 +33,20 @@ export function cellOf(feature: FeatureDefinition, fields: ReadonlyMap<string, S
     width: widths[kind],
     isText: type === 'STRING' && kind !== 'count',
   };
+}
+
+function kindOf({ function: fn, field }: FeatureDefinition): CellKind {
+  switch (fn) {
+    case 'mean':
+      return 'sum';
+    case 'rate':
+      return field === '' ? 'count' : 'sum';
+    case 'variance':
+    case 'stddev':
+      return 'moments';
+    default:
+      return fn;
+  }
 }
 
 export function cellKey({ kind, field, filter }: Cell): string {
@@ -241,6 +251,11 @@ function mergeMoments(to: Slots, at: number, from: Slots, fromAt: number): void 
   to[at + 2] = (to[at + 2] as number) + (from[fromAt + 2] as number) + (delta * delta * m * n) / (m + n);
 }
 
+/** A feature's value where no event counts. */
+export function valueOfNothing(fn: FeatureDefinition['function']): 0 | null {
+  return fn === 'count' || fn === 'rate' ? 0 : null;
+}
+
 /** A feature's value from its cell. */
 export type Finish = (slots: Slots, at: number, texts: Texts | null, textAt: number) => Scalar;
 
@@ -256,11 +271,14 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       if (cell.type === 'DOUBLE')
         return (slots, at) =>
           slots[at] === 0 ? null : ((slots[at + 1] as number) + (slots[at + 2] as number)) / (slots[at] as number);
-      // the sum before it wraps: a mean fits in a float64 where its sum does not fit in 64 bits
-      return (slots, at) =>
-        slots[at] === 0
-          ? null
-          : ((slots[at + 1] as number) * two32 + (slots[at + 2] as number)) / (slots[at] as number);
+      return (slots, at) => (slots[at] === 0 ? null : unwrapped(slots, at) / (slots[at] as number));
+    case 'rate': {
+      const seconds = rateSeconds(feature.window);
+      if (cell.kind === 'count') return (slots, at) => (slots[at] as number) / seconds;
+      if (cell.type === 'DOUBLE')
+        return (slots, at) => ((slots[at + 1] as number) + (slots[at + 2] as number)) / seconds;
+      return (slots, at) => unwrapped(slots, at) / seconds;
+    }
     case 'variance':
       return (slots, at) => variance(slots, at, feature.ddof);
     case 'stddev':
@@ -277,6 +295,11 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
     default:
       return feature.function satisfies never;
   }
+}
+
+/** An integer sum before it wraps: what is made of it fits in a float64 where the sum does not fit in 64 bits. */
+function unwrapped(slots: Slots, at: number): number {
+  return (slots[at + 1] as number) * two32 + (slots[at + 2] as number);
 }
 
 function valueFinisher(cell: Cell, offset: number): Finish {

@@ -4,7 +4,7 @@ import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
 
-const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'variance', 'stddev']);
+const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'rate', 'variance', 'stddev']);
 const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
 const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
 
@@ -55,7 +55,8 @@ function featureProblems(
   const problems: ViewProblem[] = [];
   const field = fields.get(feature.field);
   if (feature.field === '') {
-    if (feature.function !== 'count') problems.push({ path: 'field', problem: `"${feature.function}" needs a field` });
+    if (feature.function !== 'count' && feature.function !== 'rate')
+      problems.push({ path: 'field', problem: `"${feature.function}" needs a field` });
   } else if (!field) {
     problems.push({
       path: 'field',
@@ -69,6 +70,11 @@ function featureProblems(
   }
   const window = windowProblem(feature.window);
   if (window !== undefined) problems.push({ path: 'window', problem: window });
+  if (feature.function === 'rate' && feature.window.t === 'lifetime')
+    problems.push({
+      path: 'window',
+      problem: 'a rate over a lifetime has no seconds to divide by; use a sliding or tumbling window',
+    });
   if (feature.filter !== '') {
     try {
       compileFilter(feature.filter, view.fields);
@@ -96,6 +102,7 @@ export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
       case 'sum':
         return field === 'DOUBLE' ? 'DOUBLE' : 'INT64';
       case 'mean':
+      case 'rate':
       case 'variance':
       case 'stddev':
         return 'DOUBLE';

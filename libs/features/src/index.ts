@@ -1,5 +1,6 @@
 export { asOfSql } from './as-of-sql.ts';
 export type { BoundBatch } from './bound-batch.ts';
+export { valueOfNothing } from './cells.ts';
 export { checkView, type ViewProblem, viewFeatureTypes } from './check-view.ts';
 export { type CompiledView, compileView } from './compiled-view.ts';
 export { entityKey } from './entity-key.ts';
@@ -19,4 +20,4 @@ export type {
   ViewDefinition,
   WindowSpec,
 } from './types.ts';
-export { defaultHopUs, floorTo, resolveWindow, windowProblem, windowStart } from './windows.ts';
+export { defaultHopUs, floorTo, rateSeconds, resolveWindow, windowProblem, windowStart } from './windows.ts';

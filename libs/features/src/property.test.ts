@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { compileRowReader, compileView, type EntityState, rowView, type ViewDefinition } from './index.ts';
+import {
+  compileRowReader,
+  compileView,
+  type EntityState,
+  rowView,
+  type ViewDefinition,
+  valueOfNothing,
+} from './index.ts';
 import {
   agrees,
   columnsOf,
@@ -112,13 +119,23 @@ test('a row read at any time from its first step on says what brute force over a
 
 test('every function on every field over every window, with and without filters, equals brute force', () => {
   const view = viewOf(everyFeature());
-  expect(view.features.length).toBe((6 + 3 + 3 + 5 + 5 + 3 + 3 + 5 + 5) * worldWindows.length);
+  expect(view.features.length).toBe(
+    (6 + 3 + 3 + 5 + 5 + 3 + 3 + 5 + 5) * worldWindows.length + 4 * (worldWindows.length - 1),
+  );
   fc.assert(
     fc.property(worldEvents, rhythm, worldReadTimes, (events, how, times) => {
       expect(mismatches(view, events, how, times).wrong.slice(0, 3)).toEqual([]);
     }),
     { numRuns: 12 },
   );
+});
+
+test('an entity without events has what is said to be the value of nothing', () => {
+  const view = viewOf(everyFeature());
+  const compiled = compileView(view);
+  const values = compiled.valuesAt(compiled.newState(), worldStartUs);
+  expect(values).toEqual(view.features.map(({ function: fn }) => valueOfNothing(fn)));
+  expect(new Set(values)).toEqual(new Set([0, null]));
 });
 
 test('when the state is settled and saved does not alter a value', () => {

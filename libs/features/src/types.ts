@@ -6,7 +6,17 @@ export type Scalar = number | bigint | string | boolean | null;
 
 export type SourceField = { readonly name: string; readonly type: FieldType; readonly nullable: boolean };
 
-export type AggregationFunction = 'count' | 'sum' | 'mean' | 'min' | 'max' | 'variance' | 'stddev' | 'first' | 'last';
+export type AggregationFunction =
+  | 'count'
+  | 'sum'
+  | 'mean'
+  | 'rate'
+  | 'min'
+  | 'max'
+  | 'variance'
+  | 'stddev'
+  | 'first'
+  | 'last';
 
 export type WindowSpec =
   /** As of t: `[floor(t − size, hop), t)`; hop 0 is the default for the size. */
@@ -18,7 +28,7 @@ export type WindowSpec =
 export type FeatureDefinition = {
   readonly name: string;
   readonly function: AggregationFunction;
-  /** Empty only for a count of events. */
+  /** Empty only for a count or rate of events. */
   readonly field: string;
   readonly window: WindowSpec;
   /** CEL; empty: every event. */

@@ -36,6 +36,11 @@ export function resolveWindow(window: WindowSpec): ResolvedWindow {
   }
 }
 
+/** What a rate divides by: the seconds of the window's size, whatever part of a hop its tail still holds. */
+export function rateSeconds(window: WindowSpec): number {
+  return resolveWindow(window).sizeUs / s;
+}
+
 /** Where the window starts as of t; −∞ for lifetime. */
 export function windowStart(window: ResolvedWindow, t: number): number {
   return window.hopUs === lifetimeHopUs ? Number.NEGATIVE_INFINITY : floorTo(t - window.sizeUs, window.hopUs);

@@ -27,6 +27,7 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.STDDEV]: 'stddev',
   [definitions.AggregationFunction.FIRST]: 'first',
   [definitions.AggregationFunction.LAST]: 'last',
+  [definitions.AggregationFunction.RATE]: 'rate',
 };
 
 /** Undefined for UNSPECIFIED. */

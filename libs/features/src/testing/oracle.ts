@@ -57,7 +57,10 @@ function startOf(window: WindowSpec, asOfUs: number): number {
 }
 
 function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly OracleEvent[]): OracleValue {
-  if (feature.field === '') return { value: seen.length, largest: 0, count: seen.length };
+  if (feature.field === '') {
+    const value = feature.function === 'rate' ? seen.length / secondsOf(feature.window) : seen.length;
+    return { value, largest: 0, count: seen.length };
+  }
   const held = seen.filter(({ fields }) => (fields[feature.field] ?? null) !== null);
   const values = held.map(({ fields }) => fields[feature.field] as NonNullable<Scalar>);
   const count = values.length;
@@ -73,6 +76,10 @@ function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly O
       return result(type === 'DOUBLE' ? exactSum(values) : narrow(BigInt.asIntN(64, wholeSum(values))));
     case 'mean':
       return result((type === 'DOUBLE' ? exactSum(values) : Number(wholeSum(values))) / count);
+    case 'rate': {
+      const total = type === 'DOUBLE' ? exactSum(values) : Number(wholeSum(values));
+      return { value: total / secondsOf(feature.window), largest, count };
+    }
     case 'min':
       return result(values.toSorted(compare)[0] ?? null);
     case 'max':
@@ -91,6 +98,10 @@ function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly O
     default:
       return feature.function satisfies never;
   }
+}
+
+function secondsOf(window: WindowSpec): number {
+  return window.t === 'lifetime' ? Number.NaN : window.sizeUs / 1e6;
 }
 
 function wholeSum(values: readonly NonNullable<Scalar>[]): bigint {
@@ -137,7 +148,7 @@ const smallest = 1e-290;
  */
 export function agrees(feature: FeatureDefinition, type: FieldType, value: Scalar, expected: OracleValue): boolean {
   if (value === null || expected.value === null) return value === expected.value;
-  const floating = type === 'DOUBLE' && ['sum', 'mean', 'variance', 'stddev'].includes(feature.function);
+  const floating = type === 'DOUBLE' && ['sum', 'mean', 'rate', 'variance', 'stddev'].includes(feature.function);
   if (!floating) {
     return typeof value === 'string' || typeof value === 'boolean'
       ? value === expected.value
@@ -149,6 +160,8 @@ export function agrees(feature: FeatureDefinition, type: FieldType, value: Scala
   if (Math.abs(a - b) <= Math.max(smallest, relative * Math.max(Math.abs(a), Math.abs(b)))) return true;
   const { largest, count } = expected;
   switch (feature.function) {
+    // no rate divides by less than a second
+    case 'rate':
     case 'sum':
       return Math.abs(a - b) <= rounding * largest * count;
     case 'mean':

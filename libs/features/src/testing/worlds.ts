@@ -48,6 +48,7 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   count: ['', 'd', 'i', 'b', 's', 'at'],
   sum: ['d', 'i', 'b'],
   mean: ['d', 'i', 'b'],
+  rate: ['', 'd', 'i', 'b'],
   min: ['d', 'i', 'b', 's', 'at'],
   max: ['d', 'i', 'b', 's', 'at'],
   variance: ['d', 'i', 'b'],
@@ -56,11 +57,16 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   last: ['d', 'i', 'b', 's', 'at'],
 };
 
+/** A lifetime has no rate. */
+function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
+  return windows.filter(({ t }) => fn !== 'rate' || t !== 'lifetime');
+}
+
 const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc.constantFrom(...Object.keys(allowed)).chain((fn) =>
   fc.record({
     function: fc.constant(fn as AggregationFunction),
     field: fc.constantFrom(...allowed[fn as AggregationFunction]),
-    window: fc.constantFrom(...worldWindows),
+    window: fc.constantFrom(...windowsOf(fn, worldWindows)),
     filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
     ddof: fc.constantFrom(0, 1, 2),
   }),
@@ -87,7 +93,7 @@ export function everyFeature(windows: readonly WindowSpec[] = worldWindows): Fea
   const filters = ['', ...Object.keys(worldFilters)];
   return Object.entries(allowed).flatMap(([fn, fields]) =>
     fields.flatMap((field) =>
-      windows.map((window, at) => ({
+      windowsOf(fn, windows).map((window, at) => ({
         name: `${fn}_${field}_${at}`,
         function: fn as AggregationFunction,
         field,

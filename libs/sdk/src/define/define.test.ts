@@ -24,6 +24,8 @@ const spend = featureView('spend', {
   source: clicks,
   features: (of) => ({
     clicks_1h: of.count({ window: sliding('1h') }),
+    clicks_rate: of.rate({ window: sliding('1h') }),
+    spend_rate: of.rate({ field: 'amount', window: sliding('1h') }),
     spend_7d: of.sum('amount', { window: sliding('7d', { hop: '6h' }), filter: 'amount > 1.0' }),
   }),
 });
@@ -43,7 +45,7 @@ test('a field that the source does not have does not compile', () => {
   });
   // @ts-expect-error: the view has no feature "spend_1y"
   feature(spend, 'spend_1y');
-  expect(spend.featureNames).toEqual(['clicks_1h', 'spend_7d']);
+  expect(spend.featureNames).toEqual(['clicks_1h', 'clicks_rate', 'spend_rate', 'spend_7d']);
 });
 
 test('TypeScript and YAML give the same definitions', () => {
@@ -73,12 +75,16 @@ entity: user
 source: clicks
 features:
   clicks_1h: { function: count, window: 1h }
+  clicks_rate: { function: rate, window: 1h }
+  spend_rate: { function: rate, field: amount, window: 1h }
   spend_7d: { function: sum, field: amount, window: { sliding: 7d, hop: 6h }, filter: amount > 1.0 }
 ---
 kind: feature_service
 name: ranking
 features:
   - spend:clicks_1h
+  - spend:clicks_rate
+  - spend:spend_rate
   - { view: spend, feature: spend_7d }
   - { view: spend, feature: clicks_1h, as: clicks, default: 0, max_age: 10m, when_stale: default }
 `;

@@ -27,6 +27,8 @@ export interface Aggregations<F extends Fields> {
   sum(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
   /** The arithmetic mean; of a boolean, the share of true. */
   mean(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
+  /** Events, or the sum of a field, for each second of the window's size; 0 of nothing. Not over a lifetime. */
+  rate(options: FeatureOptions & { readonly field?: FieldOf<F, Numeric> }): FeatureSpec;
   min(field: keyof F & string, options: FeatureOptions): FeatureSpec;
   max(field: keyof F & string, options: FeatureOptions): FeatureSpec;
   variance(field: FieldOf<F, Numeric>, options: SpreadOptions): FeatureSpec;
@@ -87,6 +89,7 @@ function aggregations<F extends Fields>(): Aggregations<F> {
     count: (options) => featureSpec(fn.COUNT, options.field ?? '', options),
     sum: plain(fn.SUM),
     mean: plain(fn.MEAN),
+    rate: (options) => featureSpec(fn.RATE, options.field ?? '', options),
     min: plain(fn.MIN),
     max: plain(fn.MAX),
     variance: spread(fn.VARIANCE),

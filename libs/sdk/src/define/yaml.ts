@@ -77,7 +77,7 @@ const viewDocument = z.strictObject({
   features: z.record(
     z.string(),
     z.strictObject({
-      function: z.enum(['count', 'sum', 'mean', 'min', 'max', 'variance', 'stddev', 'first', 'last']),
+      function: z.enum(['count', 'sum', 'mean', 'rate', 'min', 'max', 'variance', 'stddev', 'first', 'last']),
       field: z.string().optional(),
       window,
       filter: z.string().optional(),

@@ -4,6 +4,7 @@ import {
   type FieldType,
   type Scalar,
   type ViewDefinition,
+  valueOfNothing,
   viewFeatureTypes,
 } from '@millrace/features';
 import { eventTable, type History } from '@millrace/history';
@@ -72,7 +73,7 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
     return samples.map((_, index) => {
       const row = found.get(index);
       const values = view.features.map((feature, at) =>
-        columnValue(row?.[at + 1] ?? emptyValue(feature), types[at] ?? 'DOUBLE'),
+        columnValue(row?.[at + 1] ?? valueOfNothing(feature.function), types[at] ?? 'DOUBLE'),
       );
       const count = values[featureCount];
       return {
@@ -92,10 +93,6 @@ const seen: FeatureDefinition = {
   filter: '',
   ddof: 1,
 };
-
-function emptyValue(feature: FeatureDefinition): number | null {
-  return feature.function === 'count' ? 0 : null;
-}
 
 function select(view: ViewDefinition, features: readonly string[]): readonly FeatureDefinition[] {
   const byName = new Map(view.features.map((feature) => [feature.name, feature]));

@@ -25,6 +25,8 @@ export function sameValue(served: Scalar, expected: Scalar, how: Comparison, sca
   if (scale === undefined) return false;
   const { largest, count } = scale;
   switch (how.function) {
+    // no rate divides by less than a second
+    case 'rate':
     case 'sum':
       return Math.abs(a - b) <= rounding * largest * Math.max(1, count);
     case 'mean':
@@ -42,6 +44,7 @@ export function sameValue(served: Scalar, expected: Scalar, how: Comparison, sca
 export function isFloating(how: Comparison): boolean {
   switch (how.function) {
     case 'mean':
+    case 'rate':
     case 'variance':
     case 'stddev':
       return true;

@@ -73,6 +73,8 @@ export const AggregationFunction = {
   FIRST: 8,
   /** LAST - The value of the latest event. */
   LAST: 9,
+  /** RATE - Events, or the sum of the field, for each second of the window's size. */
+  RATE: 10,
 } as const;
 
 export type AggregationFunction = typeof AggregationFunction[keyof typeof AggregationFunction];
@@ -88,6 +90,7 @@ export namespace AggregationFunction {
   export type STDDEV = typeof AggregationFunction.STDDEV;
   export type FIRST = typeof AggregationFunction.FIRST;
   export type LAST = typeof AggregationFunction.LAST;
+  export type RATE = typeof AggregationFunction.RATE;
 }
 
 /** What happens to a value older than its max_age. */
@@ -219,7 +222,7 @@ export interface AggregatedFeature {
   name: string;
   /** The function. */
   function: AggregationFunction;
-  /** The source's field; empty only for COUNT of events. */
+  /** The source's field; empty only for COUNT and RATE of events. */
   field: string;
   /** The window. */
   window:
