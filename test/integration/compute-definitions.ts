@@ -23,10 +23,10 @@ export const arrivals = define(source, {
 });
 
 const sliding = (sizeUs: number): definitions.Window => ({
-  kind: { $case: 'sliding', value: { sizeUs: BigInt(sizeUs), hopUs: 0n } },
+  kind: { $case: 'sliding', value: { sizeUs: BigInt(sizeUs), hopUs: 0n, offsetUs: 0n } },
 });
-const tumbling = (sizeUs: number): definitions.Window => ({
-  kind: { $case: 'tumbling', value: { sizeUs: BigInt(sizeUs) } },
+const tumbling = (sizeUs: number, offsetUs = 0): definitions.Window => ({
+  kind: { $case: 'tumbling', value: { sizeUs: BigInt(sizeUs), offsetUs: BigInt(offsetUs) } },
 });
 const lifetime: definitions.Window = { kind: { $case: 'lifetime', value: {} } };
 
@@ -41,6 +41,8 @@ export function delaysView(name: string, options: { readonly filter?: string } =
     ['min_24h', AggregationFunction.MIN, 'delay', sliding(24 * hourUs)],
     ['sd_24h', AggregationFunction.STDDEV, 'delay', sliding(24 * hourUs)],
     ['var_hour', AggregationFunction.VARIANCE, 'delay', tumbling(hourUs)],
+    ['rate_1h', AggregationFunction.RATE, 'delay', sliding(hourUs)],
+    ['mean_hour_before', AggregationFunction.MEAN, 'delay', tumbling(hourUs, hourUs)],
     ['first_24h', AggregationFunction.FIRST, 'delay', sliding(24 * hourUs)],
     ['last_all', AggregationFunction.LAST, 'delay', lifetime],
     ['n_all', AggregationFunction.COUNT, '', lifetime],

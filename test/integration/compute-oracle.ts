@@ -12,16 +12,18 @@ export function oracle(
   asOfUs: number,
 ): readonly Scalar[] {
   return view.features.map((feature) => {
-    const startUs = windowStartUs(feature, asOfUs);
-    const seen = events.filter((event) => event.code === code && event.atUs >= startUs && event.atUs < asOfUs);
+    const [startUs, endUs] = windowUs(feature, asOfUs);
+    const seen = events.filter((event) => event.code === code && event.atUs >= startUs && event.atUs < endUs);
     return aggregate(feature, seen);
   });
 }
 
-function windowStartUs({ window }: FeatureDefinition, asOfUs: number): number {
-  if (window.t === 'lifetime') return Number.NEGATIVE_INFINITY;
+function windowUs({ window }: FeatureDefinition, asOfUs: number): [startUs: number, endUs: number] {
+  if (window.t === 'lifetime') return [Number.NEGATIVE_INFINITY, asOfUs];
   const hopUs = window.t === 'tumbling' ? window.sizeUs : window.hopUs || defaultHopUs(window.sizeUs);
-  return Math.floor((asOfUs - window.sizeUs) / hopUs) * hopUs;
+  const pastUs = asOfUs - (window.offsetUs ?? 0);
+  const floor = (t: number) => Math.floor(t / hopUs) * hopUs;
+  return [floor(pastUs - window.sizeUs), window.offsetUs ? floor(pastUs) : asOfUs];
 }
 
 function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): Scalar {

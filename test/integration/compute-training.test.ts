@@ -2,19 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { definitions } from '@millrace/contracts';
-import type { ViewDefinition } from '@millrace/features';
+import type { ViewDefinition, WindowSpec } from '@millrace/features';
 import { ensureEventTable, type History, insertBatches, openHistory } from '@millrace/history';
 import { quietTelemetry } from '@millrace/runtime';
 import { createTestMesh, type TestMesh } from '@millrace/testkit';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createBuildTrainingSet } from '../../services/feature-compute/src/app/training-set.ts';
-
-/** A lifetime count stands for the maths: what is tested is the order, the two times and the file. */
-vi.mock('@millrace/features', () => ({
-  asOfSql: (_view: unknown, table: string, samples: string) =>
-    `SELECT s.sample_id AS sample_id, countIf(e._event_time < s.as_of AND e._seq <= s.position) AS n
-     FROM (${samples}) AS s LEFT JOIN (SELECT code, _event_time, _seq FROM ${table}) AS e ON s.code = e.code GROUP BY s.sample_id`,
-}));
 
 const fields = [{ name: 'code', type: 'STRING', nullable: false }] as const;
 const originUs = 1e15;
@@ -52,11 +45,14 @@ afterAll(async () => {
   await mesh?.close();
 });
 
-async function build(complete: boolean, allowedDelayUs = 0) {
+async function build(
+  complete: boolean,
+  { allowedDelayUs = 0, labelsAt = [20, 5, 60], window = { t: 'lifetime' } as WindowSpec } = {},
+) {
   const trainingSet = createBuildTrainingSet({
     history,
     telemetry: quietTelemetry(),
-    view: async () => view,
+    view: async () => ({ ...view, features: view.features.map((feature) => ({ ...feature, window })) }),
     service: async () => ({
       version: 's1',
       features: [definitions.FeatureReference.fromPartial({ view: 'v', feature: 'n' })],
@@ -64,7 +60,7 @@ async function build(complete: boolean, allowedDelayUs = 0) {
   });
   const label = (offsetUs: number) =>
     `SELECT 'it\\'s' AS code, fromUnixTimestamp64Micro(toInt64(${originUs + offsetUs}), 'UTC') AS label_time, ${offsetUs} AS label`;
-  const labelQuery = [20, 5, 60].map(label).join(' UNION ALL ');
+  const labelQuery = labelsAt.map(label).join(' UNION ALL ');
   const pieces: Buffer[] = [];
   let digest = '';
   const request = { featureService: 's', labelQuery, allowedDelayUs, complete };
@@ -93,10 +89,22 @@ test('an event counts only if it was known by label time plus the allowed delay'
     [20, 1],
     [60, 2],
   ]);
-  expect((await build(false, 30)).rows).toEqual([
+  expect((await build(false, { allowedDelayUs: 30 })).rows).toEqual([
     [5, 1],
     [20, 2],
     [60, 2],
+  ]);
+});
+
+test('a window some time ago finds its events however far they lie before the labels', async () => {
+  const [secondUs, hourUs] = [1e6, 3600e6];
+  const window = { t: 'tumbling', sizeUs: secondUs, offsetUs: 60 * secondUs } as const;
+  const labelsAt = [secondUs, 61 * secondUs, 62 * secondUs, hourUs];
+  expect((await build(true, { labelsAt, window })).rows).toEqual([
+    [secondUs, 0],
+    [61 * secondUs, 2],
+    [62 * secondUs, 0],
+    [hourUs, 0],
   ]);
 });
 

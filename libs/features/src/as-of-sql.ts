@@ -2,7 +2,7 @@ import { featureSql } from './cell-sql.ts';
 import { cellOf } from './cells.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import type { ViewDefinition } from './types.ts';
-import { lifetimeHopUs, resolveWindow } from './windows.ts';
+import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
 /**
  * Every feature of a view computed from history. `samples` is a query that gives `sample_id`, the join keys under their names, `as_of`
@@ -12,25 +12,29 @@ import { lifetimeHopUs, resolveWindow } from './windows.ts';
  */
 export function asOfSql(view: ViewDefinition, table: string, samples: string): string {
   const fields = new Map(view.fields.map((field) => [field.name, field]));
-  const windows = [...new Map(view.features.map(({ window }) => [windowKey(window), resolveWindow(window)])).entries()];
+  const resolved = view.features.map(({ window }) => resolveWindow(window));
+  const windows = [...new Map(resolved.map((window) => [windowKey(window), window])).entries()];
   const startOf = new Map(windows.map(([key], index) => [key, `w${index}`]));
-  const starts = windows.map(([, { sizeUs, hopUs }], index) => {
-    const us =
-      hopUs === lifetimeHopUs
-        ? 'toInt64(0)'
-        : `greatest(toInt64(0), intDiv(toUnixTimestamp64Micro(as_of) - ${sizeUs}, ${hopUs}) * ${hopUs})`;
-    return `fromUnixTimestamp64Micro(${us}, 'UTC') AS w${index}`;
-  });
+  const starts = windows.map(([, { sizeUs, hopUs, offsetUs }], index) =>
+    hopUs === lifetimeHopUs
+      ? `fromUnixTimestamp64Micro(toInt64(0), 'UTC') AS w${index}`
+      : `${bucketStart(sizeUs + offsetUs, hopUs)} AS w${index}`,
+  );
+  const ends = windows.flatMap(([, { hopUs, offsetUs }], index) =>
+    offsetUs === 0 ? [] : [`${bucketStart(offsetUs, hopUs)} AS w${index}_end`],
+  );
   const names = windows.map((_, index) => `w${index}`);
   const earliest = names.length === 1 ? names[0] : `least(${names.join(', ')})`;
-  const features = view.features.map((feature) => {
-    const within = `e._event_time >= s.${startOf.get(windowKey(feature.window))}`;
+  const features = view.features.map((feature, index) => {
+    const window = resolved[index] as ResolvedWindow;
+    const start = `s.${startOf.get(windowKey(window))}`;
+    const within = `e._event_time >= ${start}${window.offsetUs === 0 ? '' : ` AND e._event_time < ${start}_end`}`;
     return `${featureSql(feature, cellOf(feature, fields), view, within)} AS ${sqlName(feature.name)}`;
   });
   const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
   const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');
   const outer = view.features.map(({ name }) => `f.${sqlName(name)} AS ${sqlName(name)}`);
-  return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${starts.join(', ')} FROM (${samples}))
+  return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${[...starts, ...ends].join(', ')} FROM (${samples}))
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}
       FROM ${table} AS e INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
@@ -40,7 +44,8 @@ export function asOfSql(view: ViewDefinition, table: string, samples: string): s
     ) AS f ON f.sample_id = g.sample_id`;
 }
 
-function windowKey(window: ViewDefinition['features'][number]['window']): string {
-  const { sizeUs, hopUs } = resolveWindow(window);
-  return `${sizeUs}/${hopUs}`;
+/** The start of the hop that holds the time so long before `as_of`. */
+function bucketStart(beforeUs: number, hopUs: number): string {
+  const us = `greatest(toInt64(0), intDiv(toUnixTimestamp64Micro(as_of) - ${beforeUs}, ${hopUs}) * ${hopUs})`;
+  return `fromUnixTimestamp64Micro(${us}, 'UTC')`;
 }

@@ -15,7 +15,7 @@ import {
 import { decodeState, encodeState } from './state-codec.ts';
 import { sqlColumns, type TileRecord } from './tiles-sql.ts';
 import type { EventColumns, FieldType, Scalar, ViewDefinition } from './types.ts';
-import { windowStart } from './windows.ts';
+import { windowEnd, windowStart } from './windows.ts';
 
 /** A view, compiled once: the stream side. Not for use from two threads. */
 export interface CompiledView {
@@ -124,11 +124,13 @@ function windowAt(
   window: number,
   asOfUs: number,
 ) {
-  const start = windowStart(group.windows[window] as Group['windows'][number], asOfUs);
+  const resolved = group.windows[window] as Group['windows'][number];
+  const start = windowStart(resolved, asOfUs);
+  const end = Math.min(asOfUs, windowEnd(resolved, asOfUs));
   const slots = newSlots(group.width);
   const texts = group.texts > 0 ? new Array<string>(group.texts).fill('') : null;
-  for (const tile of tiles) if (tile.startUs >= start) mergeTileInto(group, slots, texts, tile);
+  for (const tile of tiles) if (tile.startUs >= start && tile.startUs < end) mergeTileInto(group, slots, texts, tile);
   for (const event of state.head)
-    if (event.timeUs >= start && event.timeUs < asOfUs) mergeEvent(layout, group, slots, texts, event);
+    if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, texts, event);
   return { slots, texts };
 }

@@ -20,4 +20,12 @@ export type {
   ViewDefinition,
   WindowSpec,
 } from './types.ts';
-export { defaultHopUs, floorTo, rateSeconds, resolveWindow, windowProblem, windowStart } from './windows.ts';
+export {
+  defaultHopUs,
+  floorTo,
+  rateSeconds,
+  resolveWindow,
+  windowProblem,
+  windowReachUs,
+  windowStart,
+} from './windows.ts';

@@ -2,7 +2,7 @@ import { MeshError } from '@millrace/kernel';
 import { type Cell, cellKey, cellOf, type Finish, finisher, type Merge, merger } from './cells.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
 import type { FieldType, ViewDefinition } from './types.ts';
-import { type ResolvedWindow, resolveWindow } from './windows.ts';
+import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
 /** A feature in its group. */
 export interface GroupFeature {
@@ -21,6 +21,7 @@ export interface Group {
   /** 0 for lifetime. */
   readonly hopUs: number;
   readonly windows: readonly ResolvedWindow[];
+  /** How far back the window that reaches farthest starts: size and offset. */
   readonly maxSizeUs: number;
   /** The group's cells among the view's, with their places in a tile of the group. */
   readonly cells: readonly {
@@ -100,7 +101,8 @@ function groupOf(
     const window = resolveWindow(feature.window);
     return window.hopUs === hopUs ? [{ feature, index, window, viewCell: featureCells[index] ?? 0 }] : [];
   });
-  const sizes = [...new Set(members.map(({ window }) => window.sizeUs))];
+  const windows = new Map(members.map(({ window }) => [windowKey(window), window]));
+  const windowKeys = [...windows.keys()];
   const used = [...new Set(members.map(({ viewCell }) => viewCell))];
   let width = 0;
   let texts = 0;
@@ -119,7 +121,7 @@ function groupOf(
       {
         index,
         type: types[index] ?? 'DOUBLE',
-        window: sizes.indexOf(window.sizeUs),
+        window: windowKeys.indexOf(windowKey(window)),
         cell: used.indexOf(viewCell),
         finish: finisher(feature, cell),
       },
@@ -127,8 +129,8 @@ function groupOf(
   });
   return {
     hopUs,
-    windows: sizes.map((sizeUs) => ({ sizeUs, hopUs })),
-    maxSizeUs: Math.max(...sizes),
+    windows: [...windows.values()],
+    maxSizeUs: Math.max(...members.map(({ window }) => window.sizeUs + window.offsetUs)),
     cells,
     width,
     texts,

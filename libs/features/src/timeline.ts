@@ -1,7 +1,7 @@
 import { newSlots, type Slots, type Texts } from './cells.ts';
 import type { Group, Layout } from './layout.ts';
 import { bucketOf, type EntityState, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './state.ts';
-import { lifetimeHopUs, windowStart } from './windows.ts';
+import { lifetimeHopUs, windowEnd, windowStart } from './windows.ts';
 
 /** The partial aggregates of one window while a timeline is made. */
 export interface Accumulator {
@@ -24,6 +24,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
   }));
   const starts = new Float64Array(group.windows.length);
+  const ends = new Float64Array(group.windows.length);
   const nextHead = new Int32Array(group.windows.length);
   const nextTile = new Int32Array(group.windows.length);
   let points = new Float64Array(256);
@@ -34,25 +35,35 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     texts?.fill('');
   }
 
+  /** Empties an accumulator and puts in the tiles of a window. */
+  function refill(accumulator: Accumulator, tiles: readonly Tile[], start: number, end: number): void {
+    clear(accumulator);
+    for (let i = tiles.length - 1; i >= 0 && (tiles[i] as Tile).startUs >= start; i--) {
+      const tile = tiles[i] as Tile;
+      if (tile.startUs < end) mergeTileInto(group, accumulator.slots, accumulator.texts, tile);
+    }
+  }
+
   /** While head events become visible: ascending; a window is recomputed when its tail moves, else it takes what is new. */
   function risingSteps(head: readonly HeadEvent[], tiles: readonly Tile[], until: number, emit: EmitStep): void {
     for (let p = 0; p < until; p++) {
       const t = points[p] as number;
       for (let w = 0; w < group.windows.length; w++) {
-        const start = windowStart(group.windows[w] as Group['windows'][number], t);
+        const window = group.windows[w] as Group['windows'][number];
+        const start = windowStart(window, t);
+        const end = windowEnd(window, t);
         const accumulator = accumulators[w] as Accumulator;
         const { slots, texts } = accumulator;
-        if (p === 0 || start !== starts[w]) {
-          clear(accumulator);
+        if (p === 0 || start !== starts[w] || end !== ends[w]) {
           starts[w] = start;
+          ends[w] = end;
           nextHead[w] = 0;
-          for (let i = tiles.length - 1; i >= 0 && (tiles[i] as Tile).startUs >= start; i--)
-            mergeTileInto(group, slots, texts, tiles[i] as Tile);
+          refill(accumulator, tiles, start, end);
         }
         let next = nextHead[w] as number;
         for (; next < head.length && (head[next] as HeadEvent).timeUs < t; next++) {
           const event = head[next] as HeadEvent;
-          if (event.timeUs >= start) mergeEvent(layout, group, slots, texts, event);
+          if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, texts, event);
         }
         nextHead[w] = next;
       }
@@ -68,8 +79,18 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     for (let p = count - 1; p >= from; p--) {
       const t = points[p] as number;
       for (let w = 0; w < group.windows.length; w++) {
-        const start = windowStart(group.windows[w] as Group['windows'][number], t);
-        const { slots, texts } = accumulators[w] as Accumulator;
+        const window = group.windows[w] as Group['windows'][number];
+        const start = windowStart(window, t);
+        const accumulator = accumulators[w] as Accumulator;
+        const { slots, texts } = accumulator;
+        if (window.offsetUs > 0) {
+          // both its ends move: nothing is taken out of an aggregate, so it is made anew
+          const end = windowEnd(window, t);
+          refill(accumulator, tiles, start, end);
+          for (const each of head)
+            if (each.timeUs >= start && each.timeUs < end) mergeEvent(layout, group, slots, texts, each);
+          continue;
+        }
         let event = nextHead[w] as number;
         for (; event >= 0 && (head[event] as HeadEvent).timeUs >= start; event--)
           mergeEvent(layout, group, slots, texts, head[event] as HeadEvent);
@@ -85,7 +106,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
 
   /** Every time at which a value may change, from `fromUs` on, ascending. */
   function collectPoints(head: readonly HeadEvent[], tiles: readonly Tile[], fromUs: number): void {
-    const most = 1 + head.length + (tiles.length + head.length) * group.windows.length;
+    const most = 1 + head.length + 2 * (tiles.length + head.length) * group.windows.length;
     if (most > points.length) points = new Float64Array(2 * most);
     points[0] = fromUs;
     count = 1;
@@ -100,9 +121,12 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     count = kept + 1;
   }
 
-  /** When a bucket leaves each window. */
+  /** When a bucket leaves each window, and when it enters one with an offset. */
   function addTails(bucketUs: number, fromUs: number): void {
-    for (const { sizeUs } of group.windows) add(bucketUs + group.hopUs + sizeUs, fromUs);
+    for (const { sizeUs, offsetUs } of group.windows) {
+      add(bucketUs + group.hopUs + offsetUs + sizeUs, fromUs);
+      if (offsetUs > 0) add(bucketUs + group.hopUs + offsetUs, fromUs);
+    }
   }
 
   function add(point: number, fromUs: number): void {

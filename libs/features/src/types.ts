@@ -19,10 +19,13 @@ export type AggregationFunction =
   | 'last';
 
 export type WindowSpec =
-  /** As of t: `[floor(t − size, hop), t)`; hop 0 is the default for the size. */
-  | { readonly t: 'sliding'; readonly sizeUs: number; readonly hopUs: number }
-  /** As of t: `[floor(t − size, size), t)`. */
-  | { readonly t: 'tumbling'; readonly sizeUs: number }
+  /**
+   * As of t: `[floor(t − size, hop), t)`; hop 0 is the default for the size. With an offset, whole hops of the past:
+   * `[floor(t − offset − size, hop), floor(t − offset, hop))`.
+   */
+  | { readonly t: 'sliding'; readonly sizeUs: number; readonly hopUs: number; readonly offsetUs?: number }
+  /** A sliding window whose hop is its size. */
+  | { readonly t: 'tumbling'; readonly sizeUs: number; readonly offsetUs?: number }
   | { readonly t: 'lifetime' };
 
 export type FeatureDefinition = {

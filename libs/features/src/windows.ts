@@ -19,18 +19,20 @@ export function defaultHopUs(sizeUs: number): number {
 }
 
 /** A window with its hop decided; lifetime has neither. */
-export type ResolvedWindow = { readonly sizeUs: number; readonly hopUs: number };
+export type ResolvedWindow = { readonly sizeUs: number; readonly hopUs: number; readonly offsetUs: number };
 
 export const lifetimeHopUs = 0;
 
 export function resolveWindow(window: WindowSpec): ResolvedWindow {
   switch (window.t) {
-    case 'sliding':
-      return { sizeUs: window.sizeUs, hopUs: window.hopUs > 0 ? window.hopUs : defaultHopUs(window.sizeUs) };
+    case 'sliding': {
+      const { sizeUs, hopUs, offsetUs = 0 } = window;
+      return { sizeUs, hopUs: hopUs > 0 ? hopUs : offsetHopUs(sizeUs, offsetUs), offsetUs };
+    }
     case 'tumbling':
-      return { sizeUs: window.sizeUs, hopUs: window.sizeUs };
+      return { sizeUs: window.sizeUs, hopUs: window.sizeUs, offsetUs: window.offsetUs ?? 0 };
     case 'lifetime':
-      return { sizeUs: 0, hopUs: lifetimeHopUs };
+      return { sizeUs: 0, hopUs: lifetimeHopUs, offsetUs: 0 };
     default:
       return window satisfies never;
   }
@@ -41,9 +43,33 @@ export function rateSeconds(window: WindowSpec): number {
   return resolveWindow(window).sizeUs / s;
 }
 
+/** The default hop for the size, or the smallest standard one with which the buckets back to the window's start stay within the limit. */
+function offsetHopUs(sizeUs: number, offsetUs: number): number {
+  const usual = defaultHopUs(sizeUs);
+  if (offsetUs === 0) return usual;
+  return hops.find((hop) => hop >= usual && (sizeUs + offsetUs) / hop <= stepsMax) ?? day;
+}
+
+/** The longest time before a read at which an event may still count; ∞ for lifetime. */
+export function windowReachUs(window: WindowSpec): number {
+  const { sizeUs, hopUs, offsetUs } = resolveWindow(window);
+  return hopUs === lifetimeHopUs ? Number.POSITIVE_INFINITY : offsetUs + sizeUs + hopUs;
+}
+
+/** What makes two windows the same. */
+export function windowKey({ sizeUs, hopUs, offsetUs }: ResolvedWindow): string {
+  return `${sizeUs}/${hopUs}/${offsetUs}`;
+}
+
 /** Where the window starts as of t; −∞ for lifetime. */
 export function windowStart(window: ResolvedWindow, t: number): number {
-  return window.hopUs === lifetimeHopUs ? Number.NEGATIVE_INFINITY : floorTo(t - window.sizeUs, window.hopUs);
+  if (window.hopUs === lifetimeHopUs) return Number.NEGATIVE_INFINITY;
+  return floorTo(t - window.offsetUs - window.sizeUs, window.hopUs);
+}
+
+/** Where the window ends as of t: with an offset at the start of a hop; without one ∞, what counts is then `event time < t`. */
+export function windowEnd(window: ResolvedWindow, t: number): number {
+  return window.offsetUs === 0 ? Number.POSITIVE_INFINITY : floorTo(t - window.offsetUs, window.hopUs);
 }
 
 /** What is wrong with a window, with the remedy. */
@@ -55,13 +81,18 @@ export function windowProblem(window: WindowSpec): string | undefined {
   const given = window.t === 'sliding' ? window.hopUs : hopUs;
   if (!Number.isSafeInteger(given) || given < 0)
     return `a hop of ${given} µs is not a positive whole number; leave it out for the default`;
+  if (hopUs > window.sizeUs && given === 0)
+    return `a window of ${formatDurationUs(window.sizeUs)} cannot lie so far back: within ${stepsMax} hops its hop would be ${formatDurationUs(hopUs)}; use a window of that size or a smaller offset`;
   if (hopUs > window.sizeUs)
     return `hop ${formatDurationUs(hopUs)} is larger than the window of ${formatDurationUs(window.sizeUs)}`;
-  const steps = Math.ceil(window.sizeUs / hopUs);
+  const { offsetUs } = resolveWindow(window);
+  if (!Number.isSafeInteger(offsetUs) || offsetUs < 0 || offsetUs % hopUs !== 0)
+    return `an offset of ${offsetUs} µs is not a whole number of hops of ${formatDurationUs(hopUs)}; move it or set the hop`;
+  const reachUs = window.sizeUs + offsetUs;
+  const steps = Math.ceil(reachUs / hopUs);
   if (steps > stepsMax) {
-    const fitting =
-      hops.find((hop) => window.sizeUs / hop <= stepsMax) ?? Math.ceil(window.sizeUs / stepsMax / day) * day;
-    return `a window of ${formatDurationUs(window.sizeUs)} by ${formatDurationUs(hopUs)} has ${steps} steps, over the limit of ${stepsMax}; hop ${formatDurationUs(fitting)} would fit`;
+    const fitting = hops.find((hop) => reachUs / hop <= stepsMax) ?? Math.ceil(reachUs / stepsMax / day) * day;
+    return `a window of ${formatDurationUs(window.sizeUs)}${offsetUs > 0 ? ` at an offset of ${formatDurationUs(offsetUs)}` : ''} by ${formatDurationUs(hopUs)} has ${steps} steps, over the limit of ${stepsMax}; hop ${formatDurationUs(fitting)} would fit`;
   }
   return undefined;
 }

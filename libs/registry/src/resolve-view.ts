@@ -96,13 +96,23 @@ function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
   };
 }
 
+/** Nothing when it is 0: a view without offsets keeps the version that it had before there were any. */
+function offsetOf(offsetUs: bigint): { readonly offsetUs?: number } {
+  return offsetUs === 0n ? {} : { offsetUs: Number(offsetUs) };
+}
+
 function windowOf(window: definitions.Window | undefined): WindowSpec {
   const kind = window?.kind;
   switch (kind?.$case) {
     case 'sliding':
-      return { t: 'sliding', sizeUs: Number(kind.value.sizeUs), hopUs: Number(kind.value.hopUs) };
+      return {
+        t: 'sliding',
+        sizeUs: Number(kind.value.sizeUs),
+        hopUs: Number(kind.value.hopUs),
+        ...offsetOf(kind.value.offsetUs),
+      };
     case 'tumbling':
-      return { t: 'tumbling', sizeUs: Number(kind.value.sizeUs) };
+      return { t: 'tumbling', sizeUs: Number(kind.value.sizeUs), ...offsetOf(kind.value.offsetUs) };
     case 'lifetime':
     case undefined:
       return { t: 'lifetime' };

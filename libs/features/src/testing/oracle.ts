@@ -29,10 +29,10 @@ export function oracleValues(
   filters: OracleFilters = {},
 ): OracleValue[] {
   return view.features.map((feature) => {
-    const startUs = startOf(feature.window, asOfUs);
+    const [startUs, endUs] = rangeOf(feature.window, asOfUs);
     const passes = feature.filter === '' ? () => true : filters[feature.filter];
     if (!passes) throw new Error(`the oracle was not told what filter "${feature.filter}" means`);
-    const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < asOfUs && passes(fields));
+    const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < endUs && passes(fields));
     const type = view.fields.find(({ name }) => name === feature.field)?.type ?? 'INT64';
     return aggregate(feature, type, seen);
   });
@@ -49,11 +49,13 @@ const defaultHops: readonly (readonly [number, number])[] = [
   [5, 12 * 5],
 ];
 
-function startOf(window: WindowSpec, asOfUs: number): number {
-  if (window.t === 'lifetime') return Number.NEGATIVE_INFINITY;
+function rangeOf(window: WindowSpec, asOfUs: number): [startUs: number, endUs: number] {
+  if (window.t === 'lifetime') return [Number.NEGATIVE_INFINITY, asOfUs];
   const [defaultHop] = defaultHops.find(([, size]) => window.sizeUs >= size * 1e6) ?? [1];
   const hopUs = window.t === 'tumbling' ? window.sizeUs : window.hopUs || defaultHop * 1e6;
-  return Math.floor((asOfUs - window.sizeUs) / hopUs) * hopUs;
+  const floor = (t: number) => Math.floor(t / hopUs) * hopUs;
+  const past = asOfUs - (window.offsetUs ?? 0);
+  return [floor(past - window.sizeUs), window.offsetUs ? floor(past) : asOfUs];
 }
 
 function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly OracleEvent[]): OracleValue {

@@ -11,6 +11,7 @@ import {
   sliding,
   source,
   string,
+  tumbling,
 } from './index.ts';
 
 const clicks = source('clicks', {
@@ -26,6 +27,8 @@ const spend = featureView('spend', {
     clicks_1h: of.count({ window: sliding('1h') }),
     clicks_rate: of.rate({ window: sliding('1h') }),
     spend_rate: of.rate({ field: 'amount', window: sliding('1h') }),
+    clicks_last_week: of.count({ window: sliding('1d', { offset: '7d' }) }),
+    clicks_day_before: of.count({ window: tumbling('1d', { offset: '1d' }) }),
     spend_7d: of.sum('amount', { window: sliding('7d', { hop: '6h' }), filter: 'amount > 1.0' }),
   }),
 });
@@ -45,7 +48,14 @@ test('a field that the source does not have does not compile', () => {
   });
   // @ts-expect-error: the view has no feature "spend_1y"
   feature(spend, 'spend_1y');
-  expect(spend.featureNames).toEqual(['clicks_1h', 'clicks_rate', 'spend_rate', 'spend_7d']);
+  expect(spend.featureNames).toEqual([
+    'clicks_1h',
+    'clicks_rate',
+    'spend_rate',
+    'clicks_last_week',
+    'clicks_day_before',
+    'spend_7d',
+  ]);
 });
 
 test('TypeScript and YAML give the same definitions', () => {
@@ -77,6 +87,8 @@ features:
   clicks_1h: { function: count, window: 1h }
   clicks_rate: { function: rate, window: 1h }
   spend_rate: { function: rate, field: amount, window: 1h }
+  clicks_last_week: { function: count, window: { sliding: 1d, offset: 7d } }
+  clicks_day_before: { function: count, window: { tumbling: 1d, offset: 1d } }
   spend_7d: { function: sum, field: amount, window: { sliding: 7d, hop: 6h }, filter: amount > 1.0 }
 ---
 kind: feature_service
@@ -85,6 +97,8 @@ features:
   - spend:clicks_1h
   - spend:clicks_rate
   - spend:spend_rate
+  - spend:clicks_last_week
+  - spend:clicks_day_before
   - { view: spend, feature: spend_7d }
   - { view: spend, feature: clicks_1h, as: clicks, default: 0, max_age: 10m, when_stale: default }
 `;

@@ -36,16 +36,16 @@ const field = z.union([
 const windowText = z.union([
   z.literal('lifetime'),
   z.string(),
-  z.strictObject({ sliding: z.string(), hop: z.string().optional() }),
-  z.strictObject({ tumbling: z.string() }),
+  z.strictObject({ sliding: z.string(), hop: z.string().optional(), offset: z.string().optional() }),
+  z.strictObject({ tumbling: z.string(), offset: z.string().optional() }),
 ]);
 const window = windowText.transform((given, context) => {
   try {
     if (given === 'lifetime') return lifetime();
     if (typeof given === 'string') return sliding(given);
-    return 'tumbling' in given
-      ? tumbling(given.tumbling)
-      : sliding(given.sliding, given.hop === undefined ? {} : { hop: given.hop });
+    const offset = given.offset === undefined ? {} : { offset: given.offset };
+    if ('tumbling' in given) return tumbling(given.tumbling, offset);
+    return sliding(given.sliding, given.hop === undefined ? offset : { hop: given.hop, ...offset });
   } catch (thrown) {
     context.addIssue({ code: 'custom', message: (thrown as Error).message });
     return z.NEVER;

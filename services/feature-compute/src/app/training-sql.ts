@@ -1,5 +1,5 @@
 import type { definitions } from '@millrace/contracts';
-import { asOfSql, type ViewDefinition } from '@millrace/features';
+import { asOfSql, type ViewDefinition, windowReachUs } from '@millrace/features';
 import { eventTable } from '@millrace/history';
 import { sqlLiteral, sqlName } from './sql.ts';
 
@@ -64,10 +64,7 @@ export function fillStepSql(step: {
 
 /** The events that any window of the chunk can need. */
 function eventsBetween(view: ViewDefinition, bounds: ChunkBounds): string {
-  const spans = view.features.map(({ window }) =>
-    window.t === 'lifetime' ? Number.POSITIVE_INFINITY : window.sizeUs * 2,
-  );
-  const reachUs = Math.max(...spans);
+  const reachUs = Math.max(...view.features.map(({ window }) => windowReachUs(window)));
   const until = `_event_time < fromUnixTimestamp64Micro(toInt64(${bounds.lastUs}), 'UTC')`;
   const since = Number.isFinite(reachUs)
     ? ` AND _event_time >= fromUnixTimestamp64Micro(toInt64(${Math.max(0, bounds.firstUs - reachUs)}), 'UTC')`

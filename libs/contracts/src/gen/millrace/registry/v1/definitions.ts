@@ -188,12 +188,16 @@ export interface SlidingWindow {
   sizeUs: bigint;
   /** The granularity at which old events leave, in microseconds; 0: the default for the size. */
   hopUs: bigint;
+  /** How far back the window ends, in microseconds, a whole number of hops: [floor(t - offset - size, hop), floor(t - offset, hop)); 0: at t. */
+  offsetUs: bigint;
 }
 
 /** Aligned, non-overlapping: as of t it covers [floor(t - size, size), t). */
 export interface TumblingWindow {
   /** The window's size in microseconds. */
   sizeUs: bigint;
+  /** How far back the window ends, in microseconds, a whole number of sizes: [floor(t - offset - size, size), floor(t - offset, size)); 0: at t. */
+  offsetUs: bigint;
 }
 
 /** Has no start. */
@@ -953,7 +957,7 @@ export const Source: MessageFns<Source> = {
 };
 
 function createBaseSlidingWindow(): SlidingWindow {
-  return { sizeUs: 0n, hopUs: 0n };
+  return { sizeUs: 0n, hopUs: 0n, offsetUs: 0n };
 }
 
 export const SlidingWindow: MessageFns<SlidingWindow> = {
@@ -969,6 +973,12 @@ export const SlidingWindow: MessageFns<SlidingWindow> = {
         throw new globalThis.Error("value provided for field message.hopUs of type int64 too large");
       }
       writer.uint32(16).int64(message.hopUs);
+    }
+    if (message.offsetUs !== 0n) {
+      if (BigInt.asIntN(64, message.offsetUs) !== message.offsetUs) {
+        throw new globalThis.Error("value provided for field message.offsetUs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.offsetUs);
     }
     return writer;
   },
@@ -1002,6 +1012,14 @@ export const SlidingWindow: MessageFns<SlidingWindow> = {
             message.hopUs = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offsetUs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1021,12 +1039,13 @@ export const SlidingWindow: MessageFns<SlidingWindow> = {
     const message = createBaseSlidingWindow();
     message.sizeUs = (object.sizeUs !== undefined && object.sizeUs !== null) ? BigInt(object.sizeUs) : 0n;
     message.hopUs = (object.hopUs !== undefined && object.hopUs !== null) ? BigInt(object.hopUs) : 0n;
+    message.offsetUs = (object.offsetUs !== undefined && object.offsetUs !== null) ? BigInt(object.offsetUs) : 0n;
     return message;
   },
 };
 
 function createBaseTumblingWindow(): TumblingWindow {
-  return { sizeUs: 0n };
+  return { sizeUs: 0n, offsetUs: 0n };
 }
 
 export const TumblingWindow: MessageFns<TumblingWindow> = {
@@ -1036,6 +1055,12 @@ export const TumblingWindow: MessageFns<TumblingWindow> = {
         throw new globalThis.Error("value provided for field message.sizeUs of type int64 too large");
       }
       writer.uint32(8).int64(message.sizeUs);
+    }
+    if (message.offsetUs !== 0n) {
+      if (BigInt.asIntN(64, message.offsetUs) !== message.offsetUs) {
+        throw new globalThis.Error("value provided for field message.offsetUs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.offsetUs);
     }
     return writer;
   },
@@ -1061,6 +1086,14 @@ export const TumblingWindow: MessageFns<TumblingWindow> = {
             message.sizeUs = reader.int64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offsetUs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1079,6 +1112,7 @@ export const TumblingWindow: MessageFns<TumblingWindow> = {
   fromPartial(object: DeepPartial<TumblingWindow>): TumblingWindow {
     const message = createBaseTumblingWindow();
     message.sizeUs = (object.sizeUs !== undefined && object.sizeUs !== null) ? BigInt(object.sizeUs) : 0n;
+    message.offsetUs = (object.offsetUs !== undefined && object.offsetUs !== null) ? BigInt(object.offsetUs) : 0n;
     return message;
   },
 };
