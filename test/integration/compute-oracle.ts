@@ -56,6 +56,15 @@ function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): 
       return newest.at(0)?.delay ?? null;
     case 'last':
       return newest.at(-1)?.delay ?? null;
+    case 'distinct':
+      return new Set(values).size;
+    case 'percentile':
+      return values.toSorted((x, y) => x - y)[Math.floor((feature.quantile ?? 0.5) * (values.length - 1))] ?? null;
+    case 'entropy': {
+      if (values.length === 0) return null;
+      const shares = [...Map.groupBy(values, (value) => value).values()].map(({ length }) => length / values.length);
+      return shares.reduce((total, share) => total - share * Math.log2(share), 0);
+    }
     default:
       return feature.function satisfies never;
   }

@@ -222,6 +222,10 @@ async function sql(query: string, parameters: Readonly<Record<string, number>> =
     Object.entries(parameters).map(([name, value]): [string, string] => [`param_${name}`, String(value)]),
   );
   search.set('output_format_json_quote_64bit_integers', '1');
+  // as libs/history asks it
+  search.set('max_query_size', '16777216');
+  search.set('max_ast_elements', '1000000');
+  search.set('max_expanded_ast_elements', '2000000');
   const answer = await fetch(`${url}/?${search}`, { method: 'POST', body: query });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${text.slice(0, 600)}\n${query.slice(0, 2_000)}`);

@@ -1,5 +1,5 @@
 import { featureSql } from './cell-sql.ts';
-import { cellOf } from './cells.ts';
+import { cellOf } from './cells/cell.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import type { ViewDefinition } from './types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';

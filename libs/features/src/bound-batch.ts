@@ -1,4 +1,6 @@
-import { fillCell, newSlots, pairReader, type ReadPair } from './cells.ts';
+import { newParts, newSlots } from './cells/cell.ts';
+import { fillCell } from './cells/operations.ts';
+import { pairReader, type ReadPair } from './cells/pairs.ts';
 import { entityKey } from './entity-key.ts';
 import { type CompiledFilter, compileFilter } from './filter.ts';
 import type { Layout } from './layout.ts';
@@ -24,7 +26,7 @@ export function createBinder(layout: Layout): Binder {
     text === '' ? undefined : compileFilter(text, view.fields),
   );
   const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
-  const pair = newSlots(2);
+  const given = { pair: newSlots(2), text: '', timeUs: 0, seq: 0, index: 0 };
 
   return ({ columns }) => {
     const keys = view.joinKeys.map(({ field }) => keyReader(columns.get(field)));
@@ -34,7 +36,7 @@ export function createBinder(layout: Layout): Binder {
     );
     const strings = layout.cells.map(({ cell }) => {
       const column = columns.get(cell.field);
-      return cell.isText && column?.type === 'str' ? column.values : undefined;
+      return cell.part !== 'none' && column?.type === 'str' ? column.values : undefined;
     });
     const counted = new Uint8Array(passes.length);
     return {
@@ -49,17 +51,20 @@ export function createBinder(layout: Layout): Binder {
       },
       event(row, timeUs, seq, index) {
         const slots = newSlots(layout.width);
-        const texts = layout.texts > 0 ? new Array<string>(layout.texts).fill('') : null;
+        const parts = newParts(layout.parts);
+        given.timeUs = timeUs;
+        given.seq = seq;
+        given.index = index;
         for (let f = 0; f < passes.length; f++) counted[f] = passes[f]?.(row) === false ? 0 : 1;
         for (let c = 0; c < layout.cells.length; c++) {
           if (counted[filterOf[c] as number] === 0) continue;
           const read = reads[c];
-          if (read && !read(row, pair, 0)) continue;
-          const { cell, at, textAt } = layout.cells[c] as Layout['cells'][number];
-          fillCell(cell, slots, at, pair, timeUs, seq, index);
-          if (cell.isText && texts) texts[textAt] = strings[c]?.[row] ?? '';
+          if (read && !read(row, given.pair, 0)) continue;
+          const { cell, at, partAt } = layout.cells[c] as Layout['cells'][number];
+          if (cell.part !== 'none') given.text = strings[c]?.[row] ?? '';
+          fillCell(cell, slots, at, parts, partAt, given);
         }
-        return { timeUs, seq, index, slots, texts };
+        return { timeUs, seq, index, slots, parts };
       },
     };
   };

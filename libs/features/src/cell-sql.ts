@@ -1,4 +1,8 @@
-import type { Cell } from './cells.ts';
+import type { Cell } from './cells/cell.ts';
+import { distinctPartSql, distinctSql } from './cells/distinct.ts';
+import { entropySql, frequenciesPartSql } from './cells/entropy.ts';
+import { hashSql } from './cells/hash-of.ts';
+import { bucketsPartSql, percentileSql } from './cells/percentile.ts';
 import { compileFilter } from './filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
@@ -58,6 +62,24 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
         value: exact(cell, `${pick}(assumeNotNull(${value}), ${order}, ${where})`),
       };
     }
+    case 'distinct':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value: distinctPartSql(hashSql(cell.type, `assumeNotNull(${value})`), where),
+      };
+    case 'buckets':
+      return { n, x: none, y: none, z: none, value: bucketsPartSql(`assumeNotNull(${value})`, where) };
+    case 'frequencies':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value: frequenciesPartSql(hashSql(cell.type, `assumeNotNull(${value})`), where),
+      };
     default:
       return cell.kind satisfies never;
   }
@@ -103,6 +125,12 @@ export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDef
       return orNull(plain(cell, `argMinIf(${value}, ${order}, ${where})`));
     case 'last':
       return orNull(plain(cell, `argMaxIf(${value}, ${order}, ${where})`));
+    case 'distinct':
+      return distinctSql(hashSql(cell.type, value), where);
+    case 'percentile':
+      return orNull(percentileSql(feature.quantile ?? 0.5, value, where, n));
+    case 'entropy':
+      return orNull(entropySql(hashSql(cell.type, value), where, n));
     default:
       return feature.function satisfies never;
   }

@@ -5,6 +5,7 @@ import { windowProblem } from './windows.ts';
 export type ViewProblem = { readonly path: string; readonly problem: string };
 
 const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'rate', 'variance', 'stddev']);
+const orderedNumbers: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE']);
 const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
 const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
 
@@ -68,6 +69,20 @@ function featureProblems(
       problem: `"${feature.function}" needs a number and field "${feature.field}" is ${field.type}`,
     });
   }
+  const isPercentile = feature.function === 'percentile';
+  if (isPercentile && field && !orderedNumbers.has(field.type))
+    problems.push({
+      path: 'field',
+      problem: `"percentile" needs INT64 or DOUBLE and field "${feature.field}" is ${field.type}`,
+    });
+  const { quantile } = feature;
+  if (isPercentile && !(quantile !== undefined && quantile >= 0 && quantile <= 1))
+    problems.push({
+      path: 'quantile',
+      problem: `quantile ${quantile ?? 'left out'} is not between 0 and 1; the median is 0.5`,
+    });
+  if (!isPercentile && quantile !== undefined)
+    problems.push({ path: 'quantile', problem: `"${feature.function}" has no quantile; leave it out` });
   const window = windowProblem(feature.window);
   if (window !== undefined) problems.push({ path: 'window', problem: window });
   if (feature.function === 'rate' && feature.window.t === 'lifetime')
@@ -98,6 +113,7 @@ export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
     const field = fields.get(feature.field) ?? 'DOUBLE';
     switch (feature.function) {
       case 'count':
+      case 'distinct':
         return 'INT64';
       case 'sum':
         return field === 'DOUBLE' ? 'DOUBLE' : 'INT64';
@@ -105,6 +121,8 @@ export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
       case 'rate':
       case 'variance':
       case 'stddev':
+      case 'percentile':
+      case 'entropy':
         return 'DOUBLE';
       case 'min':
       case 'max':

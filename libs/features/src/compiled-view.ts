@@ -1,5 +1,6 @@
 import { type BoundBatch, createBinder } from './bound-batch.ts';
-import { newSlots, setPair } from './cells.ts';
+import { newParts, newSlots } from './cells/cell.ts';
+import { readCell } from './cells/operations.ts';
 import { type Group, type Layout, layoutOf } from './layout.ts';
 import { createRowWriter, type RowMeta } from './row-writer.ts';
 import {
@@ -70,37 +71,12 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
   const group = layout.groups[index];
   if (!group) return;
   const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
-  for (const { cell, merge, viewCell, at, textAt } of group.cells) {
+  for (const { cell, merge, viewCell, at, partAt } of group.cells) {
     const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);
+    if (Number(n ?? 0) === 0) continue;
     const slots = newSlots(cell.width);
-    slots[0] = Number(n ?? 0);
-    if (slots[0] === 0) continue;
-    const texts = cell.isText ? [String(value ?? '')] : null;
-    switch (cell.kind) {
-      case 'count':
-        break;
-      case 'moments':
-        slots[1] = Number(x);
-        slots[2] = Number(y) * slots[0];
-        break;
-      case 'sum':
-        setPair(cell.type === 'DOUBLE' ? 'DOUBLE' : 'INT64', value, slots, 1);
-        break;
-      case 'min':
-      case 'max':
-        if (!cell.isText) setPair(cell.type, value, slots, 1);
-        break;
-      case 'first':
-      case 'last':
-        slots[1] = Number(x);
-        slots[2] = Number(y);
-        slots[3] = Number(z);
-        if (!cell.isText) setPair(cell.type, value, slots, 4);
-        break;
-      default:
-        cell.kind satisfies never;
-    }
-    merge(tile.slots, at, slots, 0, tile.texts, textAt, texts, 0);
+    const part = readCell(cell, { n: Number(n), x, y, z, value }, slots);
+    merge(tile.slots, at, slots, 0, tile.parts, partAt, [part], 0);
   }
 }
 
@@ -108,9 +84,9 @@ function valuesAt(layout: Layout, state: EntityState, asOfUs: number): Scalar[] 
   const values = new Array<Scalar>(layout.types.length).fill(null);
   for (const [index, group] of layout.groups.entries()) {
     for (const feature of group.features) {
-      const { slots, texts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);
+      const { slots, parts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);
       const place = group.cells[feature.cell] as Group['cells'][number];
-      values[feature.index] = feature.finish(slots, place.at, texts, place.textAt);
+      values[feature.index] = feature.finish(slots, place.at, parts, place.partAt);
     }
   }
   return values;
@@ -128,9 +104,9 @@ function windowAt(
   const start = windowStart(resolved, asOfUs);
   const end = Math.min(asOfUs, windowEnd(resolved, asOfUs));
   const slots = newSlots(group.width);
-  const texts = group.texts > 0 ? new Array<string>(group.texts).fill('') : null;
-  for (const tile of tiles) if (tile.startUs >= start && tile.startUs < end) mergeTileInto(group, slots, texts, tile);
+  const parts = newParts(group.parts);
+  for (const tile of tiles) if (tile.startUs >= start && tile.startUs < end) mergeTileInto(group, slots, parts, tile);
   for (const event of state.head)
-    if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, texts, event);
-  return { slots, texts };
+    if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, parts, event);
+  return { slots, parts };
 }

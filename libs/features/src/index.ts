@@ -1,6 +1,6 @@
 export { asOfSql } from './as-of-sql.ts';
 export type { BoundBatch } from './bound-batch.ts';
-export { valueOfNothing } from './cells.ts';
+export { valueOfNothing } from './cells/cell.ts';
 export { checkView, type ViewProblem, viewFeatureTypes } from './check-view.ts';
 export { type CompiledView, compileView } from './compiled-view.ts';
 export { entityKey } from './entity-key.ts';

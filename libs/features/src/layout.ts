@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
-import { type Cell, cellKey, cellOf, type Finish, finisher, type Merge, merger } from './cells.ts';
+import { type Cell, cellKey, cellOf, type Finish, type Merge } from './cells/cell.ts';
+import { finisher, merger } from './cells/operations.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
 import type { FieldType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
@@ -29,10 +30,10 @@ export interface Group {
     readonly merge: Merge;
     readonly viewCell: number;
     readonly at: number;
-    readonly textAt: number;
+    readonly partAt: number;
   }[];
   readonly width: number;
-  readonly texts: number;
+  readonly parts: number;
   readonly features: readonly GroupFeature[];
 }
 
@@ -41,9 +42,9 @@ export interface Layout {
   readonly view: ViewDefinition;
   readonly types: readonly FieldType[];
   /** Every cell of the view once, with its places in a head entry. */
-  readonly cells: readonly { readonly cell: Cell; readonly at: number; readonly textAt: number }[];
+  readonly cells: readonly { readonly cell: Cell; readonly at: number; readonly partAt: number }[];
   readonly width: number;
-  readonly texts: number;
+  readonly parts: number;
   readonly groups: readonly Group[];
   /** For each feature its group and its place there. */
   readonly places: readonly { readonly group: number; readonly column: number }[];
@@ -67,17 +68,17 @@ export function layoutOf(view: ViewDefinition): Layout {
   }
   const types = viewFeatureTypes(view);
   const fields = new Map(view.fields.map((field) => [field.name, field]));
-  const cells: { cell: Cell; at: number; textAt: number }[] = [];
+  const cells: { cell: Cell; at: number; partAt: number }[] = [];
   const cellIndex = new Map<string, number>();
-  const size = { width: 0, texts: 0 };
+  const size = { width: 0, parts: 0 };
   const featureCells = view.features.map((feature) => {
     const cell = cellOf(feature, fields);
     const known = cellIndex.get(cellKey(cell));
     if (known !== undefined) return known;
     cellIndex.set(cellKey(cell), cells.length);
-    cells.push({ cell, at: size.width, textAt: size.texts });
+    cells.push({ cell, at: size.width, partAt: size.parts });
     size.width += cell.width;
-    size.texts += Number(cell.isText);
+    size.parts += Number(cell.part !== 'none');
     return cells.length - 1;
   });
   const hops = [...new Set(view.features.map(({ window }) => resolveWindow(window).hopUs))];
@@ -87,7 +88,7 @@ export function layoutOf(view: ViewDefinition): Layout {
     return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
   });
   const headMax = Math.min(headEventsMax, Math.floor(headBytes / (8 * Math.max(1, view.features.length))));
-  return { view, types, cells, width: size.width, texts: size.texts, groups, places, headMax };
+  return { view, types, cells, width: size.width, parts: size.parts, groups, places, headMax };
 }
 
 function groupOf(
@@ -105,13 +106,13 @@ function groupOf(
   const windowKeys = [...windows.keys()];
   const used = [...new Set(members.map(({ viewCell }) => viewCell))];
   let width = 0;
-  let texts = 0;
+  let parts = 0;
   const cells = used.flatMap((viewCell) => {
     const cell = viewCells[viewCell]?.cell;
     if (!cell) return [];
-    const place = { cell, merge: merger(cell), viewCell, at: width, textAt: texts };
+    const place = { cell, merge: merger(cell), viewCell, at: width, partAt: parts };
     width += cell.width;
-    texts += Number(cell.isText);
+    parts += Number(cell.part !== 'none');
     return [place];
   });
   const features = members.flatMap(({ feature, index, window, viewCell }) => {
@@ -133,7 +134,7 @@ function groupOf(
     maxSizeUs: Math.max(...members.map(({ window }) => window.sizeUs + window.offsetUs)),
     cells,
     width,
-    texts,
+    parts,
     features,
   };
 }

@@ -84,7 +84,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
       const feature = group.features[f] as Group['features'][number];
       const accumulator = windows[feature.window] as Accumulator;
       const place = group.cells[feature.cell] as Group['cells'][number];
-      const value = feature.finish(accumulator.slots, place.at, accumulator.texts, place.textAt);
+      const value = feature.finish(accumulator.slots, place.at, accumulator.parts, place.partAt);
       const at = step * width + f;
       if (value === null) {
         doubles[at] = 0;

@@ -1,6 +1,7 @@
 import { MeshError } from '@millrace/kernel';
-import { newSlots, type Slots, type Texts } from './cells.ts';
+import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
 import type { Layout } from './layout.ts';
+import { createPartsReader, partsBytes, writeParts } from './parts-codec.ts';
 import { type EntityState, newState, type Tile } from './state.ts';
 
 const format = 2;
@@ -18,7 +19,7 @@ function reserve(count: number): void {
 
 /**
  * A state as bytes, little-endian. First the numbers, each a f64: format, validFrom, last event time, count of head events (time, seq, index and
- * slots each), then per group the count of tiles (start and slots each). Then the texts in the same order, each a u32 length and its bytes.
+ * slots each), then per group the count of tiles (start and slots each). Then the parts in the same order (parts-codec.ts).
  */
 export function encodeState(layout: Layout, state: EntityState): Buffer {
   let count = headerDoubles + state.head.length * (3 + layout.width);
@@ -31,24 +32,24 @@ export function encodeState(layout: Layout, state: EntityState): Buffer {
   doubles[3] = state.head.length;
   let at = headerDoubles;
   let size = 8 * count;
-  for (const { timeUs, seq, index, slots, texts } of state.head) {
+  for (const { timeUs, seq, index, slots, parts } of state.head) {
     doubles[at] = timeUs;
     doubles[at + 1] = seq;
     doubles[at + 2] = index;
     at = putSlots(at + 3, slots);
-    if (texts) size += textBytes(texts);
+    if (parts) size += partsBytes(parts);
   }
   for (const tiles of state.tiles) {
     doubles[at++] = tiles.length;
-    for (const { startUs, slots, texts } of tiles) {
+    for (const { startUs, slots, parts } of tiles) {
       doubles[at] = startUs;
       at = putSlots(at + 1, slots);
-      if (texts) size += textBytes(texts);
+      if (parts) size += partsBytes(parts);
     }
   }
   const out = Buffer.allocUnsafe(size);
   out.set(doublesAsBytes.subarray(0, 8 * count));
-  if (size > 8 * count) writeTexts(out, 8 * count, state);
+  if (size > 8 * count) eachParts(state, writeParts(out, 8 * count));
   return out;
 }
 
@@ -75,7 +76,7 @@ export function decodeState(layout: Layout, bytes: Buffer): EntityState {
       seq: doubles[at + 1] as number,
       index: doubles[at + 2] as number,
       slots,
-      texts: emptyTexts(layout.texts),
+      parts: newParts(layout.parts),
     });
     at += 3 + layout.width;
   }
@@ -84,11 +85,11 @@ export function decodeState(layout: Layout, bytes: Buffer): EntityState {
     for (let left = doubles[at++] as number; left > 0; left--) {
       const slots = newSlots(group.width);
       takeSlots(at + 1, slots);
-      tiles.push({ startUs: doubles[at] as number, slots, texts: emptyTexts(group.texts) });
+      tiles.push({ startUs: doubles[at] as number, slots, parts: newParts(group.parts) });
       at += 1 + group.width;
     }
   }
-  readTexts(bytes, 8 * at, state);
+  eachParts(state, createPartsReader(bytes, 8 * at));
   return state;
 }
 
@@ -101,37 +102,7 @@ function takeSlots(at: number, slots: Slots): void {
   for (let i = 0; i < slots.length; i++) slots[i] = doubles[at + i] as number;
 }
 
-function emptyTexts(count: number): Texts | null {
-  return count > 0 ? new Array<string>(count).fill('') : null;
-}
-
-function textBytes(texts: Texts): number {
-  return texts.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), 0);
-}
-
-function* textsOf({ head, tiles }: EntityState): Generator<Texts> {
-  for (const { texts } of head) if (texts) yield texts;
-  for (const group of tiles) for (const { texts } of group) if (texts) yield texts;
-}
-
-function writeTexts(out: Buffer, start: number, state: EntityState): void {
-  let at = start;
-  for (const texts of textsOf(state)) {
-    for (const text of texts) {
-      const length = out.write(text, at + 4);
-      out.writeUInt32LE(length, at);
-      at += 4 + length;
-    }
-  }
-}
-
-function readTexts(bytes: Buffer, start: number, state: EntityState): void {
-  let at = start;
-  for (const texts of textsOf(state)) {
-    for (let i = 0; i < texts.length; i++) {
-      const length = bytes.readUInt32LE(at);
-      texts[i] = bytes.toString('utf8', at + 4, at + 4 + length);
-      at += 4 + length;
-    }
-  }
+function eachParts({ head, tiles }: EntityState, take: (parts: Parts) => void): void {
+  for (const { parts } of head) if (parts) take(parts);
+  for (const group of tiles) for (const { parts } of group) if (parts) take(parts);
 }

@@ -1,4 +1,4 @@
-import { newSlots, type Slots, type Texts } from './cells.ts';
+import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
 import type { Group, Layout } from './layout.ts';
 import { floorTo, lifetimeHopUs } from './windows.ts';
 
@@ -6,7 +6,7 @@ import { floorTo, lifetimeHopUs } from './windows.ts';
 export interface Tile {
   readonly startUs: number;
   readonly slots: Slots;
-  readonly texts: Texts | null;
+  readonly parts: Parts | null;
 }
 
 /** One event that is not in a tile yet: the view's cells, each filled with it or empty. */
@@ -15,7 +15,7 @@ export interface HeadEvent {
   readonly seq: number;
   readonly index: number;
   readonly slots: Slots;
-  readonly texts: Texts | null;
+  readonly parts: Parts | null;
 }
 
 /** One entity's state in one view. */
@@ -113,24 +113,24 @@ function foldEvent(layout: Layout, state: EntityState, event: HeadEvent): void {
   for (let g = 0; g < layout.groups.length; g++) {
     const group = layout.groups[g] as Group;
     const tile = tileAt(group, state.tiles[g] as Tile[], bucketOf(group, event.timeUs));
-    mergeEvent(layout, group, tile.slots, tile.texts, event);
+    mergeEvent(layout, group, tile.slots, tile.parts, event);
   }
 }
 
 /** Adds a head event to slots that are laid out for a group. */
-export function mergeEvent(layout: Layout, group: Group, slots: Slots, texts: Texts | null, event: HeadEvent): void {
+export function mergeEvent(layout: Layout, group: Group, slots: Slots, parts: Parts | null, event: HeadEvent): void {
   for (let i = 0; i < group.cells.length; i++) {
-    const { merge, viewCell, at, textAt } = group.cells[i] as Group['cells'][number];
+    const { merge, viewCell, at, partAt } = group.cells[i] as Group['cells'][number];
     const from = layout.cells[viewCell] as Layout['cells'][number];
-    merge(slots, at, event.slots, from.at, texts, textAt, event.texts, from.textAt);
+    merge(slots, at, event.slots, from.at, parts, partAt, event.parts, from.partAt);
   }
 }
 
 /** Adds a tile to slots that are laid out for its group. */
-export function mergeTileInto(group: Group, slots: Slots, texts: Texts | null, tile: Tile): void {
+export function mergeTileInto(group: Group, slots: Slots, parts: Parts | null, tile: Tile): void {
   for (let i = 0; i < group.cells.length; i++) {
-    const { merge, at, textAt } = group.cells[i] as Group['cells'][number];
-    merge(slots, at, tile.slots, at, texts, textAt, tile.texts, textAt);
+    const { merge, at, partAt } = group.cells[i] as Group['cells'][number];
+    merge(slots, at, tile.slots, at, parts, partAt, tile.parts, partAt);
   }
 }
 
@@ -143,7 +143,7 @@ export function tileAt(group: Group, tiles: Tile[], startUs: number): Tile {
   const tile: Tile = {
     startUs,
     slots: newSlots(group.width),
-    texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
+    parts: newParts(group.parts),
   };
   if (at === tiles.length) tiles.push(tile);
   else tiles.splice(at, 0, tile);

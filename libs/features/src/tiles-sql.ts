@@ -1,5 +1,5 @@
 import { cellSql } from './cell-sql.ts';
-import type { Cell } from './cells.ts';
+import type { Cell } from './cells/cell.ts';
 import { layoutOf } from './layout.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import { headSpanUs } from './state.ts';

@@ -1,4 +1,4 @@
-import { newSlots, type Slots, type Texts } from './cells.ts';
+import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
 import type { Group, Layout } from './layout.ts';
 import { bucketOf, type EntityState, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './state.ts';
 import { lifetimeHopUs, windowEnd, windowStart } from './windows.ts';
@@ -6,7 +6,7 @@ import { lifetimeHopUs, windowEnd, windowStart } from './windows.ts';
 /** The partial aggregates of one window while a timeline is made. */
 export interface Accumulator {
   readonly slots: Slots;
-  readonly texts: Texts | null;
+  readonly parts: Parts | null;
 }
 
 /** Takes the steps of a group in any order; `step` is the place in the timeline. */
@@ -21,7 +21,7 @@ export interface TimelineMaker {
 export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker {
   const accumulators: Accumulator[] = group.windows.map(() => ({
     slots: newSlots(group.width),
-    texts: group.texts > 0 ? new Array<string>(group.texts).fill('') : null,
+    parts: newParts(group.parts),
   }));
   const starts = new Float64Array(group.windows.length);
   const ends = new Float64Array(group.windows.length);
@@ -30,9 +30,9 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
   let points = new Float64Array(256);
   let count = 0;
 
-  function clear({ slots, texts }: Accumulator): void {
+  function clear({ slots, parts }: Accumulator): void {
     for (let i = 0; i < slots.length; i++) slots[i] = 0;
-    texts?.fill('');
+    parts?.fill(null);
   }
 
   /** Empties an accumulator and puts in the tiles of a window. */
@@ -40,7 +40,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
     clear(accumulator);
     for (let i = tiles.length - 1; i >= 0 && (tiles[i] as Tile).startUs >= start; i--) {
       const tile = tiles[i] as Tile;
-      if (tile.startUs < end) mergeTileInto(group, accumulator.slots, accumulator.texts, tile);
+      if (tile.startUs < end) mergeTileInto(group, accumulator.slots, accumulator.parts, tile);
     }
   }
 
@@ -53,7 +53,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
         const start = windowStart(window, t);
         const end = windowEnd(window, t);
         const accumulator = accumulators[w] as Accumulator;
-        const { slots, texts } = accumulator;
+        const { slots, parts } = accumulator;
         if (p === 0 || start !== starts[w] || end !== ends[w]) {
           starts[w] = start;
           ends[w] = end;
@@ -63,7 +63,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
         let next = nextHead[w] as number;
         for (; next < head.length && (head[next] as HeadEvent).timeUs < t; next++) {
           const event = head[next] as HeadEvent;
-          if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, texts, event);
+          if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, parts, event);
         }
         nextHead[w] = next;
       }
@@ -82,22 +82,22 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
         const window = group.windows[w] as Group['windows'][number];
         const start = windowStart(window, t);
         const accumulator = accumulators[w] as Accumulator;
-        const { slots, texts } = accumulator;
+        const { slots, parts } = accumulator;
         if (window.offsetUs > 0) {
           // both its ends move: nothing is taken out of an aggregate, so it is made anew
           const end = windowEnd(window, t);
           refill(accumulator, tiles, start, end);
           for (const each of head)
-            if (each.timeUs >= start && each.timeUs < end) mergeEvent(layout, group, slots, texts, each);
+            if (each.timeUs >= start && each.timeUs < end) mergeEvent(layout, group, slots, parts, each);
           continue;
         }
         let event = nextHead[w] as number;
         for (; event >= 0 && (head[event] as HeadEvent).timeUs >= start; event--)
-          mergeEvent(layout, group, slots, texts, head[event] as HeadEvent);
+          mergeEvent(layout, group, slots, parts, head[event] as HeadEvent);
         nextHead[w] = event;
         let tile = nextTile[w] as number;
         for (; tile >= 0 && (tiles[tile] as Tile).startUs >= start; tile--)
-          mergeTileInto(group, slots, texts, tiles[tile] as Tile);
+          mergeTileInto(group, slots, parts, tiles[tile] as Tile);
         nextTile[w] = tile;
       }
       emit(p, t, accumulators);

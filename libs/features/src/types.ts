@@ -16,7 +16,10 @@ export type AggregationFunction =
   | 'variance'
   | 'stddev'
   | 'first'
-  | 'last';
+  | 'last'
+  | 'distinct'
+  | 'percentile'
+  | 'entropy';
 
 export type WindowSpec =
   /**
@@ -38,6 +41,8 @@ export type FeatureDefinition = {
   readonly filter: string;
   /** Degrees of freedom taken off by variance and stddev. */
   readonly ddof: number;
+  /** Of a percentile: from 0, the smallest value, to 1, the largest. */
+  readonly quantile?: number;
 };
 
 export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };

@@ -33,7 +33,14 @@ export async function openHistory({
   telemetry,
   patienceMs = 60_000,
 }: HistoryOptions): Promise<History> {
-  const settings = { date_time_input_format: 'best_effort', output_format_json_quote_64bit_integers: 1 } as const;
+  const settings = {
+    date_time_input_format: 'best_effort',
+    output_format_json_quote_64bit_integers: 1,
+    // a view of a thousand features is a long statement
+    max_query_size: '16777216',
+    max_ast_elements: '1000000',
+    max_expanded_ast_elements: '2000000',
+  } as const;
   const untilMs = Date.now() + patienceMs;
   const first = createClient({ url, request_timeout: 10_000, log: quiet });
   let told = false;

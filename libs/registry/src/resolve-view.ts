@@ -28,6 +28,9 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.FIRST]: 'first',
   [definitions.AggregationFunction.LAST]: 'last',
   [definitions.AggregationFunction.RATE]: 'rate',
+  [definitions.AggregationFunction.DISTINCT]: 'distinct',
+  [definitions.AggregationFunction.PERCENTILE]: 'percentile',
+  [definitions.AggregationFunction.ENTROPY]: 'entropy',
 };
 
 /** Undefined for UNSPECIFIED. */
@@ -93,6 +96,7 @@ function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
     window: windowOf(feature.window),
     filter: feature.filter,
     ddof: feature.ddof ?? 1,
+    ...(feature.quantile === undefined ? {} : { quantile: feature.quantile }),
   };
 }
 

@@ -97,6 +97,14 @@ function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly O
       return result(valueAt(0));
     case 'last':
       return result(valueAt(-1));
+    case 'distinct':
+      return { value: new Set(values).size, largest, count };
+    case 'percentile':
+      return result(values.toSorted(compare)[Math.floor((feature.quantile ?? 0.5) * (count - 1))] ?? null);
+    case 'entropy': {
+      const frequencies = [...Map.groupBy(values, (value) => value).values()].map(({ length }) => length / count);
+      return result(exactSum(frequencies.map((share) => share * Math.log2(1 / share))));
+    }
     default:
       return feature.function satisfies never;
   }
@@ -140,6 +148,10 @@ function compare(x: NonNullable<Scalar>, y: NonNullable<Scalar>): number {
 }
 
 const relative = 1e-9;
+/** What the buckets of a percentile promise. */
+const sketchError = 1 / 129 + 1e-12;
+/** Below it doubles have fewer bits of fraction than a bucket. */
+const smallestNormal = 2 ** -1022;
 const rounding = 1e-12;
 /** Below this a double has lost digits to underflow. */
 const smallest = 1e-290;
@@ -150,6 +162,11 @@ const smallest = 1e-290;
  */
 export function agrees(feature: FeatureDefinition, type: FieldType, value: Scalar, expected: OracleValue): boolean {
   if (value === null || expected.value === null) return value === expected.value;
+  if (feature.function === 'percentile') {
+    const [a, b] = [Number(value), Number(expected.value)];
+    return Math.abs(a - b) <= Math.max(sketchError * Math.abs(b), smallestNormal);
+  }
+  if (feature.function === 'entropy') return Math.abs(Number(value) - Number(expected.value)) <= 1e-9;
   const floating = type === 'DOUBLE' && ['sum', 'mean', 'rate', 'variance', 'stddev'].includes(feature.function);
   if (!floating) {
     return typeof value === 'string' || typeof value === 'boolean'

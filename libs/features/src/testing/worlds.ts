@@ -58,7 +58,12 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   stddev: ['d', 'i', 'b'],
   first: ['d', 'i', 'b', 's', 'at'],
   last: ['d', 'i', 'b', 's', 'at'],
+  distinct: ['d', 'i', 'b', 's', 'at'],
+  percentile: ['d', 'i'],
+  entropy: ['d', 'i', 'b', 's', 'at'],
 };
+
+const quantiles = [0, 0.5, 0.95, 1];
 
 /** A lifetime has no rate. */
 function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
@@ -72,6 +77,7 @@ const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc.constantFrom(.
     window: fc.constantFrom(...windowsOf(fn, worldWindows)),
     filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
     ddof: fc.constantFrom(0, 1, 2),
+    ...(fn === 'percentile' ? { quantile: fc.constantFrom(...quantiles) } : {}),
   }),
 );
 
@@ -103,6 +109,7 @@ export function everyFeature(windows: readonly WindowSpec[] = worldWindows): Fea
         window,
         filter: filters[(at + fn.length + field.length) % filters.length] ?? '',
         ddof: at % 3,
+        ...(fn === 'percentile' ? { quantile: quantiles[at % quantiles.length] ?? 0.5 } : {}),
       })),
     ),
   );

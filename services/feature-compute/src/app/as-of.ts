@@ -63,7 +63,6 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
       query: `SELECT ${columns} FROM (${sql})`,
       format: 'JSONCompactEachRow',
       clickhouse_settings: {
-        max_query_size: '16777216',
         output_format_json_quote_64bit_integers: 1,
         ...(inBackground ? { max_threads: 1 } : {}),
       },

@@ -35,7 +35,7 @@ export type ServiceToTrain = { readonly version: string; readonly features: read
 /** Labels are joined in time order, this many at once: bounds the events that one statement has to look at. */
 const labelsPerStatement = 20_000;
 const parquetPartBytesMax = 1 << 20;
-const exportSettings = { max_query_size: '16777216', output_format_parquet_string_as_string: 1 } as const;
+const exportSettings = { output_format_parquet_string_as_string: 1 } as const;
 
 /**
  * Joins labels with features point-in-time, with the same SQL that parity is proven with: labels are put in a table in a
@@ -164,7 +164,6 @@ export function createBuildTrainingSet(deps: {
     const answer = await history.client.exec({
       query: `${sql} FORMAT RowBinaryWithNamesAndTypes`,
       abort_signal: signal,
-      clickhouse_settings: { max_query_size: exportSettings.max_query_size },
     });
     for await (const bytes of answer.stream as AsyncIterable<Buffer>) hash.update(bytes);
     return hash.digest('hex');

@@ -75,6 +75,12 @@ export const AggregationFunction = {
   LAST: 9,
   /** RATE - Events, or the sum of the field, for each second of the window's size. */
   RATE: 10,
+  /** DISTINCT - Distinct values: exact up to 1,024, beyond that by HyperLogLog with a standard error of 1.6 %. */
+  DISTINCT: 11,
+  /** PERCENTILE - The value of rank floor(quantile * (n - 1)), off by less than 0.8 % of itself. */
+  PERCENTILE: 12,
+  /** ENTROPY - Shannon's entropy of the field's values in bits; a lower bound beyond 1,024 distinct values. */
+  ENTROPY: 13,
 } as const;
 
 export type AggregationFunction = typeof AggregationFunction[keyof typeof AggregationFunction];
@@ -91,6 +97,9 @@ export namespace AggregationFunction {
   export type FIRST = typeof AggregationFunction.FIRST;
   export type LAST = typeof AggregationFunction.LAST;
   export type RATE = typeof AggregationFunction.RATE;
+  export type DISTINCT = typeof AggregationFunction.DISTINCT;
+  export type PERCENTILE = typeof AggregationFunction.PERCENTILE;
+  export type ENTROPY = typeof AggregationFunction.ENTROPY;
 }
 
 /** What happens to a value older than its max_age. */
@@ -240,6 +249,8 @@ export interface AggregatedFeature {
     | undefined;
   /** What people say about it. */
   description: string;
+  /** Of PERCENTILE, and required there: 0 (the smallest value) to 1 (the largest). */
+  quantile?: number | undefined;
 }
 
 /** Which source field holds a join key. */
@@ -1259,7 +1270,16 @@ export const Window: MessageFns<Window> = {
 };
 
 function createBaseAggregatedFeature(): AggregatedFeature {
-  return { name: "", function: 0, field: "", window: undefined, filter: "", ddof: undefined, description: "" };
+  return {
+    name: "",
+    function: 0,
+    field: "",
+    window: undefined,
+    filter: "",
+    ddof: undefined,
+    description: "",
+    quantile: undefined,
+  };
 }
 
 export const AggregatedFeature: MessageFns<AggregatedFeature> = {
@@ -1284,6 +1304,9 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     }
     if (message.description !== "") {
       writer.uint32(58).string(message.description);
+    }
+    if (message.quantile !== undefined) {
+      writer.uint32(65).double(message.quantile);
     }
     return writer;
   },
@@ -1357,6 +1380,14 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
             message.description = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.quantile = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1383,6 +1414,7 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     message.filter = object.filter ?? "";
     message.ddof = object.ddof ?? undefined;
     message.description = object.description ?? "";
+    message.quantile = object.quantile ?? undefined;
     return message;
   },
 };

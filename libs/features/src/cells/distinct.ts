@@ -1,0 +1,149 @@
+import type { Finish, Merge, Part } from './cell.ts';
+
+/** Distinct values are counted one by one, by their hashes, up to this many; beyond it by HyperLogLog. */
+export const exactMax = 1024;
+const precision = 12;
+const registers = 2 ** precision;
+const restBits = 53 - precision;
+const rest = 2 ** restBits;
+/** α∞ of Ertl's estimator. */
+const alpha = 1 / (2 * Math.LN2);
+/** After so many squarings of what is at most (1 − 1/4096)^1024 nothing is left. */
+const squarings = 13;
+
+/**
+ * The number of distinct values. Up to 1,024 of them: their hashes of 53 bits, ascending (two values meet in one hash less than once in
+ * 10¹⁰ such sets). Beyond: HyperLogLog with 4,096 registers, standard error 1.04 / √4096 = 1.6 %. Which of the two holds depends on the
+ * values alone, not on their order, and both merge without order.
+ */
+export const mergeDistinct: Merge = (to, at, from, fromAt, toParts, partAt, fromParts, fromPartAt) => {
+  const n = from[fromAt] as number;
+  if (n === 0 || !toParts) return;
+  const m = to[at] as number;
+  to[at] = m + n;
+  const given = fromParts?.[fromPartAt] ?? null;
+  if (m === 0) {
+    to[at + 1] = from[fromAt + 1] as number;
+    toParts[partAt] = copy(given);
+    return;
+  }
+  const added = given ?? [from[fromAt + 1] as number];
+  const held = toParts[partAt] ?? [to[at + 1] as number];
+  toParts[partAt] = union(held, added);
+};
+
+function copy(part: Part): Part {
+  return typeof part === 'string' || part === null ? part : part.slice();
+}
+
+function union(held: Part, added: Part): Part {
+  if (held instanceof Uint8Array) {
+    if (added instanceof Uint8Array)
+      for (let i = 0; i < registers; i++) held[i] = Math.max(held[i] as number, added[i] as number);
+    else if (Array.isArray(added)) for (const hash of added) register(held, hash);
+    return held;
+  }
+  if (!Array.isArray(held)) return held;
+  if (added instanceof Uint8Array) return union(added.slice(), held);
+  if (!Array.isArray(added)) return held;
+  const merged = added.length === 1 ? insert(held, added[0] as number) : mergeSorted(held, added);
+  return merged.length <= exactMax ? merged : union(new Uint8Array(registers), merged);
+}
+
+function insert(hashes: number[], hash: number): number[] {
+  let low = 0;
+  let high = hashes.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((hashes[middle] as number) < hash) low = middle + 1;
+    else high = middle;
+  }
+  if (hashes[low] !== hash) hashes.splice(low, 0, hash);
+  return hashes;
+}
+
+function mergeSorted(x: readonly number[], y: readonly number[]): number[] {
+  const merged: number[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < x.length || j < y.length) {
+    const [a, b] = [x[i] ?? Number.POSITIVE_INFINITY, y[j] ?? Number.POSITIVE_INFINITY];
+    merged.push(Math.min(a, b));
+    if (a <= b) i++;
+    if (b <= a) j++;
+  }
+  return merged;
+}
+
+/** The upper 12 bits choose the register; the rank is where the lowest bit of the rest is. */
+function register(into: Uint8Array, hash: number): void {
+  const index = Math.floor(hash / rest);
+  const rank = lowestBit(hash - index * rest);
+  if (rank > (into[index] as number)) into[index] = rank;
+}
+
+/** 1 for an odd number; at most 41. */
+function lowestBit(bits: number): number {
+  const low = bits >>> 0;
+  if (low !== 0) return 32 - Math.clz32(low & -low);
+  const high = Math.floor(bits / 2 ** 32) | (2 ** (restBits - 1 - 32));
+  return 64 - Math.clz32(high & -high);
+}
+
+export const finishDistinct: Finish = (slots, at, parts, partAt) => {
+  const part = parts?.[partAt] ?? null;
+  if (part === null) return slots[at] === 0 ? 0 : 1;
+  return part instanceof Uint8Array ? estimate(part) : part.length;
+};
+
+/** Ertl (2017), "New cardinality estimation algorithms for HyperLogLog sketches", without his correction for full registers (2⁵³ values). */
+function estimate(ranks: Uint8Array): number {
+  let empty = 0;
+  let sum = 0;
+  for (const rank of ranks) {
+    if (rank === 0) empty++;
+    else sum += 2 ** -rank;
+  }
+  let power = empty / registers;
+  let sigma = power;
+  for (let k = 1; k < squarings; k++) {
+    power *= power;
+    sigma += power * 2 ** (k - 1);
+  }
+  return Math.round((alpha * registers * registers) / (registers * sigma + sum));
+}
+
+/** The number of distinct hashes `hash` where `where` holds, as `finishDistinct` tells it. */
+export function distinctSql(hash: string, where: string): string {
+  const sigma = Array.from(
+    { length: squarings - 1 },
+    (_, k) => `pow((${registers} - length(r)) / ${registers}, ${2 ** (k + 1)}) * ${2 ** k}`,
+  );
+  const sum = `${registers} * ((${registers} - length(r)) / ${registers} + ${sigma.join(' + ')}) + arraySum(k -> 1 / bitShiftLeft(toUInt64(1), k), r)`;
+  const estimated = `arrayMap(r -> toInt64(round(${alpha * registers * registers} / (${sum}))), [${registersSql(hash, where)}.2])[1]`;
+  return `if(uniqExactIf(${hash}, ${where}) <= ${exactMax}, toInt64(uniqExactIf(${hash}, ${where})), ${estimated})`;
+}
+
+/** Hashes, or the indices and ranks of registers, as JSON. */
+export function distinctPartSql(hash: string, where: string): string {
+  const isExact = `uniqExactIf(${hash}, ${where}) <= ${exactMax}`;
+  const hashes = `arraySort(groupUniqArrayIf(${exactMax + 1})(${hash}, ${where}))`;
+  return `if(${isExact}, toJSONString(${hashes}), toJSONString(${registersSql(hash, where)}))`;
+}
+
+function registersSql(hash: string, where: string): string {
+  const bits = `bitOr(bitAnd(${hash}, ${rest - 1}), ${rest / 2})`;
+  const rank = `bitCount(bitXor(${bits}, ${bits} - 1))`;
+  return `maxMapIf([toUInt16(bitShiftRight(${hash}, ${restBits}))], [toUInt8(${rank})], ${where})`;
+}
+
+/** The part that `distinctPartSql` gave. */
+export function distinctPart(json: string): Part {
+  const given: unknown = JSON.parse(json);
+  if (!Array.isArray(given)) return null;
+  if (!Array.isArray(given[0])) return given.map(Number);
+  const [indices, ranks] = given as [unknown[], unknown[]];
+  const part = new Uint8Array(registers);
+  for (const [i, index] of indices.entries()) part[Number(index)] = Number(ranks[i]);
+  return part;
+}

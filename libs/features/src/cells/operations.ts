@@ -1,0 +1,172 @@
+import type { FeatureDefinition } from '../types.ts';
+import type { Cell, Finish, Merge, Part, Parts, Slots } from './cell.ts';
+import { distinctPart, finishDistinct, mergeDistinct } from './distinct.ts';
+import { finishEntropy, frequenciesPart, mergeFrequencies } from './entropy.ts';
+import { extremeMerger, valueFinisher } from './extremes.ts';
+import { hashOf } from './hash-of.ts';
+import { pairAsDouble, setPair } from './pairs.ts';
+import { bucketOfDouble, countsPart, mergeBuckets, percentileFinisher } from './percentile.ts';
+import {
+  finishCount,
+  meanFinisher,
+  mergeCount,
+  mergeMoments,
+  rateFinisher,
+  sumFinisher,
+  sumMerger,
+  varianceFinisher,
+} from './sums.ts';
+
+/** One event's value of a field and its place in the stream. */
+export interface EventValue {
+  /** The value's two slots. */
+  readonly pair: Slots;
+  readonly text: string;
+  readonly timeUs: number;
+  readonly seq: number;
+  readonly index: number;
+}
+
+/** Fills an empty cell with one event. */
+export function fillCell(cell: Cell, slots: Slots, at: number, parts: Parts | null, partAt: number, e: EventValue) {
+  const a = e.pair[0] as number;
+  const b = e.pair[1] as number;
+  slots[at] = 1;
+  if (cell.part === 'text' && parts) parts[partAt] = e.text;
+  switch (cell.kind) {
+    case 'count':
+      return;
+    case 'sum':
+    case 'min':
+    case 'max':
+      slots[at + 1] = a;
+      slots[at + 2] = b;
+      return;
+    case 'moments':
+      slots[at + 1] = pairAsDouble(cell.type, a, b);
+      slots[at + 2] = 0;
+      return;
+    case 'first':
+    case 'last':
+      slots[at + 1] = e.timeUs;
+      slots[at + 2] = e.seq;
+      slots[at + 3] = e.index;
+      slots[at + 4] = a;
+      slots[at + 5] = b;
+      return;
+    case 'distinct':
+    case 'frequencies':
+      slots[at + 1] = hashOf(cell.type, a, b, e.text);
+      return;
+    case 'buckets':
+      slots[at + 1] = bucketOfDouble(pairAsDouble(cell.type, a, b));
+      return;
+    default:
+      cell.kind satisfies never;
+  }
+}
+
+export function merger(cell: Cell): Merge {
+  switch (cell.kind) {
+    case 'count':
+      return mergeCount;
+    case 'sum':
+      return sumMerger(cell);
+    case 'moments':
+      return mergeMoments;
+    case 'distinct':
+      return mergeDistinct;
+    case 'buckets':
+      return mergeBuckets;
+    case 'frequencies':
+      return mergeFrequencies;
+    case 'min':
+    case 'max':
+    case 'first':
+    case 'last':
+      return extremeMerger(cell);
+    default:
+      return cell.kind satisfies never;
+  }
+}
+
+export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
+  switch (feature.function) {
+    case 'count':
+      return finishCount;
+    case 'sum':
+      return sumFinisher(cell);
+    case 'mean':
+      return meanFinisher(cell);
+    case 'rate':
+      return rateFinisher(feature, cell);
+    case 'variance':
+      return varianceFinisher(feature.ddof);
+    case 'stddev': {
+      const variance = varianceFinisher(feature.ddof);
+      return (slots, at, parts, partAt) => {
+        const value = variance(slots, at, parts, partAt);
+        return value === null ? null : Math.sqrt(Number(value));
+      };
+    }
+    case 'min':
+    case 'max':
+      return valueFinisher(cell, 1);
+    case 'first':
+    case 'last':
+      return valueFinisher(cell, 4);
+    case 'distinct':
+      return finishDistinct;
+    case 'percentile':
+      return percentileFinisher(feature.quantile ?? 0.5);
+    case 'entropy':
+      return finishEntropy;
+    default:
+      return feature.function satisfies never;
+  }
+}
+
+/** What SQL said of a cell that is not empty (columns: cell-sql.ts). */
+export interface CellRecord {
+  readonly n: number;
+  readonly x: unknown;
+  readonly y: unknown;
+  readonly z: unknown;
+  readonly value: unknown;
+}
+
+/** A cell from what SQL said of it: its slots, and its part. */
+export function readCell(cell: Cell, { n, x, y, z, value }: CellRecord, slots: Slots): Part {
+  slots[0] = n;
+  switch (cell.kind) {
+    case 'count':
+      break;
+    case 'moments':
+      slots[1] = Number(x);
+      slots[2] = Number(y) * n;
+      break;
+    case 'sum':
+      setPair(cell.type === 'DOUBLE' ? 'DOUBLE' : 'INT64', value, slots, 1);
+      break;
+    case 'min':
+    case 'max':
+      if (cell.part === 'none') setPair(cell.type, value, slots, 1);
+      break;
+    case 'first':
+    case 'last':
+      slots[1] = Number(x);
+      slots[2] = Number(y);
+      slots[3] = Number(z);
+      if (cell.part === 'none') setPair(cell.type, value, slots, 4);
+      break;
+    case 'distinct':
+      return distinctPart(String(value));
+    case 'buckets':
+      return countsPart(String(value));
+    case 'frequencies':
+      return frequenciesPart(String(value));
+    default:
+      cell.kind satisfies never;
+  }
+  return cell.part === 'text' ? String(value ?? '') : null;
+}
