@@ -34,7 +34,15 @@ export interface Group {
   }[];
   readonly width: number;
   readonly parts: number;
+  /** Integers last: rows keep them together, as narrow as they allow. */
   readonly features: readonly GroupFeature[];
+  /** How many of the features are integers. */
+  readonly integers: number;
+}
+
+/** BOOL, INT64 and TIMESTAMP. */
+function isInteger(type: FieldType): boolean {
+  return type !== 'DOUBLE' && type !== 'STRING';
 }
 
 /** What state, rows and readers of a view agree on; a function of its definition alone. */
@@ -98,10 +106,12 @@ function groupOf(
   featureCells: readonly number[],
   types: readonly FieldType[],
 ): Group {
-  const members = view.features.flatMap((feature, index) => {
+  const all = view.features.flatMap((feature, index) => {
     const window = resolveWindow(feature.window);
     return window.hopUs === hopUs ? [{ feature, index, window, viewCell: featureCells[index] ?? 0 }] : [];
   });
+  const integer = ({ index }: { readonly index: number }) => isInteger(types[index] ?? 'DOUBLE');
+  const members = [...all.filter((member) => !integer(member)), ...all.filter(integer)];
   const windows = new Map(members.map(({ window }) => [windowKey(window), window]));
   const windowKeys = [...windows.keys()];
   const used = [...new Set(members.map(({ viewCell }) => viewCell))];
@@ -136,5 +146,6 @@ function groupOf(
     width,
     parts,
     features,
+    integers: members.filter(integer).length,
   };
 }

@@ -15,7 +15,7 @@ export interface RowHeader {
  * and is made faster than a slice of one; to read numbers allocates nothing.
  */
 export interface RowReader {
-  /** For each feature where its value is, or -1 when it is null. */
+  /** For each feature where its value is, of an integer with the log₂ of its bytes in the lowest two bits; -1 when it is null. */
   newCursor(): Int32Array;
   position(row: DataView): number;
   lastEventTimeUs(row: DataView): number;
@@ -37,7 +37,10 @@ export interface RowReader {
 
 export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
-  const groups = layout.groups.map(({ features }) => Int32Array.from(features, ({ index }) => index));
+  const groups = layout.groups.map(({ features, integers }) => ({
+    features: Int32Array.from(features, ({ index }) => index),
+    wide: features.length - integers,
+  }));
 
   return {
     newCursor: () => new Int32Array(layout.types.length),
@@ -71,17 +74,25 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   function locate(row: DataView, asOfUs: number, cursor: Int32Array): boolean {
     if (row.getUint8(32) !== rowFormat || asOfUs < firstStepUs(row)) return false;
     for (let g = 0; g < groups.length; g++) {
-      const features = groups[g] as Int32Array;
+      const { features, wide } = groups[g] as (typeof groups)[number];
       const width = features.length;
       const block = row.getUint32(headerBytes + 4 * g, true);
       const steps = row.getUint32(block, true);
+      const log2 = row.getUint32(block + 4, true);
+      const stride = 8 * wide + ((width - wide) << log2);
       const step = lastStep(row, block + 8, steps, asOfUs);
-      const values = block + 8 + 8 * steps + step * width * 8;
-      const nulls = block + 8 + 8 * steps * (1 + width) + step * ((width + 7) >> 3);
+      const values = block + 8 + 8 * steps + step * stride;
+      const nulls = block + 8 + (8 + stride) * steps + step * ((width + 7) >> 3);
       let bits = 0;
-      for (let c = 0; c < width; c++) {
+      for (let c = 0; c < wide; c++) {
         if ((c & 7) === 0) bits = row.getUint8(nulls + (c >> 3));
         cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? values + 8 * c : -1;
+      }
+      const integers = values + 8 * wide;
+      for (let c = wide; c < width; c++) {
+        if ((c & 7) === 0 || c === wide) bits = row.getUint8(nulls + (c >> 3));
+        const at = ((integers + ((c - wide) << log2)) << 2) | log2;
+        cursor[features[c] as number] = (bits & (1 << (c & 7))) === 0 ? at : -1;
       }
     }
     return true;
@@ -120,9 +131,24 @@ function f64(row: DataView, cursor: Int32Array, feature: number): number {
 }
 
 function copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void {
-  const from = cursor[feature] as number;
-  out.setUint32(at, row.getUint32(from, true), true);
-  out.setUint32(at + 4, row.getUint32(from + 4, true), true);
+  const place = cursor[feature] as number;
+  const from = place >> 2;
+  if ((place & 3) === 3) {
+    out.setUint32(at, row.getUint32(from, true), true);
+    out.setUint32(at + 4, row.getUint32(from + 4, true), true);
+    return;
+  }
+  const value = narrowInteger(row, place);
+  out.setInt32(at, value, true);
+  out.setInt32(at + 4, value >> 31, true);
+}
+
+/** An integer of at most 32 bits. */
+function narrowInteger(row: DataView, place: number): number {
+  const at = place >> 2;
+  const log2 = place & 3;
+  if (log2 === 0) return row.getInt8(at);
+  return log2 === 1 ? row.getInt16(at, true) : row.getInt32(at, true);
 }
 
 function string(row: DataView, cursor: Int32Array, feature: number): string {
@@ -136,8 +162,9 @@ function bytesOf(row: DataView, at: number, length: number): Buffer {
 
 function scalarAt(data: DataView, type: FieldType, at: number): Scalar {
   if (type === 'DOUBLE') return data.getFloat64(at, true);
-  if (type === 'BOOL') return data.getUint8(at) === 1;
-  const value = data.getBigInt64(at, true);
+  if (type === 'BOOL') return data.getUint8(at >> 2) === 1;
+  if ((at & 3) < 3) return narrowInteger(data, at);
+  const value = data.getBigInt64(at >> 2, true);
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }

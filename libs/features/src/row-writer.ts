@@ -10,16 +10,17 @@ import type { Scalar } from './types.ts';
  *   8  f64  last event time, µs
  *  16  f64  known time of the newest event, µs
  *  24  f64  first step: the earliest read time that the row answers
- *  32  u8   format: 1
+ *  32  u8   format: 2
  *  33  6 bytes  the view's version
  *  39  u8   0
  *  40  u32 × groups  where each group's block starts
- *   …  per group: u32 steps, u32 0, f64 × steps valid_from, steps × features × 8 bytes values, steps × ⌈features / 8⌉ bytes nulls (bit 1: null)
+ *   …  per group: u32 steps, u32 k, f64 × steps valid_from, steps × values, steps × ⌈features / 8⌉ bytes nulls (bit 1: null)
  *   …  the bytes of texts
  *
- * A value is a float64 or int64 (BOOL, INT64, TIMESTAMP), or for a text u32 offset and u32 length.
+ * The values of a step: floats as float64 and texts as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
+ * each, the fewest that hold every one of the group's. Counts are small: most rows lose more than half of their bytes so.
  */
-export const rowFormat = 1;
+export const rowFormat = 2;
 export const headerBytes = 40;
 
 export type RowMeta = { readonly position: number; readonly knownTimeUs: number };
@@ -68,7 +69,9 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
   const texts = group.features.flatMap(({ type }, index) => (type === 'STRING' ? [index] : []));
   let steps = createSteps(64, width, bitmap);
   let kept = new Int32Array(64);
+  const wide = width - group.integers;
   let keptCount = 0;
+  let log2 = 3;
   let heap: TextHeap;
 
   function emit(step: number, validFromUs: number, windows: readonly Accumulator[]): void {
@@ -98,8 +101,8 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
 
   function same(a: number, b: number): boolean {
     const { words, nulls } = steps;
-    const wide = 2 * width;
-    for (let i = 0; i < wide; i++) if (words[a * wide + i] !== words[b * wide + i]) return false;
+    const count = 2 * width;
+    for (let i = 0; i < count; i++) if (words[a * count + i] !== words[b * count + i]) return false;
     for (let i = 0; i < bitmap; i++) if (nulls[a * bitmap + i] !== nulls[b * bitmap + i]) return false;
     return true;
   }
@@ -111,28 +114,60 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
       keptCount = 0;
       for (let step = 0; step < count; step++)
         if (step === 0 || !same(kept[keptCount - 1] as number, step)) kept[keptCount++] = step;
-      return 8 + keptCount * (8 + width * 8 + bitmap);
+      log2 = bytesLog2(steps.words, kept, keptCount, wide, width);
+      return 8 + keptCount * (8 + wide * 8 + group.integers * 2 ** log2 + bitmap);
     },
     write(row, start, textsAt) {
       row.writeUInt32LE(keptCount, start);
-      row.writeUInt32LE(0, start + 4);
+      row.writeUInt32LE(log2, start + 4);
+      const stride = 8 * wide + group.integers * 2 ** log2;
       const times = start + 8;
       const values = times + 8 * keptCount;
-      const nulls = values + 8 * width * keptCount;
-      for (let i = 0; i < keptCount; ) {
+      const nulls = values + stride * keptCount;
+      const { bytes, timesBytes } = steps;
+      for (let i = 0; i < keptCount; i++) {
         const step = kept[i] as number;
-        let run = 1;
-        while (i + run < keptCount && kept[i + run] === step + run) run++;
-        const { bytes, timesBytes } = steps;
-        row.set(timesBytes.subarray(8 * step, 8 * (step + run)), times + 8 * i);
-        row.set(bytes.subarray(8 * width * step, 8 * width * (step + run)), values + 8 * width * i);
-        row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + run)), nulls + bitmap * i);
-        i += run;
+        row.set(timesBytes.subarray(8 * step, 8 * step + 8), times + 8 * i);
+        const whole = 8 * (log2 === 3 ? width : wide);
+        row.set(bytes.subarray(8 * width * step, 8 * width * step + whole), values + stride * i);
+        row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + 1)), nulls + bitmap * i);
+        if (log2 < 3)
+          writeNarrow(row, values + stride * i + 8 * wide, log2, steps.words, step * width + wide, group.integers);
       }
-      for (let i = 0; i < keptCount; i++) for (const f of texts) heap.place(row, values + 8 * (width * i + f), textsAt);
+      for (let i = 0; i < keptCount; i++) for (const f of texts) heap.place(row, values + stride * i + 8 * f, textsAt);
       return nulls + bitmap * keptCount;
     },
   };
+}
+
+/** The smallest k with which 2^k bytes hold each integer of the steps that are kept; integers start at `first` of `width` values. */
+function bytesLog2(words: Uint32Array, kept: Int32Array, count: number, first: number, width: number): number {
+  let spread = 0;
+  for (let i = 0; i < count; i++) {
+    const end = 2 * width * ((kept[i] as number) + 1);
+    for (let at = end - 2 * (width - first); at < end; at += 2) {
+      const low = (words[at] as number) | 0;
+      if (low >> 31 !== ((words[at + 1] as number) | 0)) return 3;
+      // ones where a negative has zeros, so that the bits used are those of a number that is not negative
+      spread |= low ^ (low >> 31);
+    }
+  }
+  if (spread >= 2 ** 15) return 2;
+  return spread >= 2 ** 7 ? 1 : 0;
+}
+
+/** Writes integers whose words start at value `from` in 2^log2 bytes each. */
+function writeNarrow(row: Buffer, at: number, log2: number, words: Uint32Array, from: number, count: number): void {
+  for (let i = 0; i < count; i++) {
+    const value = words[2 * (from + i)] as number;
+    const to = at + (i << log2);
+    row[to] = value;
+    if (log2 > 0) row[to + 1] = value >>> 8;
+    if (log2 > 1) {
+      row[to + 2] = value >>> 16;
+      row[to + 3] = value >>> 24;
+    }
+  }
 }
 
 /** Steps of a timeline, before those that change nothing are left out; `words` and `bytes` are `doubles`, seen differently. */
