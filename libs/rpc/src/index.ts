@@ -3,4 +3,4 @@ export type { CallContext } from './call-context.ts';
 export { type CallOptions, type Client, type ConnectOptions, connect } from './client.ts';
 export type { Codecs, MethodCodec, ServiceDefinition } from './definition.ts';
 export { type GrpcServer, type GrpcServerOptions, serveGrpc } from './server.ts';
-export { fromGrpcError, toGrpcStatus } from './status.ts';
+export { fromGrpcError, fromRpcStatus, toGrpcStatus, toRpcStatus } from './status.ts';

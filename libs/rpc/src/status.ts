@@ -9,6 +9,14 @@ const retryInfoUrl = 'type.googleapis.com/google.rpc.RetryInfo';
 
 /** Anything thrown, as a gRPC status with ErrorInfo (and RetryInfo) in `grpc-status-details-bin`. */
 export function toGrpcStatus(thrown: unknown): StatusObject {
+  const status = toRpcStatus(thrown);
+  const metadata = new Metadata();
+  metadata.set(detailsKey, Buffer.from(rpcStatus.Status.encode(status).finish()));
+  return { code: status.code, details: status.message, metadata };
+}
+
+/** Anything thrown, as the message that carries it where a call goes on: in one answer of many. */
+export function toRpcStatus(thrown: unknown): rpcStatus.Status {
   const error = toMeshError(thrown);
   const details = [
     {
@@ -30,12 +38,21 @@ export function toGrpcStatus(thrown: unknown): StatusObject {
       value: Buffer.from(rpcErrors.RetryInfo.encode({ retryDelay: { seconds, nanos } }).finish()),
     });
   }
-  const metadata = new Metadata();
-  metadata.set(
-    detailsKey,
-    Buffer.from(rpcStatus.Status.encode({ code: error.code, message: error.message, details }).finish()),
-  );
-  return { code: error.code, details: error.message, metadata };
+  return { code: error.code, message: error.message, details };
+}
+
+/** The MeshError that a status message was made of; undefined when it has no ErrorInfo. */
+export function fromRpcStatus(status: rpcStatus.Status, cause?: unknown): MeshError | undefined {
+  const { message, details } = status;
+  const info = details.find(({ typeUrl }) => typeUrl === errorInfoUrl);
+  if (!info) return undefined;
+  const retry = details.find(({ typeUrl }) => typeUrl === retryInfoUrl);
+  const { reason, metadata } = rpcErrors.ErrorInfo.decode(info.value);
+  const delay = retry && rpcErrors.RetryInfo.decode(retry.value).retryDelay;
+  return new MeshError(isReason(reason) ? reason : 'INTERNAL', message, Object.fromEntries(metadata), {
+    cause,
+    ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 } : {}),
+  });
 }
 
 const fallbackReasons: Readonly<Partial<Record<number, Reason>>> = {
@@ -51,17 +68,8 @@ export function fromGrpcError(thrown: unknown, call: { readonly path: string; re
   if (thrown instanceof MeshError || !isServiceError(thrown)) return toMeshError(thrown);
   const [bytes] = thrown.metadata.get(detailsKey);
   if (bytes instanceof Buffer) {
-    const { message, details } = rpcStatus.Status.decode(bytes);
-    const info = details.find(({ typeUrl }) => typeUrl === errorInfoUrl);
-    const retry = details.find(({ typeUrl }) => typeUrl === retryInfoUrl);
-    if (info) {
-      const { reason, metadata } = rpcErrors.ErrorInfo.decode(info.value);
-      const delay = retry && rpcErrors.RetryInfo.decode(retry.value).retryDelay;
-      return new MeshError(isReason(reason) ? reason : 'INTERNAL', message, Object.fromEntries(metadata), {
-        cause: thrown,
-        ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 } : {}),
-      });
-    }
+    const error = fromRpcStatus(rpcStatus.Status.decode(bytes), thrown);
+    if (error) return error;
   }
   const reason = fallbackReasons[thrown.code] ?? 'INTERNAL';
   return new MeshError(reason, `${call.path} at "${call.address}": ${thrown.details}`, { ...call }, { cause: thrown });

@@ -8,6 +8,7 @@ const limitsSchema = z.object({
   MILLRACE_SERVING_PARTIAL_RESERVE_MS: z.coerce.number().int().min(0).max(1_000).default(5),
   MILLRACE_SERVING_HISTORY_TIMEOUT_MS: z.coerce.number().int().min(1).max(120_000).default(10_000),
   MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(50_000),
+  MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
 export type Config = ReturnType<typeof loadConfig>;
@@ -23,5 +24,6 @@ export function loadConfig(env: Env) {
       historyTimeoutMs: limits.MILLRACE_SERVING_HISTORY_TIMEOUT_MS,
       inFlightRowsMax: limits.MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX,
     } satisfies ReadLimits,
+    streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

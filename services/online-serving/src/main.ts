@@ -6,7 +6,7 @@ import { run } from '@millrace/runtime';
 import { createHistoryReader } from './adapters/history-reader.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
-import { measured } from './app/metrics.ts';
+import { measured, openStreams } from './app/metrics.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { loadConfig } from './config.ts';
@@ -42,8 +42,13 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     }),
     telemetry,
   );
+  const features = featureService({
+    readFeatures,
+    streamInFlightMax: config.streamInFlightMax,
+    onStream: openStreams(telemetry),
+  });
   const grpc = await life.start('grpc', () =>
-    serveGrpc({ address: config.grpcAddress, services: [featureService({ readFeatures })], telemetry }),
+    serveGrpc({ address: config.grpcAddress, services: [features], telemetry }),
   );
   const rest = createRest({ plans, readFeatures, telemetry, ready: () => !life.signal.aborted });
   const http = await life.start('http', async () => {

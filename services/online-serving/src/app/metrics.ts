@@ -38,6 +38,16 @@ export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): Read
   };
 }
 
+/** Counts the streams that are open. */
+export function openStreams({ metrics }: Telemetry): (change: 1 | -1) => void {
+  const gauge = metrics.gauge('millrace_serving_streams', 'StreamFeatures calls that are open');
+  let open = 0;
+  return (change) => {
+    open += change;
+    gauge.set(open);
+  };
+}
+
 type Labels = {
   readonly service: Record<string, string>;
   readonly ok: Record<string, string>;

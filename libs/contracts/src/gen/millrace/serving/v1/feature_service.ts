@@ -7,14 +7,17 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Status } from "../../../google/rpc/status.ts";
 
 /** How features are read. */
 
@@ -137,6 +140,33 @@ export interface GetFeaturesResponse {
   version: string;
   /** The read time that was used, when it is the same for all rows. */
   asOfUs: bigint;
+}
+
+/** One read of a stream. */
+export interface StreamFeaturesRequest {
+  /** The caller's word for this read, which the answer carries; the server makes no use of it. */
+  id: bigint;
+  /** What is read. */
+  read:
+    | GetFeaturesRequest
+    | undefined;
+  /** How long the read may take, in milliseconds since it came in; 0: until the call's deadline. */
+  timeoutMs: number;
+}
+
+/** The answer to one read of a stream. */
+export interface StreamFeaturesResponse {
+  /** The id of the read. */
+  id: bigint;
+  /** What became of it. */
+  result:
+    | //
+    /** The features, the same bytes as GetFeatures answers. */
+    { $case: "features"; value: GetFeaturesResponse }
+    | //
+    /** Why there are none: with ErrorInfo, and RetryInfo where a retry can help. */
+    { $case: "error"; value: Status }
+    | undefined;
 }
 
 function createBaseKeyColumn(): KeyColumn {
@@ -935,6 +965,186 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
   },
 };
 
+function createBaseStreamFeaturesRequest(): StreamFeaturesRequest {
+  return { id: 0n, read: undefined, timeoutMs: 0 };
+}
+
+export const StreamFeaturesRequest: MessageFns<StreamFeaturesRequest> = {
+  encode(message: StreamFeaturesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.read !== undefined) {
+      GetFeaturesRequest.encode(message.read, writer.uint32(18).fork()).join();
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(24).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamFeaturesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamFeaturesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.read = GetFeaturesRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamFeaturesRequest>): StreamFeaturesRequest {
+    return StreamFeaturesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamFeaturesRequest>): StreamFeaturesRequest {
+    const message = createBaseStreamFeaturesRequest();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.read = (object.read !== undefined && object.read !== null)
+      ? GetFeaturesRequest.fromPartial(object.read)
+      : undefined;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseStreamFeaturesResponse(): StreamFeaturesResponse {
+  return { id: 0n, result: undefined };
+}
+
+export const StreamFeaturesResponse: MessageFns<StreamFeaturesResponse> = {
+  encode(message: StreamFeaturesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    switch (message.result?.$case) {
+      case "features":
+        GetFeaturesResponse.encode(message.result.value, writer.uint32(18).fork()).join();
+        break;
+      case "error":
+        Status.encode(message.result.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamFeaturesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamFeaturesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = { $case: "features", value: GetFeaturesResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.result = { $case: "error", value: Status.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamFeaturesResponse>): StreamFeaturesResponse {
+    return StreamFeaturesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamFeaturesResponse>): StreamFeaturesResponse {
+    const message = createBaseStreamFeaturesResponse();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    switch (object.result?.$case) {
+      case "features": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "features", value: GetFeaturesResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "error": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "error", value: Status.fromPartial(object.result.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
 /** Owned by online-serving. */
 export type FeatureServiceService = typeof FeatureServiceService;
 export const FeatureServiceService = {
@@ -948,11 +1158,31 @@ export const FeatureServiceService = {
     responseSerialize: (value: GetFeaturesResponse): Buffer => Buffer.from(GetFeaturesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetFeaturesResponse => GetFeaturesResponse.decode(value),
   },
+  /**
+   * Many reads over one call, for callers that read without end: each is answered as soon as it is done, in any order, and one that
+   * fails is answered with its status and ends nothing. Beyond so many unanswered reads the server stops taking more in.
+   */
+  streamFeatures: {
+    path: "/millrace.serving.v1.FeatureService/StreamFeatures" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamFeaturesRequest): Buffer =>
+      Buffer.from(StreamFeaturesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamFeaturesRequest => StreamFeaturesRequest.decode(value),
+    responseSerialize: (value: StreamFeaturesResponse): Buffer =>
+      Buffer.from(StreamFeaturesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StreamFeaturesResponse => StreamFeaturesResponse.decode(value),
+  },
 } as const;
 
 export interface FeatureServiceServer extends UntypedServiceImplementation {
   /** Reads a feature service for N entity rows as a tensor-ready matrix. */
   getFeatures: handleUnaryCall<GetFeaturesRequest, GetFeaturesResponse>;
+  /**
+   * Many reads over one call, for callers that read without end: each is answered as soon as it is done, in any order, and one that
+   * fails is answered with its status and ends nothing. Beyond so many unanswered reads the server stops taking more in.
+   */
+  streamFeatures: handleBidiStreamingCall<StreamFeaturesRequest, StreamFeaturesResponse>;
 }
 
 export interface FeatureServiceClient extends Client {
@@ -972,6 +1202,16 @@ export interface FeatureServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetFeaturesResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Many reads over one call, for callers that read without end: each is answered as soon as it is done, in any order, and one that
+   * fails is answered with its status and ends nothing. Beyond so many unanswered reads the server stops taking more in.
+   */
+  streamFeatures(): ClientDuplexStream<StreamFeaturesRequest, StreamFeaturesResponse>;
+  streamFeatures(options: Partial<CallOptions>): ClientDuplexStream<StreamFeaturesRequest, StreamFeaturesResponse>;
+  streamFeatures(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<StreamFeaturesRequest, StreamFeaturesResponse>;
 }
 
 export const FeatureServiceClient = makeGenericClientConstructor(
