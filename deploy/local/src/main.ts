@@ -6,6 +6,7 @@ import { startMesh } from './mesh.ts';
 import { parseOptions } from './options.ts';
 import { choosePorts } from './ports.ts';
 import { runFlights } from './run-flights.ts';
+import { waitWith } from './wait-with.ts';
 
 const examplesDir = resolve(import.meta.dirname, '..', '..', 'examples');
 const options = parseOptions(process.argv.slice(2));
@@ -36,7 +37,10 @@ try {
       stopping.abort();
       throw error;
     });
-    const summary = await Promise.race([runFlights(options, mesh.endpoints, stopping.signal, say), failed]);
+    const running = options.empty
+      ? waitWith(mesh.endpoints, options.dataDir, stopping.signal, say)
+      : runFlights(options, mesh.endpoints, stopping.signal, say);
+    const summary = await Promise.race([running, failed]);
     if (options.once) await mesh.stop();
     if (summary && options.once) process.stdout.write(`${JSON.stringify(summary)}\n`);
   } finally {

@@ -13,6 +13,8 @@ export interface StartOptions {
   readonly historyDays: number;
   /** Events a second to replay at. */
   readonly rate: number;
+  /** Starts the mesh with nothing in it and replays nothing. */
+  readonly empty: boolean;
   /** Wipes the data folder first. */
   readonly fresh: boolean;
   readonly dataDir: string;
@@ -33,6 +35,7 @@ export function parseOptions(argv: readonly string[]): StartOptions {
     .option('--from <date>', 'the first day that is replayed, 2001-01-09 to 2001-06-29', '2001-04-02')
     .option('--history-days <n>', 'days before it that are loaded as history', positive, 8)
     .option('--rate <n>', 'events a second', positive, 2600)
+    .option('--empty', 'replay nothing: a mesh for your own data', false)
     .option('--fresh', 'wipe the data folder first', false)
     .option('--data-dir <folder>', 'where everything is kept', process.env.MILLRACE_DIR ?? join(root, '.millrace'))
     .option(
@@ -48,6 +51,8 @@ export function parseOptions(argv: readonly string[]): StartOptions {
   const options = program.opts<StartOptions>();
   if (Number.isNaN(Date.parse(`${options.from}T00:00:00Z`)))
     program.error(`error: "${options.from}" is not a date; write it as 2001-04-02`);
+  if (options.empty && options.once)
+    program.error('error: --once runs a replay to its end and --empty has none; leave one of them out');
   return { ...options, dataDir: resolve(options.dataDir) };
 }
 

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { positive } from './context.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
@@ -7,7 +7,11 @@ import { addRegistryCommands } from './registry-commands.ts';
 const program = new Command('millrace')
   .description('define features, publish events, read features and predictions of a running mesh')
   .option('--json', 'print one line of JSON')
-  .option('--endpoints <file>', 'the endpoints file; the nearest .millrace/endpoints.json unless given')
+  .addOption(
+    new Option('--endpoints <file>', 'the endpoints file; the nearest .millrace/endpoints.json unless given').env(
+      'MILLRACE_ENDPOINTS',
+    ),
+  )
   .option('--timeout <seconds>', 'how long a call may take', positive, 30)
   .showHelpAfterError('(try: millrace --help)');
 
