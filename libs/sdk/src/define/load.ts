@@ -3,6 +3,7 @@ import { extname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
+import { expandEveryFeature } from './every-feature.ts';
 import { isDefined } from './types.ts';
 import { parseYamlDefinitions } from './yaml.ts';
 
@@ -22,6 +23,7 @@ export async function loadDefinitions(paths: readonly string[]): Promise<definit
       problems.push(thrown instanceof MeshError ? thrown.message : `${label(file)}: ${(thrown as Error).message}`);
     }
   }
+  problems.push(...expandEveryFeature([...found]));
   if (problems.length > 0)
     throw new MeshError('INVALID_DEFINITION', problems.join('\n'), { problems: problems.length });
   return [...found];
