@@ -66,7 +66,7 @@ function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): 
       return shares.reduce((total, share) => total - share * Math.log2(share), 0);
     }
     default:
-      return feature.function satisfies never;
+      throw new Error(`this oracle does not know "${feature.function}"`);
   }
 }
 

@@ -25,11 +25,12 @@ export function asOfSql(view: ViewDefinition, table: string, samples: string): s
   );
   const names = windows.map((_, index) => `w${index}`);
   const earliest = names.length === 1 ? names[0] : `least(${names.join(', ')})`;
+  const asOfUs = 'toUnixTimestamp64Micro(s.as_of)';
   const features = view.features.map((feature, index) => {
     const window = resolved[index] as ResolvedWindow;
     const start = `s.${startOf.get(windowKey(window))}`;
     const within = `e._event_time >= ${start}${window.offsetUs === 0 ? '' : ` AND e._event_time < ${start}_end`}`;
-    return `${featureSql(feature, cellOf(feature, fields), view, within)} AS ${sqlName(feature.name)}`;
+    return `${featureSql(feature, cellOf(feature, fields), view, within, asOfUs)} AS ${sqlName(feature.name)}`;
   });
   const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
   const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');

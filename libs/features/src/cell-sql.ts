@@ -1,4 +1,5 @@
 import type { Cell } from './cells/cell.ts';
+import { decayedMeanSql, decayedPartSql, weightSql } from './cells/decayed.ts';
 import { distinctPartSql, distinctSql } from './cells/distinct.ts';
 import { entropySql, frequenciesPartSql } from './cells/entropy.ts';
 import { hashSql } from './cells/hash-of.ts';
@@ -18,6 +19,7 @@ export interface CellSql {
 }
 
 const none = 'toFloat64(0)';
+const eventUs = 'toUnixTimestamp64Micro(e._event_time)';
 
 /** `within` is a condition on `e` (and whatever it is joined with). */
 export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellSql {
@@ -70,6 +72,16 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
         z: none,
         value: distinctPartSql(hashSql(cell.type, `assumeNotNull(${value})`), where),
       };
+    case 'latest':
+      return { n, x: `maxIf(${eventUs}, ${where})`, y: none, z: none, value: "''" };
+    case 'decayed':
+      return {
+        n,
+        x: `maxIf(${eventUs}, ${where})`,
+        y: none,
+        z: none,
+        value: decayedPartSql(eventUs, weighed(cell), cell.halfLifeUs, where),
+      };
     case 'buckets':
       return { n, x: none, y: none, z: none, value: bucketsPartSql(`assumeNotNull(${value})`, where) };
     case 'frequencies':
@@ -85,6 +97,13 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
   }
 }
 
+/** What an event adds to a decayed sum before it decays; texts and times are only counted. */
+function weighed({ field, type }: Cell): string {
+  return field === '' || type === 'STRING' || type === 'TIMESTAMP'
+    ? '1'
+    : `toFloat64(assumeNotNull(${eventColumn(field)}))`;
+}
+
 /** Integers and times as whole numbers in text, so that JSON loses nothing. */
 function exact(cell: Cell, sql: string): string {
   if (cell.type === 'TIMESTAMP') return `toString(toUnixTimestamp64Micro(${sql}))`;
@@ -93,8 +112,17 @@ function exact(cell: Cell, sql: string): string {
   return sql;
 }
 
-/** A feature's value over the events that match, null where it has none: what `Finish` makes of slots. */
-export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDefinition, within: string): string {
+/**
+ * A feature's value over the events that match, null where it has none: what `Finish` makes of slots. `asOfUs` is the read time, the same for
+ * every event that is aggregated.
+ */
+export function featureSql(
+  feature: FeatureDefinition,
+  cell: Cell,
+  view: ViewDefinition,
+  within: string,
+  asOfUs: string,
+): string {
   const where = condition(feature.field, feature.filter, view, within);
   const value = `assumeNotNull(${eventColumn(feature.field)})`;
   const n = `countIf(${where})`;
@@ -131,9 +159,21 @@ export function featureSql(feature: FeatureDefinition, cell: Cell, view: ViewDef
       return orNull(percentileSql(feature.quantile ?? 0.5, value, where, n));
     case 'entropy':
       return orNull(entropySql(hashSql(cell.type, value), where, n));
+    case 'age':
+      return orNull(`(any(${asOfUs}) - maxIf(${eventUs}, ${where})) / 1e6`);
+    case 'decayed_sum':
+      return orNull(decayedSumSql(cell, weighed(cell), asOfUs, where));
+    case 'decayed_count':
+      return decayedSumSql(cell, '1', asOfUs, where);
+    case 'decayed_mean':
+      return orNull(decayedMeanSql(eventUs, weighed(cell), cell.halfLifeUs, where));
     default:
       return feature.function satisfies never;
   }
+}
+
+function decayedSumSql({ halfLifeUs }: Cell, value: string, asOfUs: string, where: string): string {
+  return `sumKahanIf(${weightSql(eventUs, asOfUs, halfLifeUs)} * ${value}, ${where})`;
 }
 
 function rateTotal(cell: Cell, value: string, where: string, n: string): string {

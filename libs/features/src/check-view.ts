@@ -4,7 +4,18 @@ import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
 
-const numericOnly: ReadonlySet<string> = new Set(['sum', 'mean', 'rate', 'variance', 'stddev']);
+const numericOnly: ReadonlySet<string> = new Set([
+  'sum',
+  'mean',
+  'rate',
+  'variance',
+  'stddev',
+  'decayed_sum',
+  'decayed_mean',
+]);
+const fieldless: ReadonlySet<string> = new Set(['count', 'rate', 'age', 'decayed_count']);
+const decaying: ReadonlySet<string> = new Set(['decayed_sum', 'decayed_count', 'decayed_mean']);
+const halfLifeUsMin = 1e6;
 const orderedNumbers: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE']);
 const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
 const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
@@ -56,7 +67,7 @@ function featureProblems(
   const problems: ViewProblem[] = [];
   const field = fields.get(feature.field);
   if (feature.field === '') {
-    if (feature.function !== 'count' && feature.function !== 'rate')
+    if (!fieldless.has(feature.function))
       problems.push({ path: 'field', problem: `"${feature.function}" needs a field` });
   } else if (!field) {
     problems.push({
@@ -83,6 +94,7 @@ function featureProblems(
     });
   if (!isPercentile && quantile !== undefined)
     problems.push({ path: 'quantile', problem: `"${feature.function}" has no quantile; leave it out` });
+  problems.push(...halfLifeProblems(feature));
   const window = windowProblem(feature.window);
   if (window !== undefined) problems.push({ path: 'window', problem: window });
   if (feature.function === 'rate' && feature.window.t === 'lifetime')
@@ -100,6 +112,28 @@ function featureProblems(
   if (!Number.isInteger(feature.ddof) || feature.ddof < 0)
     problems.push({ path: 'ddof', problem: `ddof ${feature.ddof} is not 0 or more` });
   return problems;
+}
+
+function halfLifeProblems({ function: fn, halfLifeUs }: FeatureDefinition): ViewProblem[] {
+  if (!decaying.has(fn))
+    return halfLifeUs === undefined
+      ? []
+      : [
+          {
+            path: 'half_life',
+            problem: `"${fn}" does not decay; leave its half-life out, or use decayed_sum, decayed_count or decayed_mean`,
+          },
+        ];
+  if (halfLifeUs !== undefined && Number.isSafeInteger(halfLifeUs) && halfLifeUs >= halfLifeUsMin) return [];
+  return [
+    {
+      path: 'half_life',
+      problem:
+        halfLifeUs === undefined
+          ? `"${fn}" needs a half-life, such as 1h: after it an event weighs half`
+          : `a half-life of ${halfLifeUs} µs is too small; the smallest is 1s`,
+    },
+  ];
 }
 
 function names(view: ViewDefinition): string {
@@ -123,6 +157,10 @@ export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
       case 'stddev':
       case 'percentile':
       case 'entropy':
+      case 'age':
+      case 'decayed_sum':
+      case 'decayed_count':
+      case 'decayed_mean':
         return 'DOUBLE';
       case 'min':
       case 'max':

@@ -86,7 +86,9 @@ function valuesAt(layout: Layout, state: EntityState, asOfUs: number): Scalar[] 
     for (const feature of group.features) {
       const { slots, parts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);
       const place = group.cells[feature.cell] as Group['cells'][number];
-      values[feature.index] = feature.finish(slots, place.at, parts, place.partAt);
+      const value = feature.finish(slots, place.at, parts, place.partAt, asOfUs);
+      const isMoving = feature.atRead !== undefined && value !== null;
+      values[feature.index] = isMoving ? (feature.atRead?.(Number(value), asOfUs, asOfUs) ?? null) : value;
     }
   }
   return values;

@@ -1,4 +1,5 @@
 import { MeshError } from '@millrace/kernel';
+import { type AtRead, atReadOf } from './cells/at-read.ts';
 import { type Cell, cellKey, cellOf, type Finish, type Merge } from './cells/cell.ts';
 import { finisher, merger } from './cells/operations.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
@@ -15,6 +16,9 @@ export interface GroupFeature {
   /** Its cell among the group's. */
   readonly cell: number;
   readonly finish: Finish;
+  readonly atRead: AtRead | undefined;
+  /** What a row keeps is as of the start of its step. */
+  readonly decays: boolean;
 }
 
 /** Features whose windows share a hop: they share tiles and timeline. */
@@ -135,6 +139,8 @@ function groupOf(
         window: windowKeys.indexOf(windowKey(window)),
         cell: used.indexOf(viewCell),
         finish: finisher(feature, cell),
+        atRead: atReadOf(feature),
+        decays: atReadOf(feature) !== undefined && cell.kind === 'decayed',
       },
     ];
   });

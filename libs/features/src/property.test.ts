@@ -120,7 +120,8 @@ test('a row read at any time from its first step on says what brute force over a
 test('every function on every field over every window, with and without filters, equals brute force', () => {
   const view = viewOf(everyFeature());
   expect(view.features.length).toBe(
-    (6 + 3 + 3 + 5 + 5 + 3 + 3 + 5 + 5 + 5 + 2 + 5) * worldWindows.length + 4 * (worldWindows.length - 1),
+    (6 + 3 + 3 + 5 + 5 + 3 + 3 + 5 + 5 + 5 + 2 + 5 + 6 + 3 + 3 + 3) * worldWindows.length +
+      4 * (worldWindows.length - 1),
   );
   fc.assert(
     fc.property(worldEvents, rhythm, worldReadTimes, (events, how, times) => {
@@ -136,6 +137,26 @@ test('an entity without events has what is said to be the value of nothing', () 
   const values = compiled.valuesAt(compiled.newState(), worldStartUs);
   expect(values).toEqual(view.features.map(({ function: fn }) => valueOfNothing(fn)));
   expect(new Set(values)).toEqual(new Set([0, null]));
+});
+
+test('between events an age grows and a decayed count halves, and an event that makes up for it exactly is not lost', () => {
+  const hour = { ...countHour, window: { t: 'sliding', sizeUs: 60 * minuteUs, hopUs: 0 } } as const;
+  const view = viewOf([
+    { ...hour, name: 'age', function: 'age' },
+    { ...hour, name: 'decayed', function: 'decayed_count', halfLifeUs: minuteUs },
+  ]);
+  const events = [0, 0, 60].map((seconds) => ({ timeUs: worldStartUs + seconds * 1e6, fields: { key: 'a' } }));
+  const { compiled, state } = play(view, events, { batch: 9, settleEvery: 9, saveEvery: 9, clockBehindUs: 0 });
+  const reader = compileRowReader(view);
+  const row = rowView(compiled.writeRow(state, { position: 1, knownTimeUs: 1 }));
+  const at = (seconds: number) => reader.valuesAt(row, worldStartUs + seconds * 1e6);
+  expect(at(30)?.[0]).toBe(30);
+  expect(at(30)?.[1]).toBeCloseTo(2 * Math.SQRT1_2, 12);
+  expect(at(60)).toEqual([60, 1]);
+  expect(at(90)?.[0]).toBe(30);
+  expect(at(90)?.[1]).toBeCloseTo(2 * Math.SQRT1_2, 12);
+  expect(at(120.25)?.[0]).toBe(60.25);
+  expect(at(5000)).toEqual([null, 0]);
 });
 
 test('when the state is settled and saved does not alter a value', () => {

@@ -1,3 +1,4 @@
+import { atReadOf } from './cells/at-read.ts';
 import { layoutOf } from './layout.ts';
 import { headerBytes, rowFormat } from './row-writer.ts';
 import type { FieldType, Scalar, ViewDefinition } from './types.ts';
@@ -15,7 +16,10 @@ export interface RowHeader {
  * and is made faster than a slice of one; to read numbers allocates nothing.
  */
 export interface RowReader {
-  /** For each feature where its value is, of an integer with the log₂ of its bytes in the lowest two bits; -1 when it is null. */
+  /**
+   * For each feature where its value is, of an integer with the log₂ of its bytes in the lowest two bits; -1 when it is null. Then for each
+   * group where the start of its step is.
+   */
   newCursor(): Int32Array;
   position(row: DataView): number;
   lastEventTimeUs(row: DataView): number;
@@ -28,6 +32,9 @@ export interface RowReader {
   isNull(row: DataView, cursor: Int32Array, feature: number): boolean;
   /** Of a DOUBLE feature. */
   f64(row: DataView, cursor: Int32Array, feature: number): number;
+  /** Of a DOUBLE feature whose value moves with the read time (`movesWithTime`). */
+  f64At(row: DataView, cursor: Int32Array, feature: number, asOfUs: number): number;
+  movesWithTime(feature: number): boolean;
   /** Copies a BOOL, INT64 or TIMESTAMP feature: 8 bytes, little-endian. */
   copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void;
   string(row: DataView, cursor: Int32Array, feature: number): string;
@@ -37,13 +44,15 @@ export interface RowReader {
 
 export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
+  const cursorLength = layout.types.length + layout.groups.length;
+  const atRead = view.features.map(atReadOf);
   const groups = layout.groups.map(({ features, integers }) => ({
     features: Int32Array.from(features, ({ index }) => index),
     wide: features.length - integers,
   }));
 
   return {
-    newCursor: () => new Int32Array(layout.types.length),
+    newCursor: () => new Int32Array(cursorLength),
     position,
     lastEventTimeUs,
     knownTimeUs,
@@ -58,13 +67,16 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     locate,
     isNull,
     f64,
+    f64At,
+    movesWithTime: (feature) => atRead[feature] !== undefined,
     copyI64,
     string,
     valuesAt(row, asOfUs) {
-      const cursor = new Int32Array(layout.types.length);
+      const cursor = new Int32Array(cursorLength);
       if (!locate(row, asOfUs, cursor)) return undefined;
       return layout.types.map((type, feature) => {
         if (isNull(row, cursor, feature)) return null;
+        if (atRead[feature]) return f64At(row, cursor, feature, asOfUs);
         if (type === 'STRING') return string(row, cursor, feature);
         return scalarAt(row, type, cursor[feature] as number);
       });
@@ -81,6 +93,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
       const log2 = row.getUint32(block + 4, true);
       const stride = 8 * wide + ((width - wide) << log2);
       const step = lastStep(row, block + 8, steps, asOfUs);
+      cursor[layout.types.length + g] = block + 8 + 8 * step;
       const values = block + 8 + 8 * steps + step * stride;
       const nulls = block + 8 + (8 + stride) * steps + step * ((width + 7) >> 3);
       let bits = 0;
@@ -96,6 +109,13 @@ export function compileRowReader(view: ViewDefinition): RowReader {
       }
     }
     return true;
+  }
+
+  function f64At(row: DataView, cursor: Int32Array, feature: number, asOfUs: number): number {
+    const stored = f64(row, cursor, feature);
+    const group = layout.places[feature]?.group ?? 0;
+    const stepUs = row.getFloat64(cursor[layout.types.length + group] as number, true);
+    return atRead[feature]?.(stored, stepUs, asOfUs) ?? stored;
   }
 }
 

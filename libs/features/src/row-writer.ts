@@ -66,6 +66,8 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
   const maker = createTimelineMaker(layout, group);
   const width = group.features.length;
   const bitmap = Math.ceil(width / 8);
+  /** Values that decay from their step on: as two steps they are two values, even with the same bits. */
+  const decaying = group.features.flatMap(({ decays }, index) => (decays ? [index] : []));
   const texts = group.features.flatMap(({ type }, index) => (type === 'STRING' ? [index] : []));
   let steps = createSteps(64, width, bitmap);
   let kept = new Int32Array(64);
@@ -87,7 +89,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
       const feature = group.features[f] as Group['features'][number];
       const accumulator = windows[feature.window] as Accumulator;
       const place = group.cells[feature.cell] as Group['cells'][number];
-      const value = feature.finish(accumulator.slots, place.at, accumulator.parts, place.partAt);
+      const value = feature.finish(accumulator.slots, place.at, accumulator.parts, place.partAt, validFromUs);
       const at = step * width + f;
       if (value === null) {
         doubles[at] = 0;
@@ -104,6 +106,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
     const count = 2 * width;
     for (let i = 0; i < count; i++) if (words[a * count + i] !== words[b * count + i]) return false;
     for (let i = 0; i < bitmap; i++) if (nulls[a * bitmap + i] !== nulls[b * bitmap + i]) return false;
+    for (const f of decaying) if (steps.doubles[a * width + f] !== 0) return false;
     return true;
   }
 

@@ -19,7 +19,11 @@ export type AggregationFunction =
   | 'last'
   | 'distinct'
   | 'percentile'
-  | 'entropy';
+  | 'entropy'
+  | 'age'
+  | 'decayed_sum'
+  | 'decayed_count'
+  | 'decayed_mean';
 
 export type WindowSpec =
   /**
@@ -34,7 +38,7 @@ export type WindowSpec =
 export type FeatureDefinition = {
   readonly name: string;
   readonly function: AggregationFunction;
-  /** Empty only for a count or rate of events. */
+  /** Empty only for a count, rate, age or decayed count of events. */
   readonly field: string;
   readonly window: WindowSpec;
   /** CEL; empty: every event. */
@@ -43,6 +47,8 @@ export type FeatureDefinition = {
   readonly ddof: number;
   /** Of a percentile: from 0, the smallest value, to 1, the largest. */
   readonly quantile?: number;
+  /** Of decayed functions: after so long an event weighs half. */
+  readonly halfLifeUs?: number;
 };
 
 export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };

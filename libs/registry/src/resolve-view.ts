@@ -31,6 +31,10 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.DISTINCT]: 'distinct',
   [definitions.AggregationFunction.PERCENTILE]: 'percentile',
   [definitions.AggregationFunction.ENTROPY]: 'entropy',
+  [definitions.AggregationFunction.AGE]: 'age',
+  [definitions.AggregationFunction.DECAYED_SUM]: 'decayed_sum',
+  [definitions.AggregationFunction.DECAYED_COUNT]: 'decayed_count',
+  [definitions.AggregationFunction.DECAYED_MEAN]: 'decayed_mean',
 };
 
 /** Undefined for UNSPECIFIED. */
@@ -97,6 +101,7 @@ function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
     filter: feature.filter,
     ddof: feature.ddof ?? 1,
     ...(feature.quantile === undefined ? {} : { quantile: feature.quantile }),
+    ...(feature.halfLifeUs === 0n ? {} : { halfLifeUs: Number(feature.halfLifeUs) }),
   };
 }
 

@@ -14,8 +14,10 @@ import type { AggregationFunction, FeatureDefinition, FieldType, Scalar, SourceF
  * | distinct    | n, hash                        | hashes ascending, or registers (distinct.ts)           |
  * | buckets     | n, bucket                      | bucket, count, … by bucket (percentile.ts)             |
  * | frequencies | n, hash                        | hash, count, … by hash, or counts by slice (entropy.ts) |
+ * | latest      | n, time                        |                                                        |
+ * | decayed     | n, time, weight, sum           | (decayed.ts)                                           |
  *
- * The last three hold a single value in their slots alone, so that an event needs no part.
+ * Those with a collection hold a single value in their slots alone, so that an event needs no part.
  */
 export type CellKind =
   | 'count'
@@ -27,13 +29,17 @@ export type CellKind =
   | 'last'
   | 'distinct'
   | 'buckets'
-  | 'frequencies';
+  | 'frequencies'
+  | 'latest'
+  | 'decayed';
 
 export interface Cell {
   readonly kind: CellKind;
   readonly field: string;
   readonly type: FieldType;
   readonly filter: string;
+  /** Of decayed: after so long a weight is half. */
+  readonly halfLifeUs: number;
   readonly width: number;
   readonly part: 'none' | 'text' | 'collection';
 }
@@ -49,6 +55,8 @@ const widths: Readonly<Record<CellKind, number>> = {
   distinct: 2,
   buckets: 2,
   frequencies: 2,
+  latest: 2,
+  decayed: 4,
 };
 
 const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = {
@@ -64,13 +72,18 @@ const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = 
   distinct: 'distinct',
   percentile: 'buckets',
   entropy: 'frequencies',
+  age: 'latest',
+  decayed_sum: 'decayed',
+  decayed_count: 'decayed',
+  decayed_mean: 'decayed',
 };
 
 export function cellOf(feature: FeatureDefinition, fields: ReadonlyMap<string, SourceField>): Cell {
   const { function: fn, field, filter } = feature;
   const kind = fn === 'rate' ? (field === '' ? 'count' : 'sum') : kinds[fn];
   const type = fields.get(field)?.type ?? 'INT64';
-  return { kind, field, type, filter, width: widths[kind], part: partOf(kind, type) };
+  const halfLifeUs = kind === 'decayed' ? (feature.halfLifeUs ?? 0) : 0;
+  return { kind, field, type, filter, halfLifeUs, width: widths[kind], part: partOf(kind, type) };
 }
 
 function partOf(kind: CellKind, type: FieldType): Cell['part'] {
@@ -80,6 +93,8 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
     case 'frequencies':
       return 'collection';
     case 'count':
+    case 'latest':
+    case 'decayed':
       return 'none';
     default:
       return type === 'STRING' ? 'text' : 'none';
@@ -87,8 +102,8 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
 }
 
 /** Features whose cells have the same key share one. */
-export function cellKey({ kind, field, filter }: Cell): string {
-  return `${kind}\n${field}\n${filter}`;
+export function cellKey({ kind, field, filter, halfLifeUs }: Cell): string {
+  return `${kind}\n${field}\n${filter}\n${halfLifeUs}`;
 }
 
 /** Plain arrays of doubles: states hold a great many small ones, and to the collector each is one block with nothing to follow. */
@@ -124,10 +139,10 @@ export type Merge = (
   fromPartAt: number,
 ) => void;
 
-/** A feature's value from its cell. */
-export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number) => Scalar;
+/** What a row keeps from a step on: the feature's value as of the step's start, or what a reader makes it of (at-read.ts). */
+export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number, stepUs: number) => Scalar;
 
 /** A feature's value where no event counts. */
 export function valueOfNothing(fn: AggregationFunction): 0 | null {
-  return fn === 'count' || fn === 'rate' || fn === 'distinct' ? 0 : null;
+  return fn === 'count' || fn === 'rate' || fn === 'distinct' || fn === 'decayed_count' ? 0 : null;
 }

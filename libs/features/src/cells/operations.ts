@@ -1,5 +1,6 @@
 import type { FeatureDefinition } from '../types.ts';
 import type { Cell, Finish, Merge, Part, Parts, Slots } from './cell.ts';
+import { decayFinisher, decayMerger, finishDecayedMean, readDecayed } from './decayed.ts';
 import { distinctPart, finishDistinct, mergeDistinct } from './distinct.ts';
 import { finishEntropy, frequenciesPart, mergeFrequencies } from './entropy.ts';
 import { extremeMerger, valueFinisher } from './extremes.ts';
@@ -8,8 +9,10 @@ import { pairAsDouble, setPair } from './pairs.ts';
 import { bucketOfDouble, countsPart, mergeBuckets, percentileFinisher } from './percentile.ts';
 import {
   finishCount,
+  finishLatest,
   meanFinisher,
   mergeCount,
+  mergeLatest,
   mergeMoments,
   rateFinisher,
   sumFinisher,
@@ -58,6 +61,14 @@ export function fillCell(cell: Cell, slots: Slots, at: number, parts: Parts | nu
     case 'frequencies':
       slots[at + 1] = hashOf(cell.type, a, b, e.text);
       return;
+    case 'latest':
+      slots[at + 1] = e.timeUs;
+      return;
+    case 'decayed':
+      slots[at + 1] = e.timeUs;
+      slots[at + 2] = 1;
+      slots[at + 3] = cell.field === '' ? 1 : pairAsDouble(cell.type, a, b);
+      return;
     case 'buckets':
       slots[at + 1] = bucketOfDouble(pairAsDouble(cell.type, a, b));
       return;
@@ -80,6 +91,10 @@ export function merger(cell: Cell): Merge {
       return mergeBuckets;
     case 'frequencies':
       return mergeFrequencies;
+    case 'latest':
+      return mergeLatest;
+    case 'decayed':
+      return decayMerger(cell);
     case 'min':
     case 'max':
     case 'first':
@@ -104,8 +119,8 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       return varianceFinisher(feature.ddof);
     case 'stddev': {
       const variance = varianceFinisher(feature.ddof);
-      return (slots, at, parts, partAt) => {
-        const value = variance(slots, at, parts, partAt);
+      return (...cell) => {
+        const value = variance(...cell);
         return value === null ? null : Math.sqrt(Number(value));
       };
     }
@@ -121,6 +136,14 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       return percentileFinisher(feature.quantile ?? 0.5);
     case 'entropy':
       return finishEntropy;
+    case 'age':
+      return finishLatest;
+    case 'decayed_sum':
+      return decayFinisher(cell, 'sum');
+    case 'decayed_count':
+      return decayFinisher(cell, 'count');
+    case 'decayed_mean':
+      return finishDecayedMean;
     default:
       return feature.function satisfies never;
   }
@@ -159,6 +182,11 @@ export function readCell(cell: Cell, { n, x, y, z, value }: CellRecord, slots: S
       slots[3] = Number(z);
       if (cell.part === 'none') setPair(cell.type, value, slots, 4);
       break;
+    case 'latest':
+      slots[1] = Number(x);
+      break;
+    case 'decayed':
+      return readDecayed(cell, Number(x), String(value), slots);
     case 'distinct':
       return distinctPart(String(value));
     case 'buckets':

@@ -48,6 +48,14 @@ export const mergeMoments: Merge = (to, at, from, fromAt) => {
   to[at + 2] = (to[at + 2] as number) + (from[fromAt + 2] as number) + (delta * delta * m * n) / (m + n);
 };
 
+export const mergeLatest: Merge = (to, at, from, fromAt) => {
+  to[at] = (to[at] as number) + (from[fromAt] as number);
+  to[at + 1] = Math.max(to[at + 1] as number, from[fromAt + 1] as number);
+};
+
+/** The time of the newest event; the reader makes an age of it. */
+export const finishLatest: Finish = (slots, at) => (slots[at] === 0 ? null : (slots[at + 1] as number));
+
 export const finishCount: Finish = (slots, at) => slots[at] as number;
 
 export function sumFinisher(cell: Cell): Finish {

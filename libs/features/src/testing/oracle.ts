@@ -34,7 +34,7 @@ export function oracleValues(
     if (!passes) throw new Error(`the oracle was not told what filter "${feature.filter}" means`);
     const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < endUs && passes(fields));
     const type = view.fields.find(({ name }) => name === feature.field)?.type ?? 'INT64';
-    return aggregate(feature, type, seen);
+    return aggregate(feature, type, seen, asOfUs);
   });
 }
 
@@ -58,13 +58,14 @@ function rangeOf(window: WindowSpec, asOfUs: number): [startUs: number, endUs: n
   return [floor(past - window.sizeUs), window.offsetUs ? floor(past) : asOfUs];
 }
 
-function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly OracleEvent[]): OracleValue {
-  if (feature.field === '') {
-    const value = feature.function === 'rate' ? seen.length / secondsOf(feature.window) : seen.length;
-    return { value, largest: 0, count: seen.length };
-  }
-  const held = seen.filter(({ fields }) => (fields[feature.field] ?? null) !== null);
-  const values = held.map(({ fields }) => fields[feature.field] as NonNullable<Scalar>);
+function aggregate(
+  feature: FeatureDefinition,
+  type: FieldType,
+  seen: readonly OracleEvent[],
+  asOfUs: number,
+): OracleValue {
+  const held = seen.filter(({ fields }) => feature.field === '' || (fields[feature.field] ?? null) !== null);
+  const values = held.map(({ fields }) => (feature.field === '' ? 1 : (fields[feature.field] as NonNullable<Scalar>)));
   const count = values.length;
   const largest =
     type === 'STRING' ? 0 : values.reduce<number>((most, value) => Math.max(most, Math.abs(Number(value))), 0);
@@ -105,9 +106,33 @@ function aggregate(feature: FeatureDefinition, type: FieldType, seen: readonly O
       const frequencies = [...Map.groupBy(values, (value) => value).values()].map(({ length }) => length / count);
       return result(exactSum(frequencies.map((share) => share * Math.log2(1 / share))));
     }
+    case 'age':
+      return result((asOfUs - (ordered.at(-1)?.timeUs ?? 0)) / 1e6);
+    case 'decayed_sum':
+    case 'decayed_count':
+    case 'decayed_mean':
+      return decayed(feature, held, values.map(Number), asOfUs);
     default:
       return feature.function satisfies never;
   }
+}
+
+function decayed(
+  feature: FeatureDefinition,
+  held: readonly OracleEvent[],
+  values: readonly number[],
+  asOfUs: number,
+): OracleValue {
+  const count = held.length;
+  const isMean = feature.function === 'decayed_mean';
+  // a mean is the same as of any time: as of its newest event no weight is lost
+  const untilUs = isMean ? held.reduce((newest, { timeUs }) => Math.max(newest, timeUs), 0) : asOfUs;
+  const weights = held.map(({ timeUs }) => 0.5 ** ((untilUs - timeUs) / (feature.halfLifeUs ?? 0)));
+  if (feature.function === 'decayed_count') return { value: exactSum(weights), largest: 1, count };
+  const weighed = values.map((value, at) => value * (weights[at] ?? 0));
+  const largest = weighed.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (count === 0) return { value: null, largest, count };
+  return { value: isMean ? exactSum(weighed) / exactSum(weights) : exactSum(weighed), largest, count };
 }
 
 function secondsOf(window: WindowSpec): number {
@@ -153,6 +178,16 @@ const sketchError = 1 / 129 + 1e-12;
 /** Below it doubles have fewer bits of fraction than a bucket. */
 const smallestNormal = 2 ** -1022;
 const rounding = 1e-12;
+const floatingFunctions: ReadonlySet<string> = new Set([
+  'sum',
+  'mean',
+  'rate',
+  'variance',
+  'stddev',
+  'decayed_sum',
+  'decayed_count',
+  'decayed_mean',
+]);
 /** Below this a double has lost digits to underflow. */
 const smallest = 1e-290;
 
@@ -167,7 +202,7 @@ export function agrees(feature: FeatureDefinition, type: FieldType, value: Scala
     return Math.abs(a - b) <= Math.max(sketchError * Math.abs(b), smallestNormal);
   }
   if (feature.function === 'entropy') return Math.abs(Number(value) - Number(expected.value)) <= 1e-9;
-  const floating = type === 'DOUBLE' && ['sum', 'mean', 'rate', 'variance', 'stddev'].includes(feature.function);
+  const floating = type === 'DOUBLE' && floatingFunctions.has(feature.function);
   if (!floating) {
     return typeof value === 'string' || typeof value === 'boolean'
       ? value === expected.value
@@ -182,6 +217,9 @@ export function agrees(feature: FeatureDefinition, type: FieldType, value: Scala
     // no rate divides by less than a second
     case 'rate':
     case 'sum':
+    case 'decayed_sum':
+    case 'decayed_count':
+    case 'decayed_mean':
       return Math.abs(a - b) <= rounding * largest * count;
     case 'mean':
       return Math.abs(a - b) <= rounding * largest;

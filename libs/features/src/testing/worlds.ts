@@ -61,9 +61,14 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   distinct: ['d', 'i', 'b', 's', 'at'],
   percentile: ['d', 'i'],
   entropy: ['d', 'i', 'b', 's', 'at'],
+  age: ['', 'd', 'i', 'b', 's', 'at'],
+  decayed_sum: ['d', 'i', 'b'],
+  decayed_count: ['', 'd', 's'],
+  decayed_mean: ['d', 'i', 'b'],
 };
 
 const quantiles = [0, 0.5, 0.95, 1];
+const halfLives = [s, 90 * s, h, 400 * h];
 
 /** A lifetime has no rate. */
 function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
@@ -78,6 +83,7 @@ const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc.constantFrom(.
     filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
     ddof: fc.constantFrom(0, 1, 2),
     ...(fn === 'percentile' ? { quantile: fc.constantFrom(...quantiles) } : {}),
+    ...(fn.startsWith('decayed') ? { halfLifeUs: fc.constantFrom(...halfLives) } : {}),
   }),
 );
 
@@ -110,6 +116,7 @@ export function everyFeature(windows: readonly WindowSpec[] = worldWindows): Fea
         filter: filters[(at + fn.length + field.length) % filters.length] ?? '',
         ddof: at % 3,
         ...(fn === 'percentile' ? { quantile: quantiles[at % quantiles.length] ?? 0.5 } : {}),
+        ...(fn.startsWith('decayed') ? { halfLifeUs: halfLives[at % halfLives.length] ?? h } : {}),
       })),
     ),
   );

@@ -1,4 +1,5 @@
 import { definitions } from '@millrace/contracts';
+import { parseDurationUs } from '@millrace/kernel';
 import type { Entity, JoinKeys } from './entity.ts';
 import type { FieldOf, Fields, Source } from './source.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
@@ -21,6 +22,11 @@ interface SpreadOptions extends FeatureOptions {
 interface PercentileOptions extends FeatureOptions {
   /** From 0, the smallest value, to 1, the largest; the median is 0.5. */
   readonly quantile: number;
+}
+
+interface DecayOptions extends FeatureOptions {
+  /** After so long an event weighs half: `'1h'`; 1 s or more. */
+  readonly halfLife: string;
 }
 
 export type FeatureSpec = Omit<definitions.AggregatedFeature, 'name'>;
@@ -48,6 +54,14 @@ export interface Aggregations<F extends Fields> {
   percentile(field: FieldOf<F, 'INT64' | 'DOUBLE'>, options: PercentileOptions): FeatureSpec;
   /** Shannon's entropy of the values in bits; beyond 1,024 distinct values in the window a lower bound. */
   entropy(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  /** Seconds from the latest event, or non-null value of a field, to the read time; null of nothing. */
+  age(options: FeatureOptions & { readonly field?: keyof F & string }): FeatureSpec;
+  /** Σ value · 2^(−(t − event time) / halfLife) as of the read time t; null of nothing. */
+  decayedSum(field: FieldOf<F, Numeric>, options: DecayOptions): FeatureSpec;
+  /** Σ 2^(−(t − event time) / halfLife) over events, or non-null values of a field; 0 of nothing. */
+  decayedCount(options: DecayOptions & { readonly field?: keyof F & string }): FeatureSpec;
+  /** The mean with the same weights: decayedSum by decayedCount of the field. */
+  decayedMean(field: FieldOf<F, Numeric>, options: DecayOptions): FeatureSpec;
 }
 
 export interface FeatureView<N extends string = string> extends Defined {
@@ -110,13 +124,17 @@ function aggregations<F extends Fields>(): Aggregations<F> {
     distinct: plain(fn.DISTINCT),
     percentile: (field, options) => featureSpec(fn.PERCENTILE, field, options),
     entropy: plain(fn.ENTROPY),
+    age: (options) => featureSpec(fn.AGE, options.field ?? '', options),
+    decayedSum: (field, options) => featureSpec(fn.DECAYED_SUM, field, options),
+    decayedCount: (options) => featureSpec(fn.DECAYED_COUNT, options.field ?? '', options),
+    decayedMean: (field, options) => featureSpec(fn.DECAYED_MEAN, field, options),
   };
 }
 
 function featureSpec(
   fn: definitions.AggregationFunction,
   field: string,
-  options: SpreadOptions & Partial<PercentileOptions>,
+  options: SpreadOptions & Partial<PercentileOptions> & Partial<DecayOptions>,
 ): FeatureSpec {
   return {
     function: fn,
@@ -125,6 +143,7 @@ function featureSpec(
     filter: options.filter ?? '',
     ddof: options.ddof,
     quantile: options.quantile,
+    halfLifeUs: options.halfLife === undefined ? 0n : BigInt(parseDurationUs(options.halfLife)),
     description: options.description ?? '',
   };
 }

@@ -28,8 +28,11 @@ export function sameValue(served: Scalar, expected: Scalar, how: Comparison, sca
     // no rate divides by less than a second
     case 'rate':
     case 'sum':
+    case 'decayed_sum':
+    case 'decayed_count':
       return Math.abs(a - b) <= rounding * largest * Math.max(1, count);
     case 'mean':
+    case 'decayed_mean':
       return Math.abs(a - b) <= rounding * largest;
     case 'variance':
       return Math.abs(a - b) <= Math.max(smallest, rounding * largest * largest);
@@ -45,6 +48,9 @@ export function isFloating(how: Comparison): boolean {
   switch (how.function) {
     case 'mean':
     case 'rate':
+    case 'decayed_sum':
+    case 'decayed_count':
+    case 'decayed_mean':
     case 'variance':
     case 'stddev':
       return true;

@@ -1,5 +1,11 @@
 import { definitions, serving } from '@millrace/contracts';
-import { compileRowReader, type FieldType, type ViewDefinition, viewFeatureTypes } from '@millrace/features';
+import {
+  compileRowReader,
+  type FieldType,
+  type RowReader,
+  type ViewDefinition,
+  viewFeatureTypes,
+} from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import {
   Block,
@@ -18,14 +24,19 @@ export function compilePlan(
   service: { readonly name: string; readonly version: string; readonly spec: definitions.FeatureService },
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
-  const drafts = new Map<string, { definition: ViewDefinition; types: FieldType[]; index: number }>();
+  const drafts = new Map<string, ViewDraft>();
   const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0 };
   const features = service.spec.features.map((reference, position): PlannedFeature => {
     const draftKey = `${reference.view}@${reference.viewVersion}`;
     let draft = drafts.get(draftKey);
     if (!draft) {
       const definition = viewOf(reference.view, reference.viewVersion);
-      draft = { definition, types: viewFeatureTypes(definition), index: drafts.size };
+      draft = {
+        definition,
+        types: viewFeatureTypes(definition),
+        reader: compileRowReader(definition),
+        index: drafts.size,
+      };
       drafts.set(draftKey, draft);
     }
     const featureIndex = draft.definition.features.findIndex((feature) => feature.name === reference.feature);
@@ -46,20 +57,21 @@ export function compilePlan(
       featureIndex,
       block,
       column: columns[block]++,
+      movesWithTime: draft.reader.movesWithTime(featureIndex),
       fallback: reference.defaultValue ? fallbackOf(reference.defaultValue) : null,
       maxAgeUs: reference.maxAgeUs > 0n ? Number(reference.maxAgeUs) : Number.POSITIVE_INFINITY,
       staleAction: staleActions[reference.staleAction],
     };
   });
   const { keys, entities, entityOfView } = planEntities([...drafts.values()].map((draft) => draft.definition));
-  const views = [...drafts.values()].map(({ definition, index }): PlannedView => {
+  const views = [...drafts.values()].map(({ definition, reader, index }): PlannedView => {
     const own = features.filter((feature) => feature.view === index);
     return {
       name: definition.name,
       version: definition.version,
       entity: entityOfView[index] ?? 0,
       definition,
-      reader: compileRowReader(definition),
+      reader,
       features: own,
       maxAgeUsMin: Math.min(...own.map((feature) => feature.maxAgeUs)),
       wireHead: Buffer.concat([
@@ -81,6 +93,13 @@ export function compilePlan(
     wireFeatures: Buffer.concat(features.map((feature) => encodeField(6, encodeFeatureColumn(feature)))),
     wireVersion: encodeField(7, Buffer.from(service.version)),
   };
+}
+
+interface ViewDraft {
+  readonly definition: ViewDefinition;
+  readonly types: readonly FieldType[];
+  readonly reader: RowReader;
+  readonly index: number;
 }
 
 function planEntities(views: readonly ViewDefinition[]) {

@@ -44,6 +44,7 @@ function planOf(changes: Partial<PlannedFeature> = {}): { plan: Plan; view: Plan
       featureIndex: i,
       block: [Block.DOUBLES, Block.INT64S, Block.STRINGS][i] ?? 0,
       column: 0,
+      movesWithTime: false,
       fallback: null,
       maxAgeUs: Number.POSITIVE_INFINITY,
       staleAction: 'serve',

@@ -70,7 +70,10 @@ function fillRow(
       continue;
     }
     if (feature.block === Block.DOUBLES) {
-      data.setFloat64(doublesAt + feature.column * 8, reader.f64(stored, cursor, feature.featureIndex), true);
+      const value = feature.movesWithTime
+        ? reader.f64At(stored, cursor, feature.featureIndex, matrix.asOfUs[row] as number)
+        : reader.f64(stored, cursor, feature.featureIndex);
+      data.setFloat64(doublesAt + feature.column * 8, value, true);
     } else if (feature.block === Block.INT64S) {
       reader.copyI64(stored, cursor, feature.featureIndex, data, int64sAt + feature.column * 8);
     } else {

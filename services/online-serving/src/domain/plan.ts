@@ -18,6 +18,8 @@ export type PlannedFeature = {
   readonly featureIndex: number;
   readonly block: number;
   readonly column: number;
+  /** The reader makes the value as of the read time. */
+  readonly movesWithTime: boolean;
   readonly fallback: Fallback | null;
   /** Infinity: never stale. */
   readonly maxAgeUs: number;

@@ -81,6 +81,14 @@ export const AggregationFunction = {
   PERCENTILE: 12,
   /** ENTROPY - Shannon's entropy of the field's values in bits; a lower bound beyond 1,024 distinct values. */
   ENTROPY: 13,
+  /** AGE - Seconds from the latest event, or non-null value of the field, to the read time. */
+  AGE: 14,
+  /** DECAYED_SUM - The sum of the field times 2^(-(t - event time) / half_life) as of the read time t. */
+  DECAYED_SUM: 15,
+  /** DECAYED_COUNT - The sum of those weights over events, or non-null values of the field. */
+  DECAYED_COUNT: 16,
+  /** DECAYED_MEAN - The mean of the field with those weights. */
+  DECAYED_MEAN: 17,
 } as const;
 
 export type AggregationFunction = typeof AggregationFunction[keyof typeof AggregationFunction];
@@ -100,6 +108,10 @@ export namespace AggregationFunction {
   export type DISTINCT = typeof AggregationFunction.DISTINCT;
   export type PERCENTILE = typeof AggregationFunction.PERCENTILE;
   export type ENTROPY = typeof AggregationFunction.ENTROPY;
+  export type AGE = typeof AggregationFunction.AGE;
+  export type DECAYED_SUM = typeof AggregationFunction.DECAYED_SUM;
+  export type DECAYED_COUNT = typeof AggregationFunction.DECAYED_COUNT;
+  export type DECAYED_MEAN = typeof AggregationFunction.DECAYED_MEAN;
 }
 
 /** What happens to a value older than its max_age. */
@@ -235,7 +247,7 @@ export interface AggregatedFeature {
   name: string;
   /** The function. */
   function: AggregationFunction;
-  /** The source's field; empty only for COUNT and RATE of events. */
+  /** The source's field; empty only for COUNT, RATE, AGE and DECAYED_COUNT of events. */
   field: string;
   /** The window. */
   window:
@@ -250,7 +262,11 @@ export interface AggregatedFeature {
   /** What people say about it. */
   description: string;
   /** Of PERCENTILE, and required there: 0 (the smallest value) to 1 (the largest). */
-  quantile?: number | undefined;
+  quantile?:
+    | number
+    | undefined;
+  /** Of DECAYED_SUM, DECAYED_COUNT and DECAYED_MEAN, and required there: after so many microseconds an event weighs half; 1 s or more. */
+  halfLifeUs: bigint;
 }
 
 /** Which source field holds a join key. */
@@ -1279,6 +1295,7 @@ function createBaseAggregatedFeature(): AggregatedFeature {
     ddof: undefined,
     description: "",
     quantile: undefined,
+    halfLifeUs: 0n,
   };
 }
 
@@ -1307,6 +1324,12 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     }
     if (message.quantile !== undefined) {
       writer.uint32(65).double(message.quantile);
+    }
+    if (message.halfLifeUs !== 0n) {
+      if (BigInt.asIntN(64, message.halfLifeUs) !== message.halfLifeUs) {
+        throw new globalThis.Error("value provided for field message.halfLifeUs of type int64 too large");
+      }
+      writer.uint32(72).int64(message.halfLifeUs);
     }
     return writer;
   },
@@ -1388,6 +1411,14 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
             message.quantile = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.halfLifeUs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1415,6 +1446,9 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     message.ddof = object.ddof ?? undefined;
     message.description = object.description ?? "";
     message.quantile = object.quantile ?? undefined;
+    message.halfLifeUs = (object.halfLifeUs !== undefined && object.halfLifeUs !== null)
+      ? BigInt(object.halfLifeUs)
+      : 0n;
     return message;
   },
 };
