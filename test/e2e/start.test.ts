@@ -65,6 +65,7 @@ test('npm start -- --once replays flights, proves parity, prints one JSON summar
     expect(code, stderr.slice(-4000)).toBe(0);
     const summary = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, number> & {
       readonly parity: { readonly compared: number; readonly mismatched: number };
+      readonly verifier: { readonly compared: number; readonly mismatched: number };
       readonly freshness_ms: { readonly p50: number; readonly p99: number };
     };
     expect(summary.events_published).toBeGreaterThan(50_000);
@@ -79,6 +80,8 @@ test('npm start -- --once replays flights, proves parity, prints one JSON summar
         .filter((line) => line.includes('parity:'))
         .join('\n'),
     ).toBe(0);
+    expect(summary.verifier.compared).toBeGreaterThan(0);
+    expect(summary.verifier.mismatched, stderr.slice(-2000)).toBe(0);
     expect(summary.rows_written).toBeGreaterThan(0);
     expect(summary.freshness_ms.p50).toBeGreaterThan(0);
     expect(summary.auc).toBeGreaterThan(0.5);

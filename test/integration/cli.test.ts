@@ -242,6 +242,17 @@ test('status tells how far sources and views have come', async () => {
   expect(status.compute.views).toContainEqual(expect.objectContaining({ view: 'spend', state: 'READY' }));
 });
 
+test('parity tells what the verifier proved and lists what differs', async () => {
+  const { code, out, err } = await world.millrace('parity', '--limit', '5');
+  expect(code, err).toBe(0);
+  expect(out).toMatch(/verifier: \d+ served values proved, 0 mismatched/);
+  expect(out).toContain('no mismatch within the last 30 days');
+  const json = (await world.millrace('parity', '--json')).json<{ verifier: object; mismatches: unknown[] }>();
+  expect(json.mismatches).toEqual([]);
+  expect(json.verifier).toMatchObject({ mismatched: 0 });
+  expect((await world.millrace('parity', '--limit', '0')).err).toContain('write a number from 1 to 1000');
+});
+
 test('doctor checks every service and store, and names what does not answer and where to look', async () => {
   const parts = [
     'governance',

@@ -62,6 +62,11 @@ export async function runFlights(
         aucRoute: aucs.route,
         aucOriginHour: aucs.originHour,
         parity: { compared: parity.compared, mismatched: parity.mismatched },
+        verifier: {
+          compared: Number(state.verifier?.compared ?? 0n),
+          mismatched: Number(state.verifier?.mismatched ?? 0n),
+          lag_ms: Number(state.verifier?.lagUs ?? 0n) / 1000,
+        },
       };
     };
     const ticker = every(process.stdout.isTTY && !options.once ? 500 : 5_000, async () => {
@@ -198,7 +203,8 @@ async function summarise(
     readonly auc: number;
     readonly aucRoute: number;
     readonly aucOriginHour: number;
-    readonly parity: { compared: number; mismatched: number };
+    readonly parity: Summary['parity'];
+    readonly verifier: Summary['verifier'];
   }>,
   say: (text: string) => void,
 ): Promise<Summary> {
@@ -226,6 +232,7 @@ async function summarise(
     auc_baseline_route: now.aucRoute,
     auc_baseline_origin_hour: now.aucOriginHour,
     parity: now.parity,
+    verifier: now.verifier,
     events_per_s: Math.round(progress.published / (progress.elapsedMs / 1000)),
   };
 }

@@ -14,6 +14,7 @@ export interface Figures {
   readonly aucRoute: number;
   readonly aucOriginHour: number;
   readonly parity: { readonly compared: number; readonly mismatched: number };
+  readonly verifier: { readonly compared: number; readonly mismatched: number; readonly lag_ms: number };
 }
 
 /** One live screen on a terminal; nothing where there is none. */
@@ -45,6 +46,7 @@ function render(figures: Figures, endpoints: Endpoints): string {
     `  predictions  ${whole(figures.predictionsPerSecond)}/s, ${whole(figures.predictions)} made`,
     `  AUC          ${score(figures.auc)}   (route's rate ${score(figures.aucRoute)}, origin and hour ${score(figures.aucOriginHour)})`,
     `  parity       ${whole(figures.parity.compared)} values compared with history, ${figures.parity.mismatched} mismatched`,
+    `  verifier     ${whole(figures.verifier.compared)} values of sampled reads proved, ${figures.verifier.mismatched} mismatched, ${(figures.verifier.lag_ms / 1000).toFixed(1)} s behind   (npm run millrace -- parity)`,
     '',
     ...services,
     `  ${'stores'.padEnd(16)} ${endpoints.stores.nats}   ${endpoints.stores.redis}   ${endpoints.stores.clickhouse}`,

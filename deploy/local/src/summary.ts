@@ -15,6 +15,8 @@ export interface Summary {
   readonly auc_baseline_route: number;
   readonly auc_baseline_origin_hour: number;
   readonly parity: { readonly compared: number; readonly mismatched: number };
+  /** What the mesh proved by itself of the reads that it sampled. */
+  readonly verifier: { readonly compared: number; readonly mismatched: number; readonly lag_ms: number };
   readonly events_per_s: number;
 }
 

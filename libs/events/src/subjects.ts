@@ -5,6 +5,7 @@ export const subjects = {
   quarantine: (source: string, reason: string) => `millrace.quarantine.${source}.${reason}`,
   changes: (kind: string) => `millrace.changes.${kind}`,
   features: (view: string) => `millrace.features.${view}`,
+  served: (view: string) => `millrace.served.${view}`,
   alerts: (severity: string) => `millrace.alerts.${severity}`,
   predictions: (model: string) => `millrace.predictions.${model}`,
   feedback: (model: string) => `millrace.feedback.${model}`,

@@ -14,6 +14,7 @@ const schema = z.object({
   MILLRACE_COMPUTE_STATE_BYTES_MAX: positive(64 * 2 ** 30),
   MILLRACE_COMPUTE_HEAL_INTERVAL_MS: positive(1_000),
   MILLRACE_COMPUTE_VERIFY_WAIT_MS: positive(10_000),
+  MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX: positive(2_000),
 });
 
 export type ComputeConfig = ReturnType<typeof loadConfig>;
@@ -32,6 +33,7 @@ export function loadConfig(env: Env) {
     entitiesInMemoryMax: own.MILLRACE_COMPUTE_MEMORY_ENTITIES_MAX,
     stateBytesMax: own.MILLRACE_COMPUTE_STATE_BYTES_MAX,
     healIntervalMs: own.MILLRACE_COMPUTE_HEAL_INTERVAL_MS,
+    samplesWaitingMax: own.MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX,
     verifyWaitMs: own.MILLRACE_COMPUTE_VERIFY_WAIT_MS,
   };
 }

@@ -5,19 +5,26 @@ import { createRowWriter, openRedis, rowField } from '@millrace/hot';
 import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
+import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
+import { createAlertPublisher } from './adapters/nats-alerts.ts';
 import { createEventLog } from './adapters/nats-events.ts';
 import { redisDropRows, redisIdentity } from './adapters/redis-rows.ts';
 import { createEvaluateAsOf } from './app/as-of.ts';
+import { createCompareSamples } from './app/compare-samples.ts';
 import { openCompute } from './app/compute.ts';
 import { createComputeMetrics } from './app/compute-metrics.ts';
 import { createDefinitions } from './app/definitions.ts';
+import { createMismatchAlerts } from './app/mismatch-alerts.ts';
+import { createReportMismatches } from './app/report-mismatches.ts';
 import { createStatus } from './app/status.ts';
 import { createBuildTrainingSet } from './app/training-set.ts';
+import { createVerifier } from './app/verifier.ts';
 import { createVerifySamples } from './app/verify.ts';
 import { wantedViews } from './app/wanted-views.ts';
 import { loadConfig } from './config.ts';
+import { followServedRows } from './consumers/served-rows.ts';
 import { computeService } from './rpc/compute-service.ts';
 
 await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry }) => {
@@ -66,11 +73,33 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   const definitions = createDefinitions({ snapshot: () => registry.current(), engine });
   const evaluate = createEvaluateAsOf({ history });
   const maxPosition = (source: string) => viewHistory.maxPosition(source);
+  const mismatches = createMismatchBook(history);
+  const report = createReportMismatches({ book: mismatches, clock, telemetry, metrics });
+  const compare = createCompareSamples({ evaluate });
+  const alert = createMismatchAlerts({ publish: createAlertPublisher(nats), clock, telemetry });
+  const { samplesWaitingMax } = config;
+  const verifier = createVerifier({
+    compare,
+    report,
+    alert,
+    maxPosition,
+    clock,
+    telemetry,
+    metrics,
+    samplesWaitingMax,
+  });
+  await life.start('verifier', async (signal) => {
+    void verifier.run(signal).catch((cause) => life.fail(cause));
+    const followed = { link: nats, verifier, view: definitions.view, telemetry, signal };
+    void followServedRows(followed).catch((cause) => life.fail(cause));
+  });
   const service = computeService({
-    status: createStatus({ ...compute, metrics, streamPosition: async () => (await events.bounds()).last }),
+    status: createStatus({ ...compute, metrics, verifier, streamPosition: async () => (await events.bounds()).last }),
     view: definitions.view,
     evaluate,
-    verify: createVerifySamples({ evaluate, maxPosition, clock, telemetry, metrics, waitMs: config.verifyWaitMs }),
+    verify: createVerifySamples({ compare, report, maxPosition, clock, waitMs: config.verifyWaitMs }),
+    mismatches,
+    verifier,
     buildTrainingSet: createBuildTrainingSet({ ...definitions, history, telemetry }),
   });
   const grpc = await life.start('grpc', () =>

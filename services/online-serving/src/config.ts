@@ -2,6 +2,10 @@ import { commonConfig, type Env, parseEnv } from '@millrace/runtime';
 import { z } from 'zod';
 import type { ReadLimits } from './app/read-features.ts';
 
+const paritySchema = z.object({
+  MILLRACE_SERVING_PARITY_ROWS_PER_S: z.coerce.number().min(0).max(10_000).default(20),
+});
+
 const limitsSchema = z.object({
   MILLRACE_SERVING_ROWS_MAX: z.coerce.number().int().min(1).max(10_000).default(10_000),
   MILLRACE_SERVING_READ_TIMEOUT_MS: z.coerce.number().int().min(1).max(60_000).default(1_000),
@@ -17,6 +21,7 @@ export function loadConfig(env: Env) {
   const limits = parseEnv(limitsSchema, env);
   return {
     ...commonConfig(env),
+    parityRowsPerSecond: parseEnv(paritySchema, env).MILLRACE_SERVING_PARITY_ROWS_PER_S,
     limits: {
       rowsMax: limits.MILLRACE_SERVING_ROWS_MAX,
       readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,

@@ -4,11 +4,13 @@ import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { createHistoryReader } from './adapters/history-reader.ts';
+import { createServedPublisher } from './adapters/nats-served.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
 import { measured, openStreams } from './app/metrics.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
+import { sampled } from './app/served-sampler.ts';
 import { loadConfig } from './config.ts';
 import { createRest } from './http/rest.ts';
 import { featureService } from './rpc/feature-service.ts';
@@ -31,17 +33,20 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     registry.onChange(() => void plans.refresh()),
   );
 
-  const readFeatures = measured(
-    createReadFeatures({
-      plans,
-      rows,
-      history,
-      clock,
-      limits: config.limits,
-      onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
-    }),
-    telemetry,
-  );
+  const reads = createReadFeatures({
+    plans,
+    rows,
+    history,
+    clock,
+    limits: config.limits,
+    onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
+  });
+  const readFeatures = sampled(measured(reads, telemetry), {
+    rowsPerSecond: config.parityRowsPerSecond,
+    publish: createServedPublisher(nats),
+    clock,
+    metrics,
+  });
   const features = featureService({
     readFeatures,
     streamInFlightMax: config.streamInFlightMax,

@@ -4,6 +4,7 @@ import Table from 'cli-table3';
 import type { Command } from 'commander';
 import type { Endpoints } from '../endpoints.ts';
 import { type CommonOptions, printJson, viewStateName, withServices } from './context.ts';
+import { verifierText } from './parity-command.ts';
 
 export function addHealthCommands(program: Command): void {
   program
@@ -61,6 +62,7 @@ async function status(options: CommonOptions): Promise<void> {
       `stream position ${state.streamPosition}, rows at ${state.rowPosition}, checkpoint at ${state.checkpointPosition}; ` +
         `parity: ${state.parityCompared} compared, ${state.parityMismatched} mismatched\n`,
     );
+    if (state.verifier) process.stdout.write(`${verifierText(state.verifier)}\n`);
   });
 }
 

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { positive } from './context.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
+import { addParityCommand } from './parity-command.ts';
 import { addRegistryCommands } from './registry-commands.ts';
 
 const program = new Command('millrace')
@@ -18,5 +19,6 @@ const program = new Command('millrace')
 addRegistryCommands(program);
 addDataCommands(program);
 addHealthCommands(program);
+addParityCommand(program);
 
 await program.parseAsync();

@@ -1,6 +1,6 @@
 import type { Metrics } from '@millrace/runtime';
 
-const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
 export type ComputeMetrics = ReturnType<typeof createComputeMetrics>;
 
@@ -35,6 +35,9 @@ export function createComputeMetrics(metrics: Metrics) {
         mismatched.inc(mismatches, { feature });
       }
     },
+    paritySeconds: metrics.histogram('parity_lag_seconds', 'from an answer to the proof of it', secondsBuckets),
+    samplesWaiting: metrics.gauge('parity_samples_waiting', 'served rows that wait to be compared with history'),
+    samplesDropped: metrics.counter('parity_samples_dropped_total', 'served rows that were let go unproved'),
     rowWriteFailures: metrics.counter(
       'millrace_compute_row_write_failures_total',
       'flushes that the hot store refused',

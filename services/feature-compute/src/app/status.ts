@@ -2,6 +2,7 @@ import type { Checkpointer } from './checkpointer.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { Engine } from './engine.ts';
 import type { RowFlusher } from './row-flusher.ts';
+import type { Verifier, VerifierStatus } from './verifier.ts';
 
 export type ViewStatus = {
   readonly name: string;
@@ -22,6 +23,7 @@ export type ComputeStatus = {
   readonly eventsApplied: number;
   readonly parityCompared: number;
   readonly parityMismatched: number;
+  readonly verifier: VerifierStatus;
   readonly views: readonly ViewStatus[];
 };
 
@@ -31,6 +33,7 @@ export function createStatus(deps: {
   readonly flusher: RowFlusher;
   readonly checkpointer: Checkpointer;
   readonly metrics: ComputeMetrics;
+  readonly verifier: Verifier;
   readonly streamPosition: () => Promise<number>;
 }): () => Promise<ComputeStatus> {
   const { engine, metrics } = deps;
@@ -39,6 +42,7 @@ export function createStatus(deps: {
     checkpointPosition: deps.checkpointer.position(),
     streamPosition: await deps.streamPosition(),
     ...metrics.totals,
+    verifier: deps.verifier.status(),
     views: [...engine.views.values()]
       .filter((view) => view.record.phase !== 'dropping')
       .map((view) => ({

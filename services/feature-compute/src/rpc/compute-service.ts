@@ -3,13 +3,16 @@ import { type ViewDefinition, viewFeatureTypes } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { EvaluateAsOf } from '../app/as-of.ts';
+import type { MismatchBook } from '../app/report-mismatches.ts';
 import type { ComputeStatus } from '../app/status.ts';
 import type { BuildTrainingSet } from '../app/training-set.ts';
+import type { Verifier, VerifierStatus } from '../app/verifier.ts';
 import type { VerifySamples } from '../app/verify.ts';
-import { toAsOfSamples, toSampleValue, toScalar } from './sample-values.ts';
+import { toAsOfSamples, toSampleValue, toScalar, toServedMismatch } from './sample-values.ts';
 
 const samplesMax = 10_000;
 const mismatchesListedMax = 1_000;
+const mismatchesListed = 100;
 
 export type ComputeServiceParts = {
   readonly status: () => Promise<ComputeStatus>;
@@ -17,6 +20,8 @@ export type ComputeServiceParts = {
   readonly view: (name: string, version: string) => Promise<ViewDefinition>;
   readonly evaluate: EvaluateAsOf;
   readonly verify: VerifySamples;
+  readonly mismatches: Pick<MismatchBook, 'list'>;
+  readonly verifier: Pick<Verifier, 'status'>;
   readonly buildTrainingSet: BuildTrainingSet;
 };
 
@@ -56,6 +61,15 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
           expected: toSampleValue(expected, type),
         })),
       };
+    },
+
+    listMismatches: async ({ view, feature, limit }) => {
+      const found = await parts.mismatches.list({
+        view,
+        feature,
+        limit: Math.min(limit === 0 ? mismatchesListed : limit, mismatchesListedMax),
+      });
+      return { mismatches: found.map(toServedMismatch), verifier: toVerifierStatus(parts.verifier.status()) };
     },
 
     buildTrainingSet: async function* (request, context) {
@@ -153,6 +167,7 @@ function toStatusResponse(status: ComputeStatus): compute.GetStatusResponse {
     eventsApplied: BigInt(status.eventsApplied),
     parityCompared: BigInt(status.parityCompared),
     parityMismatched: BigInt(status.parityMismatched),
+    verifier: toVerifierStatus(status.verifier),
     views: status.views.map((view) => ({
       view: view.name,
       version: view.version,
@@ -163,5 +178,15 @@ function toStatusResponse(status: ComputeStatus): compute.GetStatusResponse {
       lateDropped: BigInt(view.lateDropped),
       error: view.error,
     })),
+  };
+}
+
+function toVerifierStatus(status: VerifierStatus): compute.VerifierStatus {
+  return {
+    compared: BigInt(status.compared),
+    mismatched: BigInt(status.mismatched),
+    samplesWaiting: BigInt(status.samplesWaiting),
+    samplesDropped: BigInt(status.samplesDropped),
+    lagUs: BigInt(status.lagUs),
   };
 }

@@ -2,6 +2,7 @@ import type { compute } from '@millrace/contracts';
 import type { FieldType, Scalar, ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { AsOfSample } from '../app/as-of.ts';
+import type { ServedMismatch } from '../app/report-mismatches.ts';
 
 /** The wire's samples in domain words: keys typed and in the view's order. Throws naming the sample and the key. */
 export function toAsOfSamples(samples: readonly compute.Sample[], view: ViewDefinition): readonly AsOfSample[] {
@@ -41,6 +42,19 @@ export function toSampleValue(value: Scalar, type: FieldType): compute.SampleVal
     default:
       return type satisfies never;
   }
+}
+
+export function toServedMismatch(mismatch: ServedMismatch): compute.ServedMismatch {
+  return {
+    ...mismatch,
+    keys: new Map(mismatch.keys),
+    asOfUs: BigInt(mismatch.asOfUs),
+    position: BigInt(mismatch.position),
+    served: toSampleValue(mismatch.served, mismatch.type),
+    expected: toSampleValue(mismatch.expected, mismatch.type),
+    servedUs: BigInt(mismatch.servedUs),
+    foundUs: BigInt(mismatch.foundUs),
+  };
 }
 
 function keyFromText(text: string, type: FieldType, sample: number, key: string): string | bigint | boolean {

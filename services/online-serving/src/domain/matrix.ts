@@ -135,6 +135,12 @@ export function eventTimeAt(matrix: Matrix, row: number, view: number): number {
   return at < 0 ? 0 : Number(matrix.data.getBigInt64(at + row * 8, true));
 }
 
+/** The stream position that the row of a view reflects; 0 when there is no row, or positions are left out. */
+export function positionAt(matrix: Matrix, row: number, view: number): number {
+  const at = matrix.positionsAt[view] ?? -1;
+  return at < 0 ? 0 : Number(matrix.data.getBigInt64(at + row * 8, true));
+}
+
 /** A stale value whose policy takes it away is STALE and null. */
 function hasValue(status: number, feature: PlannedFeature): boolean {
   switch (status) {

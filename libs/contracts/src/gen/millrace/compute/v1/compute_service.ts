@@ -83,6 +83,22 @@ export interface GetStatusResponse {
   parityCompared: bigint;
   /** Values that differed. */
   parityMismatched: bigint;
+  /** The running verifier. */
+  verifier: VerifierStatus | undefined;
+}
+
+/** The running verifier: it samples what online-serving answers and proves it against history. */
+export interface VerifierStatus {
+  /** Values of served reads that it has compared since its process started; `parity_compared` has those of VerifySamples too. */
+  compared: bigint;
+  /** Those that differed. */
+  mismatched: bigint;
+  /** Sampled rows that wait for history, or for their turn. */
+  samplesWaiting: bigint;
+  /** Sampled rows that were let go: too many waited, or their view is gone. */
+  samplesDropped: bigint;
+  /** From the answer to the proof, of the newest sample that was proved, in microseconds. */
+  lagUs: bigint;
 }
 
 /** A value of any type. */
@@ -183,6 +199,59 @@ export interface VerifySamplesResponse {
   mismatches: Mismatch[];
   /** How many differ in all. */
   mismatched: bigint;
+}
+
+/** Asks for mismatches. */
+export interface ListMismatchesRequest {
+  /** Only of this view; empty: of all. */
+  view: string;
+  /** Only of this feature; empty: of all. */
+  feature: string;
+  /** At most so many; 0: 100; at most 1,000. */
+  limit: number;
+}
+
+/** A value that was served and that history does not confirm. */
+export interface ServedMismatch {
+  /** The view. */
+  view: string;
+  /** Its version. */
+  version: string;
+  /** The feature. */
+  feature: string;
+  /** The join keys as text, by name. */
+  keys: Map<string, string>;
+  /** The read time, in UTC microseconds. */
+  asOfUs: bigint;
+  /** The stream position that the row reflected. */
+  position: bigint;
+  /** What was served. */
+  served:
+    | SampleValue
+    | undefined;
+  /** What history says as of that time and position. */
+  expected:
+    | SampleValue
+    | undefined;
+  /** The feature service that was read; empty for samples given to VerifySamples. */
+  featureService: string;
+  /** When it was served, in UTC microseconds; 0 for samples given to VerifySamples. */
+  servedUs: bigint;
+  /** When it was found out, in UTC microseconds. */
+  foundUs: bigint;
+}
+
+export interface ServedMismatch_KeysEntry {
+  key: string;
+  value: string;
+}
+
+/** Mismatches. */
+export interface ListMismatchesResponse {
+  /** Newest first; at most 1,000. They are kept for 30 days. */
+  mismatches: ServedMismatch[];
+  /** The running verifier. */
+  verifier: VerifierStatus | undefined;
 }
 
 /** Asks for a training set. */
@@ -451,6 +520,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     eventsApplied: 0n,
     parityCompared: 0n,
     parityMismatched: 0n,
+    verifier: undefined,
   };
 }
 
@@ -500,6 +570,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         throw new globalThis.Error("value provided for field message.parityMismatched of type uint64 too large");
       }
       writer.uint32(64).uint64(message.parityMismatched);
+    }
+    if (message.verifier !== undefined) {
+      VerifierStatus.encode(message.verifier, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -581,6 +654,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.parityMismatched = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.verifier = VerifierStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -620,6 +701,133 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.parityMismatched = (object.parityMismatched !== undefined && object.parityMismatched !== null)
       ? BigInt(object.parityMismatched)
       : 0n;
+    message.verifier = (object.verifier !== undefined && object.verifier !== null)
+      ? VerifierStatus.fromPartial(object.verifier)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVerifierStatus(): VerifierStatus {
+  return { compared: 0n, mismatched: 0n, samplesWaiting: 0n, samplesDropped: 0n, lagUs: 0n };
+}
+
+export const VerifierStatus: MessageFns<VerifierStatus> = {
+  encode(message: VerifierStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.compared !== 0n) {
+      if (BigInt.asUintN(64, message.compared) !== message.compared) {
+        throw new globalThis.Error("value provided for field message.compared of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.compared);
+    }
+    if (message.mismatched !== 0n) {
+      if (BigInt.asUintN(64, message.mismatched) !== message.mismatched) {
+        throw new globalThis.Error("value provided for field message.mismatched of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.mismatched);
+    }
+    if (message.samplesWaiting !== 0n) {
+      if (BigInt.asUintN(64, message.samplesWaiting) !== message.samplesWaiting) {
+        throw new globalThis.Error("value provided for field message.samplesWaiting of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.samplesWaiting);
+    }
+    if (message.samplesDropped !== 0n) {
+      if (BigInt.asUintN(64, message.samplesDropped) !== message.samplesDropped) {
+        throw new globalThis.Error("value provided for field message.samplesDropped of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.samplesDropped);
+    }
+    if (message.lagUs !== 0n) {
+      if (BigInt.asIntN(64, message.lagUs) !== message.lagUs) {
+        throw new globalThis.Error("value provided for field message.lagUs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.lagUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifierStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifierStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.compared = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.mismatched = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.samplesWaiting = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.samplesDropped = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lagUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VerifierStatus>): VerifierStatus {
+    return VerifierStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VerifierStatus>): VerifierStatus {
+    const message = createBaseVerifierStatus();
+    message.compared = (object.compared !== undefined && object.compared !== null) ? BigInt(object.compared) : 0n;
+    message.mismatched = (object.mismatched !== undefined && object.mismatched !== null)
+      ? BigInt(object.mismatched)
+      : 0n;
+    message.samplesWaiting = (object.samplesWaiting !== undefined && object.samplesWaiting !== null)
+      ? BigInt(object.samplesWaiting)
+      : 0n;
+    message.samplesDropped = (object.samplesDropped !== undefined && object.samplesDropped !== null)
+      ? BigInt(object.samplesDropped)
+      : 0n;
+    message.lagUs = (object.lagUs !== undefined && object.lagUs !== null) ? BigInt(object.lagUs) : 0n;
     return message;
   },
 };
@@ -1415,6 +1623,435 @@ export const VerifySamplesResponse: MessageFns<VerifySamplesResponse> = {
   },
 };
 
+function createBaseListMismatchesRequest(): ListMismatchesRequest {
+  return { view: "", feature: "", limit: 0 };
+}
+
+export const ListMismatchesRequest: MessageFns<ListMismatchesRequest> = {
+  encode(message: ListMismatchesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.view !== "") {
+      writer.uint32(10).string(message.view);
+    }
+    if (message.feature !== "") {
+      writer.uint32(18).string(message.feature);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMismatchesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMismatchesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.view = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.feature = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListMismatchesRequest>): ListMismatchesRequest {
+    return ListMismatchesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMismatchesRequest>): ListMismatchesRequest {
+    const message = createBaseListMismatchesRequest();
+    message.view = object.view ?? "";
+    message.feature = object.feature ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseServedMismatch(): ServedMismatch {
+  return {
+    view: "",
+    version: "",
+    feature: "",
+    keys: new Map(),
+    asOfUs: 0n,
+    position: 0n,
+    served: undefined,
+    expected: undefined,
+    featureService: "",
+    servedUs: 0n,
+    foundUs: 0n,
+  };
+}
+
+export const ServedMismatch: MessageFns<ServedMismatch> = {
+  encode(message: ServedMismatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.view !== "") {
+      writer.uint32(10).string(message.view);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.feature !== "") {
+      writer.uint32(26).string(message.feature);
+    }
+    message.keys.forEach((value, key) => {
+      ServedMismatch_KeysEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    if (message.asOfUs !== 0n) {
+      if (BigInt.asIntN(64, message.asOfUs) !== message.asOfUs) {
+        throw new globalThis.Error("value provided for field message.asOfUs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.asOfUs);
+    }
+    if (message.position !== 0n) {
+      if (BigInt.asUintN(64, message.position) !== message.position) {
+        throw new globalThis.Error("value provided for field message.position of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.position);
+    }
+    if (message.served !== undefined) {
+      SampleValue.encode(message.served, writer.uint32(58).fork()).join();
+    }
+    if (message.expected !== undefined) {
+      SampleValue.encode(message.expected, writer.uint32(66).fork()).join();
+    }
+    if (message.featureService !== "") {
+      writer.uint32(74).string(message.featureService);
+    }
+    if (message.servedUs !== 0n) {
+      if (BigInt.asIntN(64, message.servedUs) !== message.servedUs) {
+        throw new globalThis.Error("value provided for field message.servedUs of type int64 too large");
+      }
+      writer.uint32(80).int64(message.servedUs);
+    }
+    if (message.foundUs !== 0n) {
+      if (BigInt.asIntN(64, message.foundUs) !== message.foundUs) {
+        throw new globalThis.Error("value provided for field message.foundUs of type int64 too large");
+      }
+      writer.uint32(88).int64(message.foundUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServedMismatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServedMismatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.view = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.feature = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = ServedMismatch_KeysEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.keys.set(entry4.key, entry4.value);
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.asOfUs = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.position = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.served = SampleValue.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expected = SampleValue.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.featureService = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.servedUs = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.foundUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ServedMismatch>): ServedMismatch {
+    return ServedMismatch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServedMismatch>): ServedMismatch {
+    const message = createBaseServedMismatch();
+    message.view = object.view ?? "";
+    message.version = object.version ?? "";
+    message.feature = object.feature ?? "";
+    message.keys = (() => {
+      const m = new Map();
+      (object.keys as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    message.asOfUs = (object.asOfUs !== undefined && object.asOfUs !== null) ? BigInt(object.asOfUs) : 0n;
+    message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
+    message.served = (object.served !== undefined && object.served !== null)
+      ? SampleValue.fromPartial(object.served)
+      : undefined;
+    message.expected = (object.expected !== undefined && object.expected !== null)
+      ? SampleValue.fromPartial(object.expected)
+      : undefined;
+    message.featureService = object.featureService ?? "";
+    message.servedUs = (object.servedUs !== undefined && object.servedUs !== null) ? BigInt(object.servedUs) : 0n;
+    message.foundUs = (object.foundUs !== undefined && object.foundUs !== null) ? BigInt(object.foundUs) : 0n;
+    return message;
+  },
+};
+
+function createBaseServedMismatch_KeysEntry(): ServedMismatch_KeysEntry {
+  return { key: "", value: "" };
+}
+
+export const ServedMismatch_KeysEntry: MessageFns<ServedMismatch_KeysEntry> = {
+  encode(message: ServedMismatch_KeysEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServedMismatch_KeysEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServedMismatch_KeysEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ServedMismatch_KeysEntry>): ServedMismatch_KeysEntry {
+    return ServedMismatch_KeysEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServedMismatch_KeysEntry>): ServedMismatch_KeysEntry {
+    const message = createBaseServedMismatch_KeysEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseListMismatchesResponse(): ListMismatchesResponse {
+  return { mismatches: [], verifier: undefined };
+}
+
+export const ListMismatchesResponse: MessageFns<ListMismatchesResponse> = {
+  encode(message: ListMismatchesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.mismatches) {
+      ServedMismatch.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.verifier !== undefined) {
+      VerifierStatus.encode(message.verifier, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMismatchesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMismatchesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.mismatches.push(ServedMismatch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.verifier = VerifierStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListMismatchesResponse>): ListMismatchesResponse {
+    return ListMismatchesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMismatchesResponse>): ListMismatchesResponse {
+    const message = createBaseListMismatchesResponse();
+    message.mismatches = object.mismatches?.map((e) => ServedMismatch.fromPartial(e)) || [];
+    message.verifier = (object.verifier !== undefined && object.verifier !== null)
+      ? VerifierStatus.fromPartial(object.verifier)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseBuildTrainingSetRequest(): BuildTrainingSetRequest {
   return { featureService: "", labelQuery: "", allowedDelayUs: 0n, complete: false };
 }
@@ -1829,6 +2466,18 @@ export const ComputeServiceService = {
       Buffer.from(VerifySamplesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VerifySamplesResponse => VerifySamplesResponse.decode(value),
   },
+  /** Lists served values that history did not confirm, newest first. */
+  listMismatches: {
+    path: "/millrace.compute.v1.ComputeService/ListMismatches" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListMismatchesRequest): Buffer =>
+      Buffer.from(ListMismatchesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListMismatchesRequest => ListMismatchesRequest.decode(value),
+    responseSerialize: (value: ListMismatchesResponse): Buffer =>
+      Buffer.from(ListMismatchesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListMismatchesResponse => ListMismatchesResponse.decode(value),
+  },
   /** Builds a training set point-in-time from history and streams it as Parquet. */
   buildTrainingSet: {
     path: "/millrace.compute.v1.ComputeService/BuildTrainingSet" as const,
@@ -1850,6 +2499,8 @@ export interface ComputeServiceServer extends UntypedServiceImplementation {
   evaluateAsOf: handleUnaryCall<EvaluateAsOfRequest, EvaluateAsOfResponse>;
   /** Compares served values with history; counts and remembers mismatches. */
   verifySamples: handleUnaryCall<VerifySamplesRequest, VerifySamplesResponse>;
+  /** Lists served values that history did not confirm, newest first. */
+  listMismatches: handleUnaryCall<ListMismatchesRequest, ListMismatchesResponse>;
   /** Builds a training set point-in-time from history and streams it as Parquet. */
   buildTrainingSet: handleServerStreamingCall<BuildTrainingSetRequest, BuildTrainingSetResponse>;
 }
@@ -1902,6 +2553,22 @@ export interface ComputeServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifySamplesResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists served values that history did not confirm, newest first. */
+  listMismatches(
+    request: ListMismatchesRequest,
+    callback: (error: ServiceError | null, response: ListMismatchesResponse) => void,
+  ): ClientUnaryCall;
+  listMismatches(
+    request: ListMismatchesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListMismatchesResponse) => void,
+  ): ClientUnaryCall;
+  listMismatches(
+    request: ListMismatchesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListMismatchesResponse) => void,
   ): ClientUnaryCall;
   /** Builds a training set point-in-time from history and streams it as Parquet. */
   buildTrainingSet(
