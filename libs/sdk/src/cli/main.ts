@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { positive } from './context.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
+import { addLoadCommands } from './load-commands.ts';
 import { addParityCommand } from './parity-command.ts';
 import { addRegistryCommands } from './registry-commands.ts';
 
@@ -18,6 +19,7 @@ const program = new Command('millrace')
 
 addRegistryCommands(program);
 addDataCommands(program);
+addLoadCommands(program);
 addHealthCommands(program);
 addParityCommand(program);
 

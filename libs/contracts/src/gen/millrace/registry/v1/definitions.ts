@@ -51,6 +51,30 @@ export namespace ExtraFields {
   export type IGNORE = typeof ExtraFields.IGNORE;
 }
 
+/** How numbers and texts of a file become times where they are not RFC 3339 or microseconds. */
+export const TimeFormat = {
+  /** UNSPECIFIED - ISO 8601 text (UTC where it names no zone), English dates such as "Jun 12 1998", and numbers of microseconds. */
+  UNSPECIFIED: 0,
+  /** SECONDS - Numbers are seconds. */
+  SECONDS: 1,
+  /** MILLISECONDS - Numbers are milliseconds. */
+  MILLISECONDS: 2,
+  /** MONTH_FIRST - Text such as 12/31/1998 23:59. */
+  MONTH_FIRST: 3,
+  /** DAY_FIRST - Text such as 31/12/1998 23:59. */
+  DAY_FIRST: 4,
+} as const;
+
+export type TimeFormat = typeof TimeFormat[keyof typeof TimeFormat];
+
+export namespace TimeFormat {
+  export type UNSPECIFIED = typeof TimeFormat.UNSPECIFIED;
+  export type SECONDS = typeof TimeFormat.SECONDS;
+  export type MILLISECONDS = typeof TimeFormat.MILLISECONDS;
+  export type MONTH_FIRST = typeof TimeFormat.MONTH_FIRST;
+  export type DAY_FIRST = typeof TimeFormat.DAY_FIRST;
+}
+
 /** How a feature aggregates. */
 export const AggregationFunction = {
   /** UNSPECIFIED - Not set; refused. */
@@ -183,6 +207,33 @@ export interface SourceField {
     | undefined;
   /** For INT64, DOUBLE and TIMESTAMP: the largest allowed value. */
   max?: number | undefined;
+}
+
+/** How the rows of a file, an object or a query become events of a source. */
+export interface RowFormat {
+  /** csv, ndjson, json, parquet or arrow; empty: by the name. */
+  format: string;
+  /** Column to field where the names differ by more than case and punctuation; an empty field drops the column; at most 256. */
+  columns: Map<string, string>;
+  /** The columns whose values make the event id; empty: the content's digest and the row's number; at most 8. */
+  idColumns: string[];
+  /** The column with the event time where the source names no event-time field. */
+  timeColumn: string;
+  /** How times are written. */
+  timeFormat: TimeFormat;
+  /** Texts that stand for null beside the empty one; at most 16. */
+  nullValues: string[];
+  /** CSV: what separates columns, one character; empty: found in the header. */
+  delimiter: string;
+  /** CSV and NDJSON: utf8 or latin1; empty: utf8. */
+  encoding: string;
+  /** The event time of rows that have none, in UTC microseconds; 0: such rows are rejected. */
+  rowTimeUs: bigint;
+}
+
+export interface RowFormat_ColumnsEntry {
+  key: string;
+  value: string;
 }
 
 /** A named stream of events. */
@@ -834,6 +885,248 @@ export const SourceField: MessageFns<SourceField> = {
     message.enumValues = object.enumValues?.map((e) => e) || [];
     message.min = object.min ?? undefined;
     message.max = object.max ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRowFormat(): RowFormat {
+  return {
+    format: "",
+    columns: new Map(),
+    idColumns: [],
+    timeColumn: "",
+    timeFormat: 0,
+    nullValues: [],
+    delimiter: "",
+    encoding: "",
+    rowTimeUs: 0n,
+  };
+}
+
+export const RowFormat: MessageFns<RowFormat> = {
+  encode(message: RowFormat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== "") {
+      writer.uint32(10).string(message.format);
+    }
+    message.columns.forEach((value, key) => {
+      RowFormat_ColumnsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.idColumns) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.timeColumn !== "") {
+      writer.uint32(34).string(message.timeColumn);
+    }
+    if (message.timeFormat !== 0) {
+      writer.uint32(40).int32(message.timeFormat);
+    }
+    for (const v of message.nullValues) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.delimiter !== "") {
+      writer.uint32(58).string(message.delimiter);
+    }
+    if (message.encoding !== "") {
+      writer.uint32(66).string(message.encoding);
+    }
+    if (message.rowTimeUs !== 0n) {
+      if (BigInt.asIntN(64, message.rowTimeUs) !== message.rowTimeUs) {
+        throw new globalThis.Error("value provided for field message.rowTimeUs of type int64 too large");
+      }
+      writer.uint32(72).int64(message.rowTimeUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RowFormat {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRowFormat();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = RowFormat_ColumnsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.columns.set(entry2.key, entry2.value);
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.idColumns.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.timeColumn = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeFormat = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nullValues.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.delimiter = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.encoding = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.rowTimeUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RowFormat>): RowFormat {
+    return RowFormat.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RowFormat>): RowFormat {
+    const message = createBaseRowFormat();
+    message.format = object.format ?? "";
+    message.columns = (() => {
+      const m = new Map();
+      (object.columns as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    message.idColumns = object.idColumns?.map((e) => e) || [];
+    message.timeColumn = object.timeColumn ?? "";
+    message.timeFormat = object.timeFormat ?? 0;
+    message.nullValues = object.nullValues?.map((e) => e) || [];
+    message.delimiter = object.delimiter ?? "";
+    message.encoding = object.encoding ?? "";
+    message.rowTimeUs = (object.rowTimeUs !== undefined && object.rowTimeUs !== null) ? BigInt(object.rowTimeUs) : 0n;
+    return message;
+  },
+};
+
+function createBaseRowFormat_ColumnsEntry(): RowFormat_ColumnsEntry {
+  return { key: "", value: "" };
+}
+
+export const RowFormat_ColumnsEntry: MessageFns<RowFormat_ColumnsEntry> = {
+  encode(message: RowFormat_ColumnsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RowFormat_ColumnsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRowFormat_ColumnsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RowFormat_ColumnsEntry>): RowFormat_ColumnsEntry {
+    return RowFormat_ColumnsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RowFormat_ColumnsEntry>): RowFormat_ColumnsEntry {
+    const message = createBaseRowFormat_ColumnsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

@@ -1,0 +1,19 @@
+/** JSON with the source text of its values, which TypeScript's es2024 library does not have yet. */
+const exact = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+  ): unknown;
+};
+
+const longNumber = /\d{16}/;
+
+/** JSON.parse; whole numbers that a double would change come as bigint. */
+export function parseExactJson(text: string): unknown {
+  if (!longNumber.test(text)) return JSON.parse(text);
+  return exact.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined && !Number.isSafeInteger(value) && /^-?\d+$/.test(source)
+      ? BigInt(source)
+      : value,
+  );
+}

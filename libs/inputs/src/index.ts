@@ -1,0 +1,10 @@
+export { fieldName, fieldNames } from './field-names.ts';
+export { type FileFormat, type Format, formatOf, formats, isDataFile } from './format.ts';
+export { type InferredColumn, type InferredSchema, inferSchema } from './infer.ts';
+export type { InputObject, LocalInput } from './locations/input-object.ts';
+export { isLocal, type LocateOptions, locate } from './locations/locate.ts';
+export type { S3Access } from './locations/s3.ts';
+export { openRows, type RowFormat } from './open-rows.ts';
+export { chunkRowsMax, type InputRow, Instant, type RowChunk, type RowReader } from './rows.ts';
+export { sourceYaml, timeFormatNames } from './source-yaml.ts';
+export { compileMapping, type RowEvent, type RowMapping } from './to-event.ts';
