@@ -1,4 +1,14 @@
-import { asOfSql, compileView, entityKey, type Scalar, tilesSql, viewFeatureTypes } from '@millrace/features';
+import {
+  asOfSql,
+  compileView,
+  entityKey,
+  isRangeable,
+  rangeSettings,
+  rangeSql,
+  type Scalar,
+  tilesSql,
+  viewFeatureTypes,
+} from '@millrace/features';
 import {
   agrees,
   columnsOf,
@@ -102,6 +112,52 @@ test('SQL over history gives every feature as brute force does, at random times 
   expect(compared).toBe(samples.length * view.features.length);
   expect(compared).toBeGreaterThan(20_000);
 });
+
+test.each([true, false])(
+  'ranges of ordered events give what brute force gives, where they answer (complete: %s)',
+  async (complete) => {
+    const whole = viewOf(everyFeature());
+    const features = whole.features.filter(({ name }) => isRangeable(whole, name));
+    expect(features.length).toBeGreaterThan(150);
+    const times = events.flatMap(({ timeUs }) => [timeUs, timeUs + 1, timeUs + 1800e6]);
+    const most = Math.ceil(events.length / 4);
+    const samples = times.map((asOfUs, at) => {
+      const key = [...keys, 'nobody'][at % 4] ?? '';
+      // mostly a position near the end, as that of a label whose latest events are not known yet
+      return { key, asOfUs, position: complete ? 1e6 : at % 5 === 0 ? at % most : most - (at % 9) };
+    });
+    const given = samples.map(
+      ({ key, asOfUs, position }, at) =>
+        `SELECT toUInt64(${at}) AS sample_id, '${key}' AS key, ${time(asOfUs)} AS as_of, toUInt64(${position}) AS position`,
+    );
+    let compared = 0;
+    let answered = 0;
+    const wrong: unknown[] = [];
+    for (let from = 0; from < features.length; from += 80) {
+      const view = { ...whole, features: features.slice(from, from + 80) };
+      const types = viewFeatureTypes(view);
+      const ranges = rangeSql(view, table, given.join(' UNION ALL '), { complete, eventsPerEntityMax: 10_000 });
+      const rows = await select(`${ranges} SETTINGS ${rangeSettings}`);
+      answered += rows.length;
+      for (const row of rows) {
+        const sample = samples[Number(row.sample_id)];
+        if (!sample) throw new Error('every row is of a sample');
+        const seen = events.filter(({ key, seq }) => key === sample.key && seq <= sample.position);
+        const expected = oracleValues(view, seen, sample.asOfUs, worldFilters);
+        for (const [at, feature] of view.features.entries()) {
+          const type = types[at] ?? 'DOUBLE';
+          const value = scalar(row[feature.name], type);
+          const want = expected[at];
+          compared++;
+          if (!want || !agrees(feature, type, value, want)) wrong.push({ feature, value, want, sample });
+        }
+      }
+    }
+    expect(wrong.slice(0, 3)).toEqual([]);
+    expect(answered).toBe(Math.ceil(features.length / 80) * samples.length);
+    expect(compared).toBeGreaterThan(20_000);
+  },
+);
 
 test('states that are filled with tiles from SQL and then with events are as states that saw every event', async () => {
   const features = everyFeature().filter((_, at) => at % 3 === 0);

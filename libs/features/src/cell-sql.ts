@@ -190,7 +190,8 @@ function varianceSql({ ddof }: FeatureDefinition, value: string, where: string, 
   return `if(${n} <= ${ddof} OR ${n} = 0, NULL, varPopStableIf(toFloat64(${value}), ${where}) * ${n} / (toFloat64(${n}) - ${ddof}))`;
 }
 
-function condition(field: string, filter: string, view: ViewDefinition, within: string): string {
+/** Whether an event `e` counts. */
+export function condition(field: string, filter: string, view: ViewDefinition, within: string): string {
   const parts = [within];
   if (field !== '') parts.push(`isNotNull(${eventColumn(field)})`);
   if (filter !== '') parts.push(compileFilter(filter, view.fields).sql(eventColumn));

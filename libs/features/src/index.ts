@@ -5,6 +5,7 @@ export { checkView, type ViewProblem, viewFeatureTypes } from './check-view.ts';
 export { type CompiledView, compileView } from './compiled-view.ts';
 export { entityKey } from './entity-key.ts';
 export { type CompiledFilter, compileFilter } from './filter.ts';
+export { isRangeable, type RangeOptions, rangeSettings, rangeSql } from './range/range-sql.ts';
 export { compileRowReader, type RowHeader, type RowReader, rowView } from './row-reader.ts';
 export type { EntityState } from './state.ts';
 export { tilesSql } from './tiles-sql.ts';
