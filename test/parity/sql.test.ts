@@ -117,9 +117,10 @@ test.each([true, false])(
   'ranges of ordered events give what brute force gives, where they answer (complete: %s)',
   async (complete) => {
     const whole = viewOf(everyFeature());
-    const features = whole.features.filter(({ name }) => isRangeable(whole, name));
-    expect(features.length).toBeGreaterThan(150);
-    const times = events.flatMap(({ timeUs }) => [timeUs, timeUs + 1, timeUs + 1800e6]);
+    const rangeable = whole.features.filter(({ name }) => isRangeable(whole, name));
+    const features = rangeable.filter((_, at) => at % 2 === Number(complete));
+    expect(features.length).toBeGreaterThan(75);
+    const times = events.map(({ timeUs }, at) => timeUs + ([0, 1, 1800e6][at % 3] ?? 0));
     const most = Math.ceil(events.length / 4);
     const samples = times.map((asOfUs, at) => {
       const key = [...keys, 'nobody'][at % 4] ?? '';
@@ -155,7 +156,7 @@ test.each([true, false])(
     }
     expect(wrong.slice(0, 3)).toEqual([]);
     expect(answered).toBe(Math.ceil(features.length / 80) * samples.length);
-    expect(compared).toBeGreaterThan(20_000);
+    expect(compared).toBeGreaterThan(10_000);
   },
 );
 

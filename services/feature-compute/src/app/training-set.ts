@@ -1,11 +1,21 @@
 import { createHash } from 'node:crypto';
 import type { definitions } from '@millrace/contracts';
-import type { ViewDefinition } from '@millrace/features';
+import { isRangeable, type ViewDefinition } from '@millrace/features';
 import type { History } from '@millrace/history';
 import { MeshError, newId } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { sqlName } from './sql.ts';
-import { exportSql, fillStepSql, labelsSql, positionsSql, type StepPlan } from './training-sql.ts';
+import {
+  type ChunkBounds,
+  eventsBetween,
+  exportSql,
+  joinSql,
+  labelsSql,
+  positionsSql,
+  rangesSql,
+  type StepPlan,
+  targetSql,
+} from './training-sql.ts';
 
 export type TrainingSetOptions = {
   readonly featureService: string;
@@ -33,13 +43,19 @@ export type BuildTrainingSet = (options: TrainingSetOptions, signal: AbortSignal
 export type ServiceToTrain = { readonly version: string; readonly features: readonly definitions.FeatureReference[] };
 
 /** Labels are joined in time order, this many at once: bounds the events that one statement has to look at. */
-const labelsPerStatement = 20_000;
+const labelsPerJoin = 20_000;
+/**
+ * One statement over ranges holds about so many events, and about so many labels, of as many entities as that is: at 100 to 200 bytes for an event of a
+ * few columns, below a gigabyte.
+ */
+const eventsPerShard = 4_000_000;
+const labelsPerShard = 200_000;
 const parquetPartBytesMax = 1 << 20;
 const exportSettings = { output_format_parquet_string_as_string: 1 } as const;
 
 /**
- * Joins labels with features point-in-time, with the same SQL that parity is proven with: labels are put in a table in a
- * stated order, each view's features are computed beside them in steps, and the join is streamed as Parquet.
+ * Joins labels with features point-in-time: labels are put in a table in a stated order, each view's features are computed beside them, by ranges of
+ * each entity's events (`rangeSql`) and where those do not answer by the SQL that parity is proven with (`asOfSql`); the result is streamed as Parquet.
  */
 export function createBuildTrainingSet(deps: {
   readonly history: History;
@@ -61,23 +77,13 @@ export function createBuildTrainingSet(deps: {
       created.push(labels);
       await history.command(labelsSql(labels, options.labelQuery, columns));
       const rows = await countRows(labels);
-      const chunks = Math.max(1, Math.ceil(rows / labelsPerStatement));
-      const stepsTotal = plans.length * chunks;
-      yield progress(0, stepsTotal, `${rows} labels`);
       for (const [index, plan] of plans.entries()) {
         const target = `${prefix}_${index}`;
-        const positions = `${target}_positions`;
-        created.push(target, positions);
-        await history.command(positionsSql(positions, plan.view.source, options));
-        for (let chunk = 0; chunk < chunks; chunk++) {
-          if (signal.aborted) throw new MeshError('CANCELLED', 'the training set was cancelled', {});
-          const bounds = await chunkBounds(labels, chunk);
-          for (const sql of fillStepSql({ plan, labels, target, positions, bounds, first: chunk === 0, ...options })) {
-            await history.command(sql);
-          }
-          yield progress(index * chunks + chunk + 1, stepsTotal, `view "${plan.view.name}"`);
-        }
+        created.push(target, `${target}_positions`);
+        yield progress(index, plans.length, `view "${plan.view.name}", ${rows} labels`);
+        await fill(plan, { labels, rows, target, ...options }, signal);
       }
+      yield progress(plans.length, plans.length, 'export');
       const sql = exportSql(
         labels,
         columns,
@@ -110,10 +116,45 @@ export function createBuildTrainingSet(deps: {
       plan.features.add(reference.feature);
       plans.set(id, plan);
     }
-    return [...plans].map(([id, { view, features }]) => ({
-      id,
-      view: { ...view, features: view.features.filter((feature) => features.has(feature.name)) },
-    }));
+    return [...plans.values()].flatMap(({ view, features }) =>
+      [true, false].flatMap((byRanges) => {
+        const asked = view.features.filter(({ name }) => features.has(name) && isRangeable(view, name) === byRanges);
+        return asked.length === 0 ? [] : [{ byRanges, view: { ...view, features: asked } }];
+      }),
+    );
+  }
+
+  /** Values of a step for every label: by ranges, a shard of the entities at a time, then by a join for the labels that are left. */
+  async function fill(
+    plan: StepPlan,
+    given: { labels: string; rows: number; target: string; allowedDelayUs: number; complete: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { labels, rows, target } = given;
+    const step = { ...given, plan, positions: `${target}_positions` };
+    await history.command(positionsSql(step.positions, plan.view.source, given));
+    await history.command(targetSql(step));
+    if (rows === 0) return;
+    if (plan.byRanges) {
+      const bounds = await chunkBounds(labels, 0, rows);
+      const shards = await shardCount(plan.view, bounds, rows);
+      for (let at = 0; at < shards; at++) {
+        stopIf(signal);
+        await history.command(rangesSql({ ...step, bounds }, { at, of: shards }));
+      }
+      if ((await countRows(target)) === rows) return;
+    }
+    for (let from = 0; from < rows; from += labelsPerJoin) {
+      stopIf(signal);
+      await history.command(joinSql({ ...step, bounds: await chunkBounds(labels, from, from + labelsPerJoin) }));
+    }
+  }
+
+  async function shardCount(view: ViewDefinition, bounds: ChunkBounds, rows: number): Promise<number> {
+    const [found] = await history.query<{ events: string }>(
+      `SELECT count() AS events FROM ${eventsBetween(view, bounds)}`,
+    );
+    return Math.max(1, Math.ceil(Math.max(Number(found?.events ?? 0) / eventsPerShard, rows / labelsPerShard)));
   }
 
   async function labelColumns(labelQuery: string, plans: readonly StepPlan[]): Promise<readonly string[]> {
@@ -136,8 +177,7 @@ export function createBuildTrainingSet(deps: {
     return Number(row?.rows ?? 0);
   }
 
-  async function chunkBounds(labels: string, chunk: number) {
-    const [from, to] = [chunk * labelsPerStatement, (chunk + 1) * labelsPerStatement];
+  async function chunkBounds(labels: string, from: number, to: number): Promise<ChunkBounds> {
     const [row] = await history.query<{ first: string; last: string }>(
       `SELECT toString(toUnixTimestamp64Micro(min(label_time))) AS first, toString(toUnixTimestamp64Micro(max(label_time))) AS last
        FROM ${sqlName(labels)} WHERE sample_id > ${from} AND sample_id <= ${to}`,
@@ -172,4 +212,8 @@ export function createBuildTrainingSet(deps: {
 
 function progress(stepsDone: number, stepsTotal: number, activity: string): TrainingSetPart {
   return { t: 'progress', progress: { stepsDone, stepsTotal, activity } };
+}
+
+function stopIf(signal: AbortSignal): void {
+  if (signal.aborted) throw new MeshError('CANCELLED', 'the training set was cancelled', {});
 }

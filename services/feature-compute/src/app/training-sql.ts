@@ -1,10 +1,10 @@
 import type { definitions } from '@millrace/contracts';
-import { asOfSql, type ViewDefinition, windowReachUs } from '@millrace/features';
+import { asOfSql, rangeSettings, rangeSql, type ViewDefinition, windowReachUs } from '@millrace/features';
 import { eventTable } from '@millrace/history';
 import { sqlLiteral, sqlName } from './sql.ts';
 
-/** One view of the training set, with the features that are used. */
-export type StepPlan = { readonly id: string; readonly view: ViewDefinition };
+/** Features of one view that are computed together: by ranges, or all by a join. */
+export type StepPlan = { readonly view: ViewDefinition; readonly byRanges: boolean };
 
 export type ChunkBounds = {
   readonly from: number;
@@ -36,34 +36,71 @@ export function positionsSql(table: string, source: string, options: { readonly 
   return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY known AS ${rows}`;
 }
 
-/** The features of one view for one chunk of labels. */
-export function fillStepSql(step: {
+/** Where a step's values go, and what it reads. */
+export type StepTables = {
   readonly plan: StepPlan;
   readonly labels: string;
   readonly target: string;
   readonly positions: string;
   readonly bounds: ChunkBounds;
-  readonly first: boolean;
   readonly allowedDelayUs: number;
-}): readonly string[] {
+  readonly complete: boolean;
+};
+
+/** An empty table with the columns that `asOfSql` gives. */
+export function targetSql({ plan, labels, target, positions, allowedDelayUs }: Omit<StepTables, 'bounds'>): string {
+  const nothing = `(SELECT * FROM ${eventTable(plan.view.source)} WHERE 0)`;
+  const samples = samplesSql(plan.view, { labels, positions, allowedDelayUs }, 'sample_id = 0');
+  return `CREATE TABLE ${sqlName(target)} ENGINE = MergeTree ORDER BY sample_id EMPTY AS
+    SELECT ${columnsOf(plan.view)} FROM (${asOfSql(plan.view, nothing, samples)})`;
+}
+
+/** Events of one entity that are held at once; the labels of one with more are joined. */
+const eventsPerEntityMax = 4_000_000;
+
+/** One shard of the entities, without a join of labels and events; some labels may be left for `joinSql`. */
+export function rangesSql(step: StepTables, shard: { readonly at: number; readonly of: number }): string {
   const { view } = step.plan;
   const keys = view.joinKeys.map((key) => sqlName(key.name)).join(', ');
-  const samples = `SELECT l.sample_id AS sample_id, ${view.joinKeys.map((key) => `l.${sqlName(key.name)} AS ${sqlName(key.name)}`).join(', ')},
-      l.label_time AS as_of, p.position AS position
-    FROM (SELECT sample_id, ${keys}, label_time, addMicroseconds(label_time, ${step.allowedDelayUs}) AS known_by, toUInt8(1) AS one
-          FROM ${sqlName(step.labels)} WHERE sample_id > ${step.bounds.from} AND sample_id <= ${step.bounds.to}) AS l
-    ASOF LEFT JOIN ${sqlName(step.positions)} AS p ON l.one = p.one AND l.known_by >= p.known`;
-  const columns = ['sample_id', ...view.features.map((feature) => sqlName(feature.name))].join(', ');
+  const samples = samplesSql(view, step, `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}`);
+  const ranges = rangeSql(view, eventsBetween(view, step.bounds), samples, {
+    complete: step.complete,
+    eventsPerEntityMax,
+  });
+  const columns = columnsOf(view);
+  return `INSERT INTO ${sqlName(step.target)} (${columns}) SELECT ${columns} FROM (${ranges}) SETTINGS ${rangeSettings}`;
+}
+
+/** The labels of a chunk that have no values yet, joined with their events. */
+export function joinSql(step: StepTables): string {
+  const { view } = step.plan;
+  const { from, to } = step.bounds;
+  const left = `sample_id > ${from} AND sample_id <= ${to} AND sample_id NOT IN (SELECT sample_id FROM ${sqlName(step.target)})`;
+  const columns = columnsOf(view);
   // one thread: the order of additions, and with it the last bits of floats and the digest, stay the same
-  const select = `SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step.bounds), samples)}) SETTINGS max_threads = 1`;
-  const target = sqlName(step.target);
-  return step.first
-    ? [`CREATE TABLE ${target} ENGINE = MergeTree ORDER BY sample_id AS ${select}`]
-    : [`INSERT INTO ${target} ${select}`];
+  return `INSERT INTO ${sqlName(step.target)} (${columns})
+    SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step.bounds), samplesSql(view, step, left))}) SETTINGS max_threads = 1`;
+}
+
+function columnsOf(view: ViewDefinition): string {
+  return ['sample_id', ...view.features.map((feature) => sqlName(feature.name))].join(', ');
+}
+
+/** Labels as `asOfSql` takes them, each with the position up to which its source was known. */
+function samplesSql(
+  view: ViewDefinition,
+  tables: { readonly labels: string; readonly positions: string; readonly allowedDelayUs: number },
+  where: string,
+): string {
+  const keys = view.joinKeys.map((key) => sqlName(key.name));
+  return `SELECT l.sample_id AS sample_id, ${keys.map((key) => `l.${key} AS ${key}`).join(', ')}, l.label_time AS as_of, p.position AS position
+    FROM (SELECT sample_id, ${keys.join(', ')}, label_time, addMicroseconds(label_time, ${tables.allowedDelayUs}) AS known_by, toUInt8(1) AS one
+          FROM ${sqlName(tables.labels)} WHERE ${where}) AS l
+    ASOF LEFT JOIN ${sqlName(tables.positions)} AS p ON l.one = p.one AND l.known_by >= p.known`;
 }
 
 /** The events that any window of the chunk can need. */
-function eventsBetween(view: ViewDefinition, bounds: ChunkBounds): string {
+export function eventsBetween(view: ViewDefinition, bounds: ChunkBounds): string {
   const reachUs = Math.max(...view.features.map(({ window }) => windowReachUs(window)));
   const until = `_event_time < fromUnixTimestamp64Micro(toInt64(${bounds.lastUs}), 'UTC')`;
   const since = Number.isFinite(reachUs)
@@ -81,7 +118,12 @@ export function exportSql(
 ): string {
   const carried = columns.map((name) => `l.${sqlName(name)} AS ${sqlName(name)}`);
   const features = service.features.map((reference) => {
-    const at = steps.findIndex(({ plan }) => plan.view.name === reference.view && versionFits(plan.view, reference));
+    const at = steps.findIndex(
+      ({ plan: { view } }) =>
+        view.name === reference.view &&
+        versionFits(view, reference) &&
+        view.features.some(({ name }) => name === reference.feature),
+    );
     const column = `s${at}.${sqlName(reference.feature)}`;
     const fallback = reference.defaultValue?.kind;
     const value = fallback === undefined ? column : `ifNull(${column}, ${sqlLiteral(fallback.value)})`;
