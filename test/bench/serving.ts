@@ -1,30 +1,26 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { definitions, serving } from '@millrace/contracts';
-import { createRowWriter, entityKey, rowField } from '@millrace/hot';
-import {
-  type Flight,
-  flightsSource,
-  NOON_US,
-  openServingWorld,
-  request,
-  routeEntity,
-  rowOf,
-  type ServingWorld,
-  service,
-  view,
-} from '../integration/serving-world.ts';
+import { serving } from '@millrace/contracts';
+import { openServingWorld, type ServingWorld } from '../integration/serving-world.ts';
 import { type BenchCases, type BenchContext, median } from './bench.ts';
+import {
+  checkAnswer,
+  cpuMs,
+  method,
+  pin,
+  pinned,
+  prepare,
+  readRequest,
+  round1,
+  round3,
+  runClient,
+} from './serving-load.ts';
 
-const views = 5;
-const entities = 10_000;
 const rounds = 3;
 const secondsPerRun = 5;
-const { AggregationFunction } = definitions;
-const method = '/millrace.serving.v1.FeatureService/GetFeatures';
 
 type Measured = { rps: number; p50_ms: number; p99_ms: number; calls: number; errors: number };
 /** What a call costs the server, which a noisy machine alters less than its rate. */
@@ -72,7 +68,15 @@ async function measureCase(
   writeFileSync(answerFile, answerBytes);
   const bare = await startBareServer(answerFile);
   const load = (address: string) =>
-    runClient([address, method, requestFile, '1', String(inFlight), String(secondsPerRun), String(answerBytes.length)]);
+    runClient<Measured>('lean-client.ts', [
+      address,
+      method,
+      requestFile,
+      1,
+      inFlight,
+      secondsPerRun,
+      answerBytes.length,
+    ]);
   const ours: Costed[] = [];
   const theirs: Measured[] = [];
   try {
@@ -105,99 +109,6 @@ async function measureCase(
   };
 }
 
-/** User and system time of a process, in ticks of 10 ms. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
-const names = Array.from({ length: views }, (_, i) => `bench_view_${i}`);
-
-function benchView(name: string): definitions.Definition {
-  const { COUNT, SUM, MEAN, MIN, MAX, STDDEV } = AggregationFunction;
-  return view(name, 'route', [
-    { name: 'count_1h', function: COUNT, hours: 1 },
-    { name: 'mean_1h', function: MEAN, field: 'delay', hours: 1 },
-    { name: 'sum_3h', function: SUM, field: 'distance', hours: 3 },
-    { name: 'max_3h', function: MAX, field: 'delay', hours: 3 },
-    { name: 'count_24h', function: COUNT, hours: 24 },
-    { name: 'mean_24h', function: MEAN, field: 'delay', hours: 24 },
-    { name: 'min_24h', function: MIN, field: 'delay', hours: 24 },
-    { name: 'stddev_24h', function: STDDEV, field: 'delay', hours: 24 },
-    { name: 'count_7d', function: COUNT, hours: 168 },
-    { name: 'sum_7d', function: SUM, field: 'distance', hours: 168 },
-  ]);
-}
-
-/** Registers the definitions and writes a row for each view and entity, with the real codec. */
-async function prepare(world: ServingWorld, progress: (text: string) => void): Promise<void> {
-  const first = benchView(names[0] ?? '');
-  const spec = first.spec?.$case === 'featureView' ? first.spec.value : undefined;
-  await world.apply(
-    routeEntity,
-    flightsSource,
-    ...names.map(benchView),
-    service(
-      'bench',
-      names.flatMap((name) => (spec?.features ?? []).map((feature) => ({ view: name, feature: feature.name }))),
-    ),
-  );
-  const writer = createRowWriter(world.hot);
-  let rowBytes = 0;
-  for (let start = 0; start < entities; start += 500) {
-    const rows = Array.from({ length: 500 }, (_, i) => start + i).flatMap((entity) => {
-      const flights = flightsOf(entity);
-      return names.map((name) => {
-        const definition = world.definition(name);
-        const row = rowOf(definition, flights, entity + 1);
-        rowBytes += row.length;
-        return {
-          key: entityKey('route', keysOf(entity)),
-          field: rowField(definition.name, definition.version),
-          row,
-        };
-      });
-    });
-    await writer.write(rows);
-  }
-  progress(`${entities * views} rows in Redis, ${Math.round(rowBytes / entities / views)} bytes each on average`);
-}
-
-/** As many flights as an ordinary route has: about 6 in the last day. */
-function flightsOf(entity: number): Flight[] {
-  const [origin, destination] = keysOf(entity);
-  return Array.from({ length: 6 }, (_, i) => ({
-    timeUs: NOON_US - (6 - i) * 3 * 3_600_000_000 - entity * 1_000_003,
-    origin,
-    destination,
-    airlineId: entity % 10,
-    delay: ((entity * 31 + i * 17) % 90) - 15,
-    distance: 100 + (entity % 2000),
-    tail: `N${entity}`,
-  }));
-}
-
-function keysOf(entity: number): [string, string] {
-  return [`O${Math.floor(entity / 100)}`, `D${entity % 100}`];
-}
-
-function readRequest(rows: number): serving.GetFeaturesRequest {
-  const keys = Array.from({ length: rows }, (_, i) => keysOf((i * 97 + 13) % entities));
-  return request({
-    service: 'bench',
-    keys: { origin: keys.map(([origin]) => origin), destination: keys.map(([, destination]) => destination) },
-    asOfUs: NOON_US,
-    more: { omitMetadata: true },
-  });
-}
-
-function checkAnswer(answer: serving.GetFeaturesResponse, rows: number): void {
-  const present = answer.statuses.filter((status) => status === serving.ValueStatus.PRESENT).length;
-  if (answer.statuses.length !== rows * 50 || present < answer.statuses.length * 0.5) {
-    throw new Error(`expected ${rows * 50} values, most of them PRESENT; got ${present} of ${answer.statuses.length}`);
-  }
-}
-
 async function startBareServer(answerFile: string): Promise<{ address: string; child: ChildProcess }> {
   const child = spawn(...pinned(0, [join(import.meta.dirname, 'grpc', 'bare-server.ts'), answerFile]), {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -205,25 +116,3 @@ async function startBareServer(answerFile: string): Promise<{ address: string; c
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
   return { address: (JSON.parse(line) as { address: string }).address, child };
 }
-
-async function runClient(args: readonly string[]): Promise<Measured> {
-  const child = spawn(...pinned(1, [join(import.meta.dirname, 'grpc', 'lean-client.ts'), ...args]), {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return JSON.parse(line) as Measured;
-}
-
-const hasTaskset = spawnSync('taskset', ['--version']).status === 0;
-
-/** A Node process on one core, where the machine can do that. */
-function pinned(core: number, args: string[]): [string, string[]] {
-  return hasTaskset ? ['taskset', ['-c', String(core), process.execPath, ...args]] : [process.execPath, args];
-}
-
-function pin(pid: number, core: number): void {
-  if (hasTaskset) spawnSync('taskset', ['-a', '-c', '-p', String(core), String(pid)]);
-}
-
-const round1 = (value: number) => Math.round(value * 10) / 10;
-const round3 = (value: number) => Math.round(value * 1000) / 1000;

@@ -1,6 +1,10 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { MeshError } from '@millrace/kernel';
 
+/** The metadata (and HTTP header) by which a caller names itself. */
+export const callerHeader = 'x-millrace-caller';
+export const callerMax = 64;
+
 /** What a handler may know about its call. */
 export interface CallContext {
   /** Aborts when the caller cancels or its deadline passes. */
@@ -8,6 +12,8 @@ export interface CallContext {
   /** Epoch milliseconds; undefined when the caller set none. */
   readonly deadlineMs: number | undefined;
   readonly peer: string;
+  /** Who calls: what it says of itself in `x-millrace-caller`, up to 64 characters, else its host. Not proven: for limits and counts. */
+  readonly caller: string;
   /** Text metadata of the call; the last value of a repeated key. */
   readonly metadata: ReadonlyMap<string, string>;
   /** The W3C traceparent that the call came with. */
@@ -50,6 +56,14 @@ export class LazyCallContext implements CallContext {
 
   get peer(): string {
     return this.#call.getPeer();
+  }
+
+  get caller(): string {
+    const given = this.#call.metadata.get(callerHeader)[0];
+    if (given !== undefined && given.length > 0) return String(given).slice(0, callerMax);
+    const peer = this.#call.getPeer();
+    const port = peer.lastIndexOf(':');
+    return port > 0 ? peer.slice(0, port) : peer;
   }
 
   get metadata(): ReadonlyMap<string, string> {

@@ -1,5 +1,5 @@
 export { bindService, type Handlers, type ServiceBinding } from './binding.ts';
-export type { CallContext } from './call-context.ts';
+export { type CallContext, callerHeader, callerMax } from './call-context.ts';
 export { type CallOptions, type Client, type ConnectOptions, connect } from './client.ts';
 export type { Codecs, MethodCodec, ServiceDefinition } from './definition.ts';
 export { type GrpcServer, type GrpcServerOptions, serveGrpc } from './server.ts';

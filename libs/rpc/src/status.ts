@@ -9,6 +9,17 @@ const retryInfoUrl = 'type.googleapis.com/google.rpc.RetryInfo';
 
 /** Anything thrown, as a gRPC status with ErrorInfo (and RetryInfo) in `grpc-status-details-bin`. */
 export function toGrpcStatus(thrown: unknown): StatusObject {
+  const made = thrown instanceof MeshError ? statuses.get(thrown) : undefined;
+  if (made) return made;
+  const status = encodeStatus(thrown);
+  if (thrown instanceof MeshError) statuses.set(thrown, status);
+  return status;
+}
+
+/** An error that refuses many calls is encoded once. */
+const statuses = new WeakMap<MeshError, StatusObject>();
+
+function encodeStatus(thrown: unknown): StatusObject {
   const status = toRpcStatus(thrown);
   const metadata = new Metadata();
   metadata.set(detailsKey, Buffer.from(rpcStatus.Status.encode(status).finish()));

@@ -1,5 +1,6 @@
 import { commonConfig, type Env, parseEnv } from '@millrace/runtime';
 import { z } from 'zod';
+import type { AdmissionLimits } from './app/admission.ts';
 import type { ReadLimits } from './app/read-features.ts';
 
 const paritySchema = z.object({
@@ -12,6 +13,9 @@ const limitsSchema = z.object({
   MILLRACE_SERVING_PARTIAL_RESERVE_MS: z.coerce.number().int().min(0).max(1_000).default(5),
   MILLRACE_SERVING_HISTORY_TIMEOUT_MS: z.coerce.number().int().min(1).max(120_000).default(10_000),
   MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(50_000),
+  MILLRACE_SERVING_CALLER_IN_FLIGHT_ROWS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(25_000),
+  MILLRACE_SERVING_CALLER_ROWS_PER_S_MAX: z.coerce.number().int().min(0).max(1_000_000_000).default(0),
+  MILLRACE_SERVING_QUEUE_TARGET_MS: z.coerce.number().min(1).max(10_000).default(25),
   MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
@@ -27,8 +31,13 @@ export function loadConfig(env: Env) {
       readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,
       partialReserveMs: limits.MILLRACE_SERVING_PARTIAL_RESERVE_MS,
       historyTimeoutMs: limits.MILLRACE_SERVING_HISTORY_TIMEOUT_MS,
-      inFlightRowsMax: limits.MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX,
     } satisfies ReadLimits,
+    admission: {
+      inFlightRowsMax: limits.MILLRACE_SERVING_IN_FLIGHT_ROWS_MAX,
+      callerInFlightRowsMax: limits.MILLRACE_SERVING_CALLER_IN_FLIGHT_ROWS_MAX,
+      callerRowsPerSMax: limits.MILLRACE_SERVING_CALLER_ROWS_PER_S_MAX,
+      queueTargetMs: limits.MILLRACE_SERVING_QUEUE_TARGET_MS,
+    } satisfies AdmissionLimits,
     streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

@@ -7,7 +7,8 @@ import { createHistoryReader } from './adapters/history-reader.ts';
 import { createServedPublisher } from './adapters/nats-served.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
-import { measured, openStreams } from './app/metrics.ts';
+import { createAdmission } from './app/admission.ts';
+import { admissionTelemetry, measured, openStreams } from './app/metrics.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { sampled } from './app/served-sampler.ts';
@@ -39,6 +40,7 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     history,
     clock,
     limits: config.limits,
+    admission: createAdmission(config.admission, admissionTelemetry(telemetry)),
     onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
   });
   const readFeatures = sampled(measured(reads, telemetry), {

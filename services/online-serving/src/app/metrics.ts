@@ -1,6 +1,7 @@
 import { serving } from '@millrace/contracts';
 import { toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
+import type { AdmissionTelemetry } from './admission.ts';
 import type { ReadFeatures } from './read-features.ts';
 
 /** The same use case, counted and timed. One histogram observation and one count a request, one count per status seen. */
@@ -17,6 +18,7 @@ export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): Read
     'outcome',
   ]);
   const values = metrics.counter('millrace_serving_values_total', 'values by status', ['feature_service', 'status']);
+  const failed = memoized((outcome) => ({ feature_service: '', outcome }));
   const statusNames = Object.entries(serving.ValueStatus) as [string, number][];
   return async (request, call) => {
     const startedMs = performance.now();
@@ -32,9 +34,26 @@ export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): Read
       return matrix;
     } catch (thrown) {
       // an unknown service is the caller's word: it must not become a label
-      requests.inc(1, { feature_service: '', outcome: toMeshError(thrown).reason });
+      requests.inc(1, failed(toMeshError(thrown).reason));
       throw thrown;
     }
+  };
+}
+
+/** What admission lets in and refuses. */
+export function admissionTelemetry({ metrics }: Telemetry): AdmissionTelemetry {
+  const refused = metrics.counter('millrace_serving_refused_total', 'reads refused by the limit that was reached', [
+    'limit',
+  ]);
+  const rows = metrics.gauge('millrace_serving_in_flight_rows', 'rows being read');
+  const limit = metrics.gauge('millrace_serving_in_flight_rows_limit', 'rows that may be read at once, as it is now');
+  const labelOf = memoized((name) => ({ limit: name }));
+  return {
+    refused: (name) => refused.inc(1, labelOf(name)),
+    state(inFlightRows, limitRows) {
+      rows.set(inFlightRows);
+      limit.set(limitRows);
+    },
   };
 }
 
@@ -54,26 +73,20 @@ type Labels = {
   readonly status: (name: string) => Record<string, string>;
 };
 
-const known = new Map<string, Labels>();
+/** Label objects are made once for each word: making them for each request costs more than counting. */
+const labelsOf = memoized(
+  (service): Labels => ({
+    service: { feature_service: service },
+    ok: { feature_service: service, outcome: 'OK' },
+    status: memoized((status) => ({ feature_service: service, status })),
+  }),
+);
 
-/** Label objects are made once for each service: making them for each request costs more than counting. */
-function labelsOf(service: string): Labels {
-  let labels = known.get(service);
-  if (!labels) {
-    const statuses = new Map<string, Record<string, string>>();
-    labels = {
-      service: { feature_service: service },
-      ok: { feature_service: service, outcome: 'OK' },
-      status(name) {
-        let label = statuses.get(name);
-        if (!label) {
-          label = { feature_service: service, status: name };
-          statuses.set(name, label);
-        }
-        return label;
-      },
-    };
-    known.set(service, labels);
-  }
-  return labels;
+function memoized<T>(make: (word: string) => T): (word: string) => T {
+  const known = new Map<string, T>();
+  return (word) => {
+    const value = known.get(word) ?? make(word);
+    known.set(word, value);
+    return value;
+  };
 }

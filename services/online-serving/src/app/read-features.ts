@@ -5,6 +5,7 @@ import { evaluateRow, fillFromHistory, type MissedRow, markUnavailable, type Sto
 import { createMatrix, type Matrix } from '../domain/matrix.ts';
 import type { Plan, PlannedEntity, PlannedView } from '../domain/plan.ts';
 import { asOfColumn, type BoundKeys, bindKeys, type ReadRequest, type RequestKey } from '../domain/request.ts';
+import type { Admission } from './admission.ts';
 import type { PlanBook } from './plan-book.ts';
 
 /** Takes the rows of read number `index`, in the order of the entity's views. The bytes are good until it returns. */
@@ -38,7 +39,12 @@ export type HistoryRow = ReadonlyMap<string, Scalar>;
 
 type MissedView = { readonly view: PlannedView; readonly rows: readonly MissedRow[] };
 
-export type ReadCall = { readonly deadlineMs: number | undefined; readonly signal: AbortSignal };
+export type ReadCall = {
+  readonly deadlineMs: number | undefined;
+  readonly signal: AbortSignal;
+  /** Who reads, for limits and usage. */
+  readonly caller: string;
+};
 
 export type ReadFeatures = (request: ReadRequest, call: ReadCall) => Promise<Matrix>;
 
@@ -49,8 +55,6 @@ export type ReadLimits = {
   readonly partialReserveMs: number;
   /** How long a read from history may take. */
   readonly historyTimeoutMs: number;
-  /** Rows being read at once; beyond it requests are refused with OVERLOADED. */
-  readonly inFlightRowsMax: number;
 };
 
 export function createReadFeatures(deps: {
@@ -59,10 +63,10 @@ export function createReadFeatures(deps: {
   readonly history: HistoryReader;
   readonly clock: Clock;
   readonly limits: ReadLimits;
+  readonly admission: Admission;
   readonly onHistoryProblem: (problem: MeshError) => void;
 }): ReadFeatures {
-  const { plans, rows: store, history, clock, limits, onHistoryProblem } = deps;
-  let inFlightRows = 0;
+  const { plans, rows: store, history, clock, limits, admission, onHistoryProblem } = deps;
 
   return async (request, call) => {
     const plan =
@@ -72,7 +76,9 @@ export function createReadFeatures(deps: {
     const nowUs = clock.nowUs();
     const asOfUs = asOfColumn(request, bound.rows, nowUs);
     const timeoutMs = budgetMs(call, nowUs / 1000, limits, request.allowPartial);
-    if (inFlightRows + bound.rows > limits.inFlightRowsMax) throw overloaded(inFlightRows, limits.inFlightRowsMax);
+    const leftMs =
+      call.deadlineMs === undefined || request.allowPartial ? Number.POSITIVE_INFINITY : call.deadlineMs - nowUs / 1000;
+    const pass = admission.enter({ caller: call.caller, rows: bound.rows, leftMs }, nowUs / 1000);
 
     const matrix = createMatrix(plan, asOfUs, {
       sameAsOf: request.asOfUsByRow.length === 0,
@@ -81,9 +87,11 @@ export function createReadFeatures(deps: {
     const { reads, firstRow, nextRow } = instancesOf(plan, bound);
     const cursors = plan.views.map(({ reader }) => reader.newCursor());
     const missedByView = plan.views.map((): MissedRow[] => []);
-    inFlightRows += bound.rows;
     try {
+      let waits = true;
       const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
+        if (waits) pass.waited(clock.nowUs() / 1000);
+        waits = false;
         const { entity } = reads[instance] as EntityRead;
         const next = nextRow.get(entity) as Int32Array;
         for (let slot = 0; slot < entity.views.length; slot++) {
@@ -96,6 +104,7 @@ export function createReadFeatures(deps: {
           }
         }
       });
+      if (waits) pass.waited(clock.nowUs() / 1000);
       if (unanswered.length > 0 && !request.allowPartial)
         throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
       for (const instance of unanswered) {
@@ -105,7 +114,7 @@ export function createReadFeatures(deps: {
           for (const index of entity.views) markUnavailable(matrix, plan.views[index] as PlannedView, row);
       }
     } finally {
-      inFlightRows -= bound.rows;
+      pass.end(clock.nowUs() / 1000);
     }
     const missed = plan.views.flatMap((view, index): MissedView[] => {
       const rows = missedByView[index] ?? [];
@@ -209,14 +218,5 @@ function deadlineExceeded(): MeshError {
     'DEADLINE_EXCEEDED',
     'the row store did not answer before the deadline; send a later deadline, or set allow_partial to read what is ready',
     { store: 'redis' },
-  );
-}
-
-function overloaded(rows: number, limit: number): MeshError {
-  return new MeshError(
-    'OVERLOADED',
-    `${rows} rows are being read and the limit is ${limit}; retry later`,
-    { rows, limit },
-    { retryAfterMs: 50 },
   );
 }

@@ -1,7 +1,8 @@
 import { serving } from '@millrace/contracts';
 import { type MeshError, toMeshError } from '@millrace/kernel';
+import { callerHeader, callerMax } from '@millrace/rpc';
 import type { Telemetry } from '@millrace/runtime';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { PlanBook } from '../app/plan-book.ts';
 import type { ReadFeatures } from '../app/read-features.ts';
 import { eventTimeAt, type Matrix, statusAt, valueAt } from '../domain/matrix.ts';
@@ -58,7 +59,7 @@ export function createRest(deps: {
     reply.raw.once('close', () => aborted.abort());
     const timeoutMs = Number(request.headers['x-timeout-ms']);
     const deadlineMs = Number.isFinite(timeoutMs) && timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
-    const matrix = await readFeatures(read, { deadlineMs, signal: aborted.signal });
+    const matrix = await readFeatures(read, { deadlineMs, signal: aborted.signal, caller: callerOf(request) });
     return reply
       .type('application/json')
       .send(
@@ -68,6 +69,11 @@ export function createRest(deps: {
       );
   });
   return app;
+}
+
+function callerOf(request: FastifyRequest): string {
+  const given = request.headers[callerHeader];
+  return typeof given === 'string' && given !== '' ? given.slice(0, callerMax) : request.ip;
 }
 
 const statusNames = Object.fromEntries(

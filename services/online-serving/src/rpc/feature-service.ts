@@ -42,12 +42,12 @@ export function featureService(deps: {
   );
 
   async function* stream(reads: AsyncIterable<StreamRead>, context: CallContext): AsyncIterable<StreamAnswer> {
-    const { signal, deadlineMs: streamEndMs = Number.POSITIVE_INFINITY } = context;
+    const { signal, caller, deadlineMs: streamEndMs = Number.POSITIVE_INFINITY } = context;
     const read = async ({ id, read: bytes, timeoutMs }: StreamRead): Promise<StreamAnswer> => {
       try {
         const endMs = timeoutMs > 0 ? Math.min(streamEndMs, Date.now() + timeoutMs) : streamEndMs;
         const deadlineMs = Number.isFinite(endMs) ? endMs : undefined;
-        return { id, matrix: await readFeatures(decodeReadRequest(bytes), { signal, deadlineMs }) };
+        return { id, matrix: await readFeatures(decodeReadRequest(bytes), { signal, deadlineMs, caller }) };
       } catch (thrown) {
         return { id, error: toRpcStatus(thrown) };
       }
