@@ -58,7 +58,7 @@ function request(rows: number): ReadRequest {
   };
 }
 
-const call = { deadlineMs: undefined, signal: new AbortController().signal };
+const call = { deadlineMs: undefined, caller: 'test', signal: new AbortController().signal };
 
 function sampler(rowsPerSecond: number, metadata = true) {
   const published: ServedRows[] = [];
