@@ -2,7 +2,7 @@ import { newParts, newSlots } from './cells/cell.ts';
 import { fillCell } from './cells/operations.ts';
 import { pairReader, type ReadPair } from './cells/pairs.ts';
 import { entityKey } from './entity-key.ts';
-import { type CompiledFilter, compileFilter } from './filter.ts';
+import { type CompiledFilter, compileFilter } from './expression/filter.ts';
 import type { Layout } from './layout.ts';
 import type { HeadEvent } from './state.ts';
 import type { Column, EventColumns } from './types.ts';

@@ -4,7 +4,7 @@ import { distinctPartSql, distinctSql } from './cells/distinct.ts';
 import { entropySql, frequenciesPartSql } from './cells/entropy.ts';
 import { hashSql } from './cells/hash-of.ts';
 import { bucketsPartSql, percentileSql } from './cells/percentile.ts';
-import { compileFilter } from './filter.ts';
+import { compileFilter } from './expression/filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
 import { rateSeconds } from './windows.ts';

@@ -1,4 +1,4 @@
-import { compileFilter } from './filter.ts';
+import { compileFilter } from './expression/filter.ts';
 import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
 import { windowProblem } from './windows.ts';
 

@@ -1,4 +1,4 @@
-import { byBytes } from '../filter.ts';
+import { byBytes } from '../expression/comparison.ts';
 import type { Cell, Finish, Merge, Slots } from './cell.ts';
 import { integer } from './pairs.ts';
 

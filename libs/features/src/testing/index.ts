@@ -1,4 +1,12 @@
 export { columnsOf } from './columns.ts';
+export {
+  expressionFields,
+  type Random,
+  type RandomExpression,
+  randomExpression,
+  randomOf,
+  randomRow,
+} from './expressions.ts';
 export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './oracle.ts';
 export {
   everyFeature,
