@@ -2,6 +2,7 @@ import {
   asOfSql,
   compileView,
   entityKey,
+  type FeatureDefinition,
   isRangeable,
   rangeSettings,
   rangeSql,
@@ -12,10 +13,13 @@ import {
 import {
   agrees,
   columnsOf,
+  computedView,
   everyFeature,
+  inputView,
   type OracleEvent,
   oracleValues,
   viewOf,
+  withComputed,
   worldEvents,
   worldFields,
   worldFilters,
@@ -204,6 +208,57 @@ test('states that are filled with tiles from SQL and then with events are as sta
       }
     }
     expect(compared).toBeGreaterThan(1_000);
+  }
+});
+
+test('aggregations over input expressions are in SQL and in tiles what brute force makes of the values', async () => {
+  const types = viewFeatureTypes(inputView);
+  const samples = events.map(({ timeUs }, at) => ({ key: keys[at % 3] ?? '', asOfUs: timeUs + (at % 5) * 60e6 + 1 }));
+  const given = samples.map(
+    ({ key, asOfUs }, id) =>
+      `SELECT toUInt64(${id}) AS sample_id, '${key}' AS key, ${time(asOfUs)} AS as_of, toUInt64(1000000) AS position`,
+  );
+  const rows = await select(asOfSql(inputView, table, given.join(' UNION ALL ')));
+  expect(rows.length).toBe(samples.length);
+  const expectedOf = (key: string, asOfUs: number) =>
+    oracleValues(computedView, events.filter((event) => event.key === key).map(withComputed), asOfUs, worldFilters);
+  const wrong: unknown[] = [];
+  for (const row of rows) {
+    const { key = '', asOfUs = 0 } = samples[Number(row.sample_id)] ?? {};
+    for (const [at, want] of expectedOf(key, asOfUs).entries()) {
+      const feature = computedView.features[at] as FeatureDefinition;
+      const value = scalar(row[feature.name], types[at] ?? 'DOUBLE');
+      if (!agrees(feature, types[at] ?? 'DOUBLE', value, want)) wrong.push({ feature, value, want });
+    }
+  }
+  const rangeable = { ...inputView, features: inputView.features.filter(({ name }) => isRangeable(inputView, name)) };
+  expect(rangeable.features.length).toBeGreaterThan(30);
+  const ranges = rangeSql(rangeable, table, given.join(' UNION ALL '), { complete: true, eventsPerEntityMax: 10_000 });
+  const inRanges = await select(`${ranges} SETTINGS ${rangeSettings}`);
+  expect(inRanges.length).toBeGreaterThan(samples.length / 2);
+  for (const row of inRanges) {
+    const { key = '', asOfUs = 0 } = samples[Number(row.sample_id)] ?? {};
+    for (const [at, want] of expectedOf(key, asOfUs).entries()) {
+      const feature = computedView.features[at] as FeatureDefinition;
+      const value = scalar(row[feature.name], types[at] ?? 'DOUBLE');
+      if (feature.name in row && !agrees(feature, types[at] ?? 'DOUBLE', value, want))
+        wrong.push({ feature, value, want });
+    }
+  }
+  expect(wrong.slice(0, 3)).toEqual([]);
+  const compiled = compileView(inputView);
+  const states = new Map(keys.map((key) => [key, compiled.newState()]));
+  const frontierUs = Math.max(...events.map(({ timeUs }) => timeUs));
+  for (const record of await select(tilesSql(inputView, table), { position: 1e6, frontier: frontierUs })) {
+    const state = states.get(String(record.key));
+    if (state) compiled.mergeTile(state, Number(record.hop_us), Number(record.bucket_us), record);
+  }
+  for (const [key, state] of states) {
+    const values = compiled.valuesAt(state, state.validFromUs);
+    for (const [at, want] of expectedOf(key, state.validFromUs).entries()) {
+      const feature = computedView.features[at] as FeatureDefinition;
+      expect(agrees(feature, types[at] ?? 'DOUBLE', values[at] ?? null, want), `${feature.name} of ${key}`).toBe(true);
+    }
   }
 });
 

@@ -1,5 +1,6 @@
 import { featureSql } from './cell-sql.ts';
 import { cellOf } from './cells/cell.ts';
+import { tableWithInputs, withInputs } from './inputs.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import type { ViewDefinition } from './types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
@@ -10,7 +11,8 @@ import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './
  * parentheses. Gives a row for each sample: `sample_id` and a column for each feature (TIMESTAMP as Int64 µs); a sample without events has
  * counts and rates of 0 and nulls.
  */
-export function asOfSql(view: ViewDefinition, table: string, samples: string): string {
+export function asOfSql(given: ViewDefinition, table: string, samples: string): string {
+  const view = withInputs(given);
   const fields = new Map(view.fields.map((field) => [field.name, field]));
   const resolved = view.features.map(({ window }) => resolveWindow(window));
   const windows = [...new Map(resolved.map((window) => [windowKey(window), window])).entries()];
@@ -38,7 +40,7 @@ export function asOfSql(view: ViewDefinition, table: string, samples: string): s
   return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${[...starts, ...ends].join(', ')} FROM (${samples}))
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}
-      FROM ${table} AS e INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
+      FROM ${tableWithInputs(view, table)} AS e INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
       WHERE e._event_time < s.as_of AND e._seq <= s.position AND e._event_time >= s.w_first
         AND e._event_time >= (SELECT min(${earliest}) FROM given) AND e._event_time < (SELECT max(as_of) FROM given)
       GROUP BY s.sample_id

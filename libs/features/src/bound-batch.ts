@@ -3,6 +3,7 @@ import { fillCell } from './cells/operations.ts';
 import { pairReader, type ReadPair } from './cells/pairs.ts';
 import { entityKey } from './entity-key.ts';
 import { type CompiledFilter, compileFilter } from './expression/filter.ts';
+import { inputColumns } from './inputs.ts';
 import type { Layout } from './layout.ts';
 import type { HeadEvent } from './state.ts';
 import type { Column, EventColumns } from './types.ts';
@@ -27,8 +28,10 @@ export function createBinder(layout: Layout): Binder {
   );
   const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
   const given = { pair: newSlots(2), text: '', timeUs: 0, seq: 0, index: 0 };
+  const withInputs = inputColumns(view);
 
-  return ({ columns }) => {
+  return (batch) => {
+    const columns = withInputs(batch);
     const keys = view.joinKeys.map(({ field }) => keyReader(columns.get(field)));
     const passes = filters.map((filter) => filter?.bind(columns));
     const reads = layout.cells.map(({ cell }): ReadPair | undefined =>

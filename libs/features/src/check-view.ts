@@ -1,4 +1,5 @@
 import { compileFilter } from './expression/filter.ts';
+import { compileInput, fieldLabel, isInput, withInputs } from './inputs.ts';
 import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
 import { windowProblem } from './windows.ts';
 
@@ -23,13 +24,18 @@ const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
 export const featuresMax = 1_000;
 
 /** Everything that is wrong with a view, with its path and the remedy. */
-export function checkView(view: ViewDefinition): ViewProblem[] {
+export function checkView(given: ViewDefinition): ViewProblem[] {
+  const broken = given.features.flatMap((feature) => inputProblems(feature, given));
+  const view = withInputs({
+    ...given,
+    features: given.features.filter(({ name }) => !broken.some((one) => one.feature === name)),
+  });
   const fields = new Map(view.fields.map((field) => [field.name, field]));
   const problems: ViewProblem[] = [];
   const problem = (path: string, text: string) => problems.push({ path, problem: text });
   if (view.joinKeys.length === 0) problem('keys', 'a view has at least one join key');
-  if (view.features.length > featuresMax)
-    problem('features', `${view.features.length} features are over the limit of ${featuresMax}; make two views`);
+  if (given.features.length > featuresMax)
+    problem('features', `${given.features.length} features are over the limit of ${featuresMax}; make two views`);
   const keyNames = new Set<string>();
   for (const key of view.joinKeys) {
     if (keyNames.has(key.name)) problem(`keys.${key.name}`, `two join keys are named "${key.name}"`);
@@ -48,11 +54,14 @@ export function checkView(view: ViewDefinition): ViewProblem[] {
     if (!keyTypes.has(key.type))
       problem(`keys.${key.name}`, `a join key cannot be ${key.type}; use STRING, INT64 or BOOL`);
   }
-  if (view.features.length === 0) problem('features', 'a view has at least one feature');
+  if (given.features.length === 0) problem('features', 'a view has at least one feature');
   const seen = new Set<string>();
+  for (const { name } of given.features) {
+    if (seen.has(name)) problem(`features.${name}`, `two features are named "${name}"`);
+    seen.add(name);
+  }
+  for (const one of broken) problem(`features.${one.feature}.input`, one.problem);
   for (const feature of view.features) {
-    if (seen.has(feature.name)) problem(`features.${feature.name}`, `two features are named "${feature.name}"`);
-    seen.add(feature.name);
     for (const found of featureProblems(feature, fields, view))
       problem(`features.${feature.name}.${found.path}`, found.problem);
   }
@@ -77,14 +86,14 @@ function featureProblems(
   } else if (numericOnly.has(feature.function) && !numericTypes.has(field.type)) {
     problems.push({
       path: 'field',
-      problem: `"${feature.function}" needs a number and field "${feature.field}" is ${field.type}`,
+      problem: `"${feature.function}" needs a number and ${fieldLabel(feature.field)} is ${field.type}`,
     });
   }
   const isPercentile = feature.function === 'percentile';
   if (isPercentile && field && !orderedNumbers.has(field.type))
     problems.push({
       path: 'field',
-      problem: `"percentile" needs INT64 or DOUBLE and field "${feature.field}" is ${field.type}`,
+      problem: `"percentile" needs INT64 or DOUBLE and ${fieldLabel(feature.field)} is ${field.type}`,
     });
   const { quantile } = feature;
   if (isPercentile && !(quantile !== undefined && quantile >= 0 && quantile <= 1))
@@ -114,6 +123,17 @@ function featureProblems(
   return problems;
 }
 
+function inputProblems({ name, input = '', field }: FeatureDefinition, view: ViewDefinition) {
+  if (input === '') return [];
+  try {
+    compileInput(input, view);
+    if (field === '') return [];
+    return [{ feature: name, problem: `has a field, "${field}", and an input; keep one` }];
+  } catch (error) {
+    return [{ feature: name, problem: (error as Error).message }];
+  }
+}
+
 function halfLifeProblems({ function: fn, halfLifeUs }: FeatureDefinition): ViewProblem[] {
   if (!decaying.has(fn))
     return halfLifeUs === undefined
@@ -137,11 +157,15 @@ function halfLifeProblems({ function: fn, halfLifeUs }: FeatureDefinition): View
 }
 
 function names(view: ViewDefinition): string {
-  return view.fields.map(({ name }) => name).join(', ');
+  return view.fields
+    .map(({ name }) => name)
+    .filter((name) => !isInput(name))
+    .join(', ');
 }
 
 /** The type of each feature, in the view's order. */
-export function viewFeatureTypes(view: ViewDefinition): FieldType[] {
+export function viewFeatureTypes(given: ViewDefinition): FieldType[] {
+  const view = withInputs(given);
   const fields = new Map(view.fields.map((field) => [field.name, field.type]));
   return view.features.map((feature) => {
     const field = fields.get(feature.field) ?? 'DOUBLE';

@@ -3,6 +3,7 @@ import { type AtRead, atReadOf } from './cells/at-read.ts';
 import { type Cell, cellKey, cellOf, type Finish, type Merge } from './cells/cell.ts';
 import { finisher, merger } from './cells/operations.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
+import { withInputs } from './inputs.ts';
 import type { FieldType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
@@ -69,15 +70,16 @@ const headEventsMax = 32;
 const headBytes = 3_072;
 
 /** INVALID_DEFINITION lists every problem. */
-export function layoutOf(view: ViewDefinition): Layout {
-  const problems = checkView(view);
+export function layoutOf(given: ViewDefinition): Layout {
+  const problems = checkView(given);
   if (problems.length > 0) {
     throw new MeshError(
       'INVALID_DEFINITION',
-      `feature view "${view.name}": ${problems.map(({ path, problem }) => `${path}: ${problem}`).join('; ')}`,
-      { featureView: view.name, problems: problems.length },
+      `feature view "${given.name}": ${problems.map(({ path, problem }) => `${path}: ${problem}`).join('; ')}`,
+      { featureView: given.name, problems: problems.length },
     );
   }
+  const view = withInputs(given);
   const types = viewFeatureTypes(view);
   const fields = new Map(view.fields.map((field) => [field.name, field]));
   const cells: { cell: Cell; at: number; partAt: number }[] = [];

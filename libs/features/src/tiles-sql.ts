@@ -1,5 +1,6 @@
 import { cellSql } from './cell-sql.ts';
 import type { Cell } from './cells/cell.ts';
+import { tableWithInputs } from './inputs.ts';
 import { layoutOf } from './layout.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import { headSpanUs } from './state.ts';
@@ -24,8 +25,9 @@ const noHopUs = -1;
  * Parameters: `position` (only events up to it), `frontier` (µs; buckets that no window needs as of it are left out). Where that could leave
  * out an entity whole, one row more for each entity (`hop_us` −1, nothing in its cells): as in the stream, an entity that ever had an event is there.
  */
-export function tilesSql(view: ViewDefinition, table: string): string {
-  const { groups, cells } = layoutOf(view);
+export function tilesSql(definition: ViewDefinition, table: string): string {
+  const { view, groups, cells } = layoutOf(definition);
+  const events = tableWithInputs(view, table);
   const keys = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} AS ${sqlName(name)}`).join(', ');
   const keyColumns = view.joinKeys.map(({ field }) => eventColumn(field));
   const given = ['e._seq <= {position:UInt64}', ...keyColumns.map((column) => `isNotNull(${column})`)].join(' AND ');
@@ -39,11 +41,11 @@ export function tilesSql(view: ViewDefinition, table: string): string {
       ? ''
       : ` AND e._event_time >= fromUnixTimestamp64Micro(greatest(toInt64(0), ${oldest}), 'UTC')`;
     return `SELECT ${keys}, toInt64(${hopUs}) AS hop_us, ${bucket} AS bucket_us, max(${timeUs}) AS last_us, ${validFrom}, ${partials('true')}
-      FROM ${table} AS e WHERE ${given}${needed} GROUP BY ${[...keyColumns, 'bucket_us'].join(', ')}`;
+      FROM ${events} AS e WHERE ${given}${needed} GROUP BY ${[...keyColumns, 'bucket_us'].join(', ')}`;
   });
   if (!groups.some(({ hopUs }) => hopUs === lifetimeHopUs)) {
     selects.push(`SELECT ${keys}, toInt64(${noHopUs}) AS hop_us, toInt64(0) AS bucket_us, max(${timeUs}) AS last_us, ${validFrom}, ${partials('false')}
-      FROM ${table} AS e WHERE ${given} GROUP BY ${keyColumns.join(', ')}`);
+      FROM ${events} AS e WHERE ${given} GROUP BY ${keyColumns.join(', ')}`);
   }
   return selects.join('\nUNION ALL\n');
 }

@@ -40,6 +40,8 @@ export type FeatureDefinition = {
   readonly function: AggregationFunction;
   /** Empty only for a count, rate, age or decayed count of events. */
   readonly field: string;
+  /** CEL over the source's fields, in place of `field`; left out: the field. */
+  readonly input?: string;
   readonly window: WindowSpec;
   /** CEL; empty: every event. */
   readonly filter: string;

@@ -70,7 +70,7 @@ export function resolveView(
   const features = spec.features.map(featureOf);
   const used = new Set([
     ...joinKeys.map(({ field }) => field),
-    ...features.flatMap(({ field, filter }) => [field, ...(filter.match(/[A-Za-z_]\w*/g) ?? [])]),
+    ...features.flatMap(({ field, filter, input = '' }) => [field, ...identifiers(filter), ...identifiers(input)]),
   ]);
   const fields = sourceFieldsOf(source).filter((field) => used.has(field.name));
   const valueAffecting = {
@@ -92,11 +92,17 @@ export function resolveView(
   };
 }
 
+/** More than an expression's names (words in its texts too): a field too many in a view does no harm, one too few does. */
+function identifiers(expression: string): string[] {
+  return expression.match(/[A-Za-z_]\w*/g) ?? [];
+}
+
 function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
   return {
     name: feature.name,
     function: functionOf(feature.function) ?? 'count',
     field: feature.field,
+    ...(feature.input === '' ? {} : { input: feature.input }),
     window: windowOf(feature.window),
     filter: feature.filter,
     ddof: feature.ddof ?? 1,

@@ -1,4 +1,4 @@
-import type { Functions } from './functions.ts';
+import type { Functions } from './function-spec.ts';
 import { aType, finite, type Node, strict, wrap } from './node.ts';
 import { asDouble } from './numbers.ts';
 import { letSql } from './sql-pieces.ts';

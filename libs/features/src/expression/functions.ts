@@ -1,19 +1,10 @@
 import { conversions } from './conversions.ts';
+import type { FunctionSpec } from './function-spec.ts';
 import { coalesce } from './logic.ts';
 import { mathFunctions } from './maths.ts';
 import type { Node } from './node.ts';
 import { textFunctions } from './text.ts';
 import { timeFunctions } from './time.ts';
-
-export interface FunctionSpec {
-  readonly signature: string;
-  /** How many arguments it takes: at least and at most. */
-  readonly arguments: readonly [number, number];
-  /** Throws an Error that says what is wrong with the arguments, whose number is right. */
-  readonly build: (parts: readonly [Node, Node, ...Node[]] & readonly Node[]) => Node;
-}
-
-export type Functions = Readonly<Record<string, FunctionSpec>>;
 
 const functions: ReadonlyMap<string, FunctionSpec> = new Map(
   Object.entries({

@@ -1,4 +1,4 @@
-import type { Functions } from './functions.ts';
+import type { Functions } from './function-spec.ts';
 import { unified } from './logic.ts';
 import { aType, finite, isInteger, isNumber, type Node, strict, wrap } from './node.ts';
 import { asDouble } from './numbers.ts';

@@ -1,4 +1,4 @@
-import type { Functions } from './functions.ts';
+import type { Functions } from './function-spec.ts';
 import { strict, want } from './node.ts';
 import { letSql } from './sql-pieces.ts';
 

@@ -1,6 +1,6 @@
 import { parseDurationUs } from '@millrace/kernel';
 import { secondsToTime } from './conversions.ts';
-import type { Functions } from './functions.ts';
+import type { Functions } from './function-spec.ts';
 import { constantOf } from './literals.ts';
 import { type Node, strict, want } from './node.ts';
 import { letSql } from './sql-pieces.ts';

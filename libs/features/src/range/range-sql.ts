@@ -1,3 +1,4 @@
+import { tableWithInputs, withInputs } from '../inputs.ts';
 import { eventColumn, sqlName } from '../sql-names.ts';
 import type { ViewDefinition } from '../types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from '../windows.ts';
@@ -12,7 +13,8 @@ export interface RangeOptions {
 }
 
 /** True when `rangeSql` can say the feature. */
-export function isRangeable(view: ViewDefinition, name: string): boolean {
+export function isRangeable(given: ViewDefinition, name: string): boolean {
+  const view = withInputs(given);
   const feature = view.features.find((each) => each.name === name);
   return feature !== undefined && rangeFeature(feature, view) !== undefined;
 }
@@ -30,12 +32,13 @@ export type RangeWindow = { readonly lo: number; readonly hi: number };
  * than `eventsPerEntityMax` events. Every feature is rangeable; `table` and `samples` as in `asOfSql`, `table` holding `_event_time` in its order only by chance.
  * It must run in one thread, with `rangeSettings`.
  */
-export function rangeSql(view: ViewDefinition, table: string, samples: string, options: RangeOptions): string {
+export function rangeSql(given: ViewDefinition, table: string, samples: string, options: RangeOptions): string {
+  const view = withInputs(given);
   const plan = planOf(view, options);
   const layers = [...boundLayers(plan), ...(options.complete ? wholeLayers(plan) : tailLayers(plan))];
   const source = layers.reduce(
     (inner, layer) => `SELECT *, ${layer}\nFROM (${inner})`,
-    joined(view, table, samples, plan, options),
+    joined(view, tableWithInputs(view, table), samples, plan, options),
   );
   const parts = plan.parts.map(
     ({ part, window }, at) =>

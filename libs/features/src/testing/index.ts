@@ -7,6 +7,7 @@ export {
   randomOf,
   randomRow,
 } from './expressions.ts';
+export { computedView, inputView, withComputed } from './inputs.ts';
 export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './oracle.ts';
 export {
   everyFeature,

@@ -1,6 +1,7 @@
 import { expect, expectTypeOf, test } from 'vitest';
 import {
   allFeatures,
+  cel,
   double,
   entity,
   type FieldOf,
@@ -29,6 +30,7 @@ const spend = featureView('spend', {
     spend_rate: of.rate({ field: 'amount', window: sliding('1h') }),
     clicks_last_week: of.count({ window: sliding('1d', { offset: '7d' }) }),
     clicks_day_before: of.count({ window: tumbling('1d', { offset: '1d' }) }),
+    net_1h: of.mean(cel('amount * 0.8'), { window: sliding('1h') }),
     spend_7d: of.sum('amount', { window: sliding('7d', { hop: '6h' }), filter: 'amount > 1.0' }),
   }),
 });
@@ -54,6 +56,7 @@ test('a field that the source does not have does not compile', () => {
     'spend_rate',
     'clicks_last_week',
     'clicks_day_before',
+    'net_1h',
     'spend_7d',
   ]);
 });
@@ -89,6 +92,7 @@ features:
   spend_rate: { function: rate, field: amount, window: 1h }
   clicks_last_week: { function: count, window: { sliding: 1d, offset: 7d } }
   clicks_day_before: { function: count, window: { tumbling: 1d, offset: 1d } }
+  net_1h: { function: mean, input: amount * 0.8, window: 1h }
   spend_7d: { function: sum, field: amount, window: { sliding: 7d, hop: 6h }, filter: amount > 1.0 }
 ---
 kind: feature_service
@@ -99,6 +103,7 @@ features:
   - spend:spend_rate
   - spend:clicks_last_week
   - spend:clicks_day_before
+  - spend:net_1h
   - { view: spend, feature: spend_7d }
   - { view: spend, feature: clicks_1h, as: clicks, default: 0, max_age: 10m, when_stale: default }
 `;

@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
+import type { Cel } from './cel.ts';
 import type { Entity, JoinKeys } from './entity.ts';
 import type { FieldOf, Fields, Source } from './source.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
@@ -34,34 +35,34 @@ export type FeatureSpec = Omit<definitions.AggregatedFeature, 'name'>;
 /** The aggregations over a source with fields F: a field that it does not have does not compile. */
 export interface Aggregations<F extends Fields> {
   /** Events, or non-null values of a field. */
-  count(options: FeatureOptions & { readonly field?: keyof F & string }): FeatureSpec;
-  sum(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
+  count(options: FeatureOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
+  sum(field: FieldOf<F, Numeric> | Cel, options: FeatureOptions): FeatureSpec;
   /** The arithmetic mean; of a boolean, the share of true. */
-  mean(field: FieldOf<F, Numeric>, options: FeatureOptions): FeatureSpec;
+  mean(field: FieldOf<F, Numeric> | Cel, options: FeatureOptions): FeatureSpec;
   /** Events, or the sum of a field, for each second of the window's size; 0 of nothing. Not over a lifetime. */
-  rate(options: FeatureOptions & { readonly field?: FieldOf<F, Numeric> }): FeatureSpec;
-  min(field: keyof F & string, options: FeatureOptions): FeatureSpec;
-  max(field: keyof F & string, options: FeatureOptions): FeatureSpec;
-  variance(field: FieldOf<F, Numeric>, options: SpreadOptions): FeatureSpec;
-  stddev(field: FieldOf<F, Numeric>, options: SpreadOptions): FeatureSpec;
+  rate(options: FeatureOptions & { readonly field?: FieldOf<F, Numeric> | Cel }): FeatureSpec;
+  min(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
+  max(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
+  variance(field: FieldOf<F, Numeric> | Cel, options: SpreadOptions): FeatureSpec;
+  stddev(field: FieldOf<F, Numeric> | Cel, options: SpreadOptions): FeatureSpec;
   /** The value of the earliest event. */
-  first(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  first(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** The value of the latest event. */
-  last(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  last(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** Distinct values: exact up to 1,024 in the window, beyond that by HyperLogLog with a standard error of 1.6 %; 0 of nothing. */
-  distinct(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  distinct(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** The value of rank ⌊quantile · (n − 1)⌋, off by less than 0.8 % of itself. */
-  percentile(field: FieldOf<F, 'INT64' | 'DOUBLE'>, options: PercentileOptions): FeatureSpec;
+  percentile(field: FieldOf<F, 'INT64' | 'DOUBLE'> | Cel, options: PercentileOptions): FeatureSpec;
   /** Shannon's entropy of the values in bits; beyond 1,024 distinct values in the window a lower bound. */
-  entropy(field: keyof F & string, options: FeatureOptions): FeatureSpec;
+  entropy(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** Seconds from the latest event, or non-null value of a field, to the read time; null of nothing. */
-  age(options: FeatureOptions & { readonly field?: keyof F & string }): FeatureSpec;
+  age(options: FeatureOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
   /** Σ value · 2^(−(t − event time) / halfLife) as of the read time t; null of nothing. */
-  decayedSum(field: FieldOf<F, Numeric>, options: DecayOptions): FeatureSpec;
+  decayedSum(field: FieldOf<F, Numeric> | Cel, options: DecayOptions): FeatureSpec;
   /** Σ 2^(−(t − event time) / halfLife) over events, or non-null values of a field; 0 of nothing. */
-  decayedCount(options: DecayOptions & { readonly field?: keyof F & string }): FeatureSpec;
+  decayedCount(options: DecayOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
   /** The mean with the same weights: decayedSum by decayedCount of the field. */
-  decayedMean(field: FieldOf<F, Numeric>, options: DecayOptions): FeatureSpec;
+  decayedMean(field: FieldOf<F, Numeric> | Cel, options: DecayOptions): FeatureSpec;
 }
 
 export interface FeatureView<N extends string = string> extends Defined {
@@ -105,9 +106,9 @@ export function featureView<
 }
 
 function aggregations<F extends Fields>(): Aggregations<F> {
-  const plain = (fn: definitions.AggregationFunction) => (field: string, options: FeatureOptions) =>
+  const plain = (fn: definitions.AggregationFunction) => (field: string | Cel, options: FeatureOptions) =>
     featureSpec(fn, field, options);
-  const spread = (fn: definitions.AggregationFunction) => (field: string, options: SpreadOptions) =>
+  const spread = (fn: definitions.AggregationFunction) => (field: string | Cel, options: SpreadOptions) =>
     featureSpec(fn, field, options);
   const { AggregationFunction: fn } = definitions;
   return {
@@ -133,12 +134,13 @@ function aggregations<F extends Fields>(): Aggregations<F> {
 
 function featureSpec(
   fn: definitions.AggregationFunction,
-  field: string,
+  field: string | Cel,
   options: SpreadOptions & Partial<PercentileOptions> & Partial<DecayOptions>,
 ): FeatureSpec {
   return {
     function: fn,
-    field,
+    field: typeof field === 'string' ? field : '',
+    input: typeof field === 'string' ? '' : field.cel,
     window: options.window,
     filter: options.filter ?? '',
     ddof: options.ddof,

@@ -1,3 +1,4 @@
+export { type Cel, cel } from './cel.ts';
 export { type Entity, entity, type JoinKeys } from './entity.ts';
 export {
   allFeatures,

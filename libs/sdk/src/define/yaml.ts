@@ -97,6 +97,7 @@ const viewDocument = z.strictObject({
         'decayed_mean',
       ]),
       field: z.string().optional(),
+      input: z.string().optional(),
       window,
       filter: z.string().optional(),
       ddof: z.int().optional(),
@@ -254,6 +255,7 @@ function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView 
       function:
         definitions.AggregationFunction[spec.function.toUpperCase() as keyof typeof definitions.AggregationFunction],
       field: spec.field ?? '',
+      input: spec.input ?? '',
       window: spec.window,
       filter: spec.filter ?? '',
       ddof: spec.ddof,

@@ -318,6 +318,8 @@ export interface AggregatedFeature {
     | undefined;
   /** Of DECAYED_SUM, DECAYED_COUNT and DECAYED_MEAN, and required there: after so many microseconds an event weighs half; 1 s or more. */
   halfLifeUs: bigint;
+  /** A CEL expression over the source's fields, in place of `field`; empty: the field. */
+  input: string;
 }
 
 /** Which source field holds a join key. */
@@ -1589,6 +1591,7 @@ function createBaseAggregatedFeature(): AggregatedFeature {
     description: "",
     quantile: undefined,
     halfLifeUs: 0n,
+    input: "",
   };
 }
 
@@ -1623,6 +1626,9 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
         throw new globalThis.Error("value provided for field message.halfLifeUs of type int64 too large");
       }
       writer.uint32(72).int64(message.halfLifeUs);
+    }
+    if (message.input !== "") {
+      writer.uint32(162).string(message.input);
     }
     return writer;
   },
@@ -1712,6 +1718,14 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
             message.halfLifeUs = reader.int64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.input = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1742,6 +1756,7 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     message.halfLifeUs = (object.halfLifeUs !== undefined && object.halfLifeUs !== null)
       ? BigInt(object.halfLifeUs)
       : 0n;
+    message.input = object.input ?? "";
     return message;
   },
 };
