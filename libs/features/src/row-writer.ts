@@ -127,15 +127,22 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
       const times = start + 8;
       const values = times + 8 * keptCount;
       const nulls = values + stride * keptCount;
-      const { bytes, timesBytes } = steps;
-      for (let i = 0; i < keptCount; i++) {
+      const { bytes, timesBytes, words } = steps;
+      const whole = log2 === 3;
+      for (let i = 0; i < keptCount; ) {
         const step = kept[i] as number;
-        row.set(timesBytes.subarray(8 * step, 8 * step + 8), times + 8 * i);
-        const whole = 8 * (log2 === 3 ? width : wide);
-        row.set(bytes.subarray(8 * width * step, 8 * width * step + whole), values + stride * i);
-        row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + 1)), nulls + bitmap * i);
-        if (log2 < 3)
-          writeNarrow(row, values + stride * i + 8 * wide, log2, steps.words, step * width + wide, group.integers);
+        let run = 1;
+        while (i + run < keptCount && kept[i + run] === step + run) run++;
+        row.set(timesBytes.subarray(8 * step, 8 * (step + run)), times + 8 * i);
+        row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + run)), nulls + bitmap * i);
+        if (whole) row.set(bytes.subarray(8 * width * step, 8 * width * (step + run)), values + stride * i);
+        i += run;
+      }
+      for (let i = 0; i < keptCount && !whole; i++) {
+        const from = width * (kept[i] as number);
+        const to = values + stride * i;
+        if (wide > 0) row.set(bytes.subarray(8 * from, 8 * (from + wide)), to);
+        writeNarrow(row, to + 8 * wide, log2, words, from + wide, group.integers);
       }
       for (let i = 0; i < keptCount; i++) for (const f of texts) heap.place(row, values + stride * i + 8 * f, textsAt);
       return nulls + bitmap * keptCount;

@@ -38,9 +38,10 @@ function copy(part: Part): Part {
 
 function union(held: Part, added: Part): Part {
   if (held instanceof Uint8Array) {
-    if (added instanceof Uint8Array)
-      for (let i = 0; i < registers; i++) held[i] = Math.max(held[i] as number, added[i] as number);
-    else if (Array.isArray(added)) for (const hash of added) register(held, hash);
+    let grew = false;
+    if (added instanceof Uint8Array) grew = raise(held, added);
+    else if (Array.isArray(added)) for (const hash of added) grew = register(held, hash) || grew;
+    if (grew) estimates.delete(held);
     return held;
   }
   if (!Array.isArray(held)) return held;
@@ -63,23 +64,41 @@ function insert(hashes: number[], hash: number): number[] {
 }
 
 function mergeSorted(x: readonly number[], y: readonly number[]): number[] {
-  const merged: number[] = [];
+  const merged = x.length >= y.length ? x.slice() : y.slice();
+  let count = 0;
   let i = 0;
   let j = 0;
-  while (i < x.length || j < y.length) {
-    const [a, b] = [x[i] ?? Number.POSITIVE_INFINITY, y[j] ?? Number.POSITIVE_INFINITY];
-    merged.push(Math.min(a, b));
+  while (i < x.length && j < y.length) {
+    const a = x[i] as number;
+    const b = y[j] as number;
+    merged[count++] = a < b ? a : b;
     if (a <= b) i++;
     if (b <= a) j++;
   }
+  for (; i < x.length; i++) merged[count++] = x[i] as number;
+  for (; j < y.length; j++) merged[count++] = y[j] as number;
+  merged.length = count;
   return merged;
 }
 
 /** The upper 12 bits choose the register; the rank is where the lowest bit of the rest is. */
-function register(into: Uint8Array, hash: number): void {
+function register(into: Uint8Array, hash: number): boolean {
   const index = Math.floor(hash / rest);
   const rank = lowestBit(hash - index * rest);
-  if (rank > (into[index] as number)) into[index] = rank;
+  const grows = rank > (into[index] as number);
+  if (grows) into[index] = rank;
+  return grows;
+}
+
+function raise(into: Uint8Array, from: Uint8Array): boolean {
+  let grew = false;
+  for (let i = 0; i < registers; i++) {
+    const rank = from[i] as number;
+    if (rank <= (into[i] as number)) continue;
+    into[i] = rank;
+    grew = true;
+  }
+  return grew;
 }
 
 /** 1 for an odd number; at most 41. */
@@ -96,21 +115,38 @@ export const finishDistinct: Finish = (slots, at, parts, partAt) => {
   return part instanceof Uint8Array ? estimate(part) : part.length;
 };
 
-/** Ertl (2017), "New cardinality estimation algorithms for HyperLogLog sketches", without his correction for full registers (2⁵³ values). */
+/** Registers of each rank, of which the largest is 41; those at even and at odd places apart, so that one count need not wait for the other. */
+const ofRank = new Int32Array(64);
+const ofRankOdd = new Int32Array(64);
+/** What was estimated, until a register grows: most events of a busy key raise none. */
+const estimates = new WeakMap<Uint8Array, number>();
+
+/**
+ * Ertl (2017), "New cardinality estimation algorithms for HyperLogLog sketches", without his correction for full registers (2⁵³ values).
+ * The sum of 2^−rank is exact in a double, so registers may be counted by rank first: a hundredth of the time of 4,096 powers.
+ */
 function estimate(ranks: Uint8Array): number {
-  let empty = 0;
-  let sum = 0;
-  for (const rank of ranks) {
-    if (rank === 0) empty++;
-    else sum += 2 ** -rank;
+  const known = estimates.get(ranks);
+  if (known !== undefined) return known;
+  ofRank.fill(0);
+  ofRankOdd.fill(0);
+  for (let i = 0; i < registers; i += 2) {
+    const [even, odd] = [ranks[i] as number, ranks[i + 1] as number];
+    ofRank[even] = (ofRank[even] as number) + 1;
+    ofRankOdd[odd] = (ofRankOdd[odd] as number) + 1;
   }
-  let power = empty / registers;
+  const count = (rank: number) => (ofRank[rank] as number) + (ofRankOdd[rank] as number);
+  let sum = 0;
+  for (let rank = 1; rank < ofRank.length; rank++) sum += count(rank) * 2 ** -rank;
+  let power = count(0) / registers;
   let sigma = power;
   for (let k = 1; k < squarings; k++) {
     power *= power;
     sigma += power * 2 ** (k - 1);
   }
-  return Math.round((alpha * registers * registers) / (registers * sigma + sum));
+  const estimated = Math.round((alpha * registers * registers) / (registers * sigma + sum));
+  estimates.set(ranks, estimated);
+  return estimated;
 }
 
 /** The number of distinct hashes `hash` where `where` holds, as `finishDistinct` tells it. */
