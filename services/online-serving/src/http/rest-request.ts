@@ -1,5 +1,5 @@
 import { MeshError } from '@millrace/kernel';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { PlanBook } from '../app/plan-book.ts';
 import type { Plan, PlannedKey } from '../domain/plan.ts';
 import {
@@ -11,38 +11,61 @@ import {
   unknownKey,
   wrongType,
 } from '../domain/request.ts';
-
-const timeSchema = z.union([z.string(), z.number()]);
-const bodySchema = z.strictObject({
-  entities: z.array(z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]))),
-  version: z.string().default(''),
-  as_of: z.union([timeSchema, z.array(timeSchema)]).optional(),
-  allow_partial: z.boolean().default(false),
-  // people want the value; a program that wants speed says so
-  allow_history: z.boolean().default(true),
-});
+import { type ReadBody, readBody, readQuery } from './rest-schemas.ts';
 
 /** The largest number of rows that REST takes, whatever the configuration. */
 const rowsMax = 10_000;
 
-/** A JSON body → the same request that gRPC makes. */
-export async function parseRestRead(
+export type RestRead = { readonly read: ReadRequest; readonly int64As: 'number' | 'string' };
+
+/** A JSON body → the same request that gRPC makes. The version of the path, when there is one, is what is meant. */
+export async function parseReadBody(
   plans: PlanBook,
   name: string,
+  pathVersion: string | undefined,
   body: unknown,
-): Promise<{ plan: Plan; read: ReadRequest }> {
-  const parsed = bodySchema.safeParse(body ?? {});
+): Promise<RestRead> {
+  const parsed = readBody.safeParse(body ?? {});
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const path = issue?.path.join('.') ?? '';
+    throw notARead('body', parsed.error, 'send {"entities":[{"<join key>":<value>}],"as_of":"2001-03-01T12:00:00Z"}');
+  }
+  const { version: bodyVersion } = parsed.data;
+  if (pathVersion !== undefined && bodyVersion !== '' && bodyVersion !== pathVersion) {
     throw new MeshError(
       'INVALID_ARGUMENT',
-      `the body is not a read: "${path}": ${issue?.message ?? ''}; send {"entities":[{"<join key>":<value>}],"as_of":"2001-03-01T12:00:00Z"}`,
-      { field: path },
+      `the path says version "${pathVersion}" and the body "${bodyVersion}"; leave one out`,
+      { field: 'version', path: pathVersion, body: bodyVersion },
     );
   }
-  const { entities, version, as_of: asOf, allow_partial: allowPartial, allow_history: allowHistory } = parsed.data;
+  const version = pathVersion ?? bodyVersion;
   const plan = plans.current(name, version) ?? (await plans.load(name, version));
+  return readOf(plan, version, parsed.data);
+}
+
+/** The parameters of a URL → a read of one row: a parameter that is no option is a join key. */
+export async function parseReadQuery(
+  plans: PlanBook,
+  name: string,
+  pathVersion: string | undefined,
+  query: Readonly<Record<string, unknown>>,
+): Promise<RestRead> {
+  const parsed = readQuery.safeParse(query);
+  if (!parsed.success) throw notARead('query', parsed.error, 'send ?<join key>=<value>&as_of=2001-03-01T12:00:00Z');
+  const { as_of, int64_as, allow_partial, allow_history } = parsed.data;
+  const version = pathVersion ?? '';
+  const plan = plans.current(name, version) ?? (await plans.load(name, version));
+  const entity = Object.entries(query).filter(([key]) => !Object.hasOwn(readQuery.shape, key));
+  return readOf(plan, version, {
+    entities: [Object.fromEntries(entity.map(([key, value]) => [key, typedText(plan, key, value)]))],
+    as_of,
+    int64_as,
+    allow_partial: allow_partial === 'true',
+    allow_history: allow_history === 'true',
+  });
+}
+
+function readOf(plan: Plan, version: string, body: Omit<ReadBody, 'version'>): RestRead {
+  const { entities, as_of: asOf } = body;
   checkRows(entities.length, rowsMax);
   for (const entity of entities) {
     for (const key of Object.keys(entity)) {
@@ -50,16 +73,37 @@ export async function parseRestRead(
     }
   }
   const read: ReadRequest = {
-    featureService: name,
+    featureService: plan.name,
     version,
     keys: plan.keys.map((key) => columnOf(plan, key, entities)),
     asOfUs: asOf === undefined || Array.isArray(asOf) ? 0 : parseTimeUs(asOf),
     asOfUsByRow: Array.isArray(asOf) ? Float64Array.from(asOf, parseTimeUs) : new Float64Array(0),
-    allowPartial,
-    allowHistory,
+    allowPartial: body.allow_partial,
+    allowHistory: body.allow_history,
     omitMetadata: false,
   };
-  return { plan, read };
+  return { read, int64As: body.int64_as };
+}
+
+function notARead(where: string, error: z.ZodError, remedy: string): MeshError {
+  const issue = error.issues[0];
+  const path = issue?.path.join('.') ?? '';
+  return new MeshError(
+    'INVALID_ARGUMENT',
+    `the ${where} is not a read: "${path}": ${issue?.message ?? ''}; ${remedy}`,
+    { field: path },
+  );
+}
+
+/** A URL knows only texts. */
+function typedText(plan: Plan, key: string, value: unknown): string | boolean {
+  if (typeof value !== 'string') {
+    throw new MeshError('INVALID_ARGUMENT', `parameter "${key}" is there more than once; for many rows send a POST`, {
+      field: key,
+    });
+  }
+  const isBool = plan.keys.some((planned) => planned.name === key && planned.type === 'BOOL');
+  return isBool && (value === 'true' || value === 'false') ? value === 'true' : value;
 }
 
 type Entities = readonly Readonly<Record<string, string | number | boolean | null>>[];
