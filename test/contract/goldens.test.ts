@@ -29,7 +29,7 @@ function codecOf(typeName: string): Codec {
   const area = /^millrace\.(\w+)\.v1\./.exec(typeName)?.[1];
   const spaces =
     area === 'registry'
-      ? [contracts.registry, contracts.definitions]
+      ? [contracts.registry, contracts.definitions, contracts.expectations]
       : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])

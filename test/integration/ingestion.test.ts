@@ -1,4 +1,4 @@
-import { definitions, type ingestion } from '@millrace/contracts';
+import { definitions, ingestion } from '@millrace/contracts';
 import { openNats } from '@millrace/events';
 import { eventually } from '@millrace/testkit';
 import { headers as natsHeaders } from '@nats-io/transport-node';
@@ -66,7 +66,14 @@ test.each(bad)(
     expect(answer.rejections).toMatchObject([{ index: 1, eventId: wrong.id, reason, field }]);
     const [rejection] = answer.rejections;
     expect(rejection?.message).toContain(says);
-    const { events } = await harness.client.listQuarantine({ source, reason, afterPosition: 0n, limit: 1_000 });
+    const { events } = await harness.client.listQuarantine({
+      source,
+      reason,
+      expectation: '',
+      field: '',
+      afterPosition: 0n,
+      limit: 1_000,
+    });
     const kept = events.find(({ quarantineId }) => quarantineId === rejection?.quarantineId);
     expect(kept).toMatchObject({ source, reason, field, message: rejection?.message });
     expect(kept?.payload.equals(wrong.json.subarray(0, 262_144))).toBe(true);
@@ -118,8 +125,9 @@ test('quarantined events are replayed after a fix and leave; the others stay', a
   const fixable = event(nextId(), { ...good, at: baseUs + 5, gate: 'C3' });
   const hopeless = event(nextId(), { ...good, gate: 7 });
   await harness.publish(fixable, hopeless);
-  const filter = { source, reason: 'EXTRA_FIELD' };
-  const replay = () => harness.client.replayQuarantine({ ...filter, quarantineIds: [] });
+  const filter = { source, reason: 'EXTRA_FIELD', expectation: '', field: '' };
+  const replay = () =>
+    harness.client.replayQuarantine(ingestion.ReplayQuarantineRequest.fromPartial({ source, reason: 'EXTRA_FIELD' }));
   expect(await replay()).toMatchObject({ accepted: 0, duplicates: 0 });
   const before = (await harness.client.listQuarantine({ ...filter, afterPosition: 0n, limit: 0 })).total;
 
@@ -172,6 +180,8 @@ describe('millrace.ingest.<source>', () => {
       const { events } = await harness.client.listQuarantine({
         source: 'nowhere',
         reason: '',
+        expectation: '',
+        field: '',
         afterPosition: 0n,
         limit: 10,
       });

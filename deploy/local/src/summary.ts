@@ -24,7 +24,14 @@ export interface Summary {
 export async function historyTotals(clients: Clients): Promise<{ events: number; quarantined: number }> {
   const [{ sources }, { total }] = await Promise.all([
     clients.ingestion.getProgress({ source: '' }),
-    clients.ingestion.listQuarantine({ source: '', reason: '', afterPosition: 0n, limit: 1 }),
+    clients.ingestion.listQuarantine({
+      source: '',
+      reason: '',
+      expectation: '',
+      field: '',
+      afterPosition: 0n,
+      limit: 1,
+    }),
   ]);
   return { events: sources.reduce((sum, source) => sum + Number(source.historyEvents), 0), quarantined: Number(total) };
 }

@@ -14,6 +14,7 @@ export * as inference from './gen/millrace/inference/v1/prediction_service.ts';
 export * as ingestion from './gen/millrace/ingestion/v1/ingestion_service.ts';
 export * as parity from './gen/millrace/parity/v1/served.ts';
 export * as definitions from './gen/millrace/registry/v1/definitions.ts';
+export * as expectations from './gen/millrace/registry/v1/expectations.ts';
 export * as registry from './gen/millrace/registry/v1/registry_service.ts';
 export * as serving from './gen/millrace/serving/v1/feature_service.ts';
 

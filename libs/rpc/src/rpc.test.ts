@@ -16,14 +16,24 @@ beforeAll(async () => {
       if (source === 'bug') throw new TypeError('x is undefined');
       if (source !== 'clicks')
         throw new MeshError('UNKNOWN_SOURCE', `no source "${source}"`, { source }, { retryAfterMs: 1500 });
-      return { accepted: events.length, duplicates: 0, rejections: [], position: 2n ** 60n, knownTimeUs: 1n };
+      return {
+        accepted: events.length,
+        duplicates: 0,
+        rejections: [],
+        position: 2n ** 60n,
+        knownTimeUs: 1n,
+        warnings: [],
+      };
     },
     publishStream: async function* (requests) {
       for await (const { batchSequence } of requests)
         yield { batchSequence, result: undefined, reason: '', message: 'x'.repeat(1000) };
     },
     listQuarantine: () => ({ events: [], total: 0n }),
-    replayQuarantine: () => ({ accepted: 0, duplicates: 0, rejected: 0 }),
+    replayQuarantine: () => ({ accepted: 0, duplicates: 0, rejected: 0, rejections: [] }),
+    explainQuarantine: () => {
+      throw new MeshError('UNKNOWN_EVENT', 'none');
+    },
     getProgress: () => ({ sources: [] }),
   });
   server = await serveGrpc({

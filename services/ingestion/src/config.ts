@@ -12,6 +12,8 @@ const schema = z.object({
   MILLRACE_INGESTION_INDEX_BYTES_MAX: positive(64 * 2 ** 30),
   MILLRACE_INGESTION_HISTORY_FLUSH_INTERVAL_MS: positive(500),
   MILLRACE_INGESTION_HISTORY_FLUSH_ROWS_MAX: positive(50_000),
+  MILLRACE_INGESTION_REMEMBERED_KEYS_MAX: positive(500_000),
+  MILLRACE_INGESTION_REFIT_INTERVAL_MS: positive(3_600_000),
 });
 
 export type IngestionConfig = ReturnType<typeof loadConfig>;
@@ -29,5 +31,7 @@ export function loadConfig(env: Env) {
     indexBytesMax: own.MILLRACE_INGESTION_INDEX_BYTES_MAX,
     historyFlushIntervalMs: own.MILLRACE_INGESTION_HISTORY_FLUSH_INTERVAL_MS,
     historyFlushRowsMax: own.MILLRACE_INGESTION_HISTORY_FLUSH_ROWS_MAX,
+    rememberedKeysMax: own.MILLRACE_INGESTION_REMEMBERED_KEYS_MAX,
+    refitIntervalMs: own.MILLRACE_INGESTION_REFIT_INTERVAL_MS,
   };
 }

@@ -5,16 +5,20 @@ import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
+import { createHistoryPast } from './adapters/history-past.ts';
+import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
 import { createNatsEventLog } from './adapters/nats-event-log.ts';
 import { createNatsQuarantine } from './adapters/nats-quarantine.ts';
 import { createAcceptBatch } from './app/accept-batch.ts';
+import { openFittedStates } from './app/fitted-states.ts';
 import { createHistoryWriter } from './app/history-writer.ts';
 import { catchUp, IdBook } from './app/id-book.ts';
 import { createIngestionMetrics } from './app/ingestion-metrics.ts';
+import { createIntakes } from './app/intakes.ts';
+import { createJudge } from './app/judge.ts';
 import { createProgress } from './app/progress.ts';
 import { createQuarantineDesk } from './app/quarantine-desk.ts';
-import { createValidators } from './app/validators.ts';
 import { loadConfig } from './config.ts';
 import { consumeIngest } from './consumers/ingest-consumer.ts';
 import { ingestionService } from './rpc/ingestion-service.ts';
@@ -24,7 +28,6 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'ingestion' }));
   await ensureStreams(nats);
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
-  const validators = createValidators(registry);
 
   // Not the process's own signal: what is in flight is finished before the event log closes.
   const writing = new AbortController();
@@ -69,7 +72,19 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
     await writer.stopped();
   });
 
-  const accept = createAcceptBatch({ validators, ids, log, quarantine, clock, telemetry, metrics, limits: config });
+  const past = createHistoryPast(history, log);
+  const fitted = await openFittedStates({
+    store: await openFittedStore(nats),
+    statistics: past.statistics,
+    sources: () => registry.current().sources.values(),
+    nowUs: () => clock.nowUs(),
+    telemetry,
+    refitIntervalMs: config.refitIntervalMs,
+  });
+  await background('fitting', (signal) => fitted.run(signal));
+  const intakes = createIntakes({ definitions: registry, past, fitted, limits: config });
+
+  const accept = createAcceptBatch({ intakes, ids, log, quarantine, clock, telemetry, metrics, limits: config });
   await background('ingest', (signal) =>
     consumeIngest({
       link: nats,
@@ -87,7 +102,8 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
 
   const service = ingestionService({
     accept,
-    desk: createQuarantineDesk({ shelf: quarantine, accept }),
+    desk: createQuarantineDesk({ shelf: quarantine, accept, judge: createJudge({ intakes, ids, clock }) }),
+    definitions: registry,
     progress: createProgress({ definitions: registry, ids, history: writer, metrics }),
     streamInFlightMax: config.streamInFlightMax,
   });

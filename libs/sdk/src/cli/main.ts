@@ -4,6 +4,7 @@ import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
 import { addLoadCommands } from './load-commands.ts';
 import { addParityCommand } from './parity-command.ts';
+import { addQuarantineCommands } from './quarantine-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
 
 const program = new Command('millrace')
@@ -22,5 +23,6 @@ addDataCommands(program);
 addLoadCommands(program);
 addHealthCommands(program);
 addParityCommand(program);
+addQuarantineCommands(program);
 
 await program.parseAsync();

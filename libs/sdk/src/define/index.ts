@@ -1,5 +1,6 @@
 export { type Cel, cel } from './cel.ts';
 export { type Entity, entity, type JoinKeys } from './entity.ts';
+export type { ExpectationSpec, SeverityName } from './expectations.ts';
 export {
   allFeatures,
   type FeatureRef,
@@ -9,10 +10,19 @@ export {
   type ReferenceOptions,
 } from './feature-service.ts';
 export { type Aggregations, type FeatureView, featureView } from './feature-view.ts';
-export { bool, double, type FieldSpec, int64, string, timestamp } from './fields.ts';
+export {
+  bool,
+  double,
+  type FieldSpec,
+  int64,
+  type MissingName,
+  type OutlierSpec,
+  string,
+  timestamp,
+} from './fields.ts';
 export { loadDefinitions } from './load.ts';
 export { deployment, type InputColumn, type Model, model } from './model.ts';
-export { type FieldOf, type Fields, type Source, source } from './source.ts';
+export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';
 export { type Defined, isDefined, type MetadataOptions } from './types.ts';
 export { lifetime, sliding, tumbling } from './windows.ts';
 export { parseYamlDefinitions } from './yaml.ts';

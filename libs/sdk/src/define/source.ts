@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
+import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { type Defined, define, type FieldTypeName, type MetadataOptions } from './types.ts';
 
@@ -29,6 +30,24 @@ export interface SourceOptions<F extends Fields> extends MetadataOptions {
   /** How far behind the source's frontier an event time may lie; left out: no limit. */
   readonly maxLateness?: string;
   readonly partitions?: number;
+  /** What is expected of the events, by name. */
+  readonly expectations?: Readonly<Record<string, ExpectationSpec<keyof F & string>>>;
+  /** Which schemas the next schema must fit; `'backward'` unless set. */
+  readonly compatibility?: CompatibilityName;
+}
+
+export type CompatibilityName =
+  | 'none'
+  | 'backward'
+  | 'backward_transitive'
+  | 'forward'
+  | 'forward_transitive'
+  | 'full'
+  | 'full_transitive';
+
+/** UNSPECIFIED when it is left out. */
+export function compatibilityToProto(name: CompatibilityName | undefined): definitions.Compatibility {
+  return definitions.Compatibility[(name ?? 'unspecified').toUpperCase() as keyof typeof definitions.Compatibility];
 }
 
 /** A named stream of events with a schema. */
@@ -41,6 +60,9 @@ export function source<const F extends Fields>(name: string, options: SourceOpti
     maxFutureSkewUs: durationUs(options.maxFutureSkew),
     maxLatenessUs: durationUs(options.maxLateness),
     partitions: options.partitions ?? 0,
+    expectations: expectationsToProto(options.expectations),
+    compatibility: compatibilityToProto(options.compatibility),
+    retiredFields: [],
   };
   return {
     kind: 'source',

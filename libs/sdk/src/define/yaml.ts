@@ -1,38 +1,14 @@
 import { definitions } from '@millrace/contracts';
-import { MeshError, parseDurationUs } from '@millrace/kernel';
+import { MeshError } from '@millrace/kernel';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { type Entity, entity } from './entity.ts';
 import { toValue } from './feature-service.ts';
-import { type FieldSpec, fieldToProto } from './fields.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, sliding, tumbling } from './windows.ts';
+import { duration, metadata } from './yaml-parts.ts';
+import { sourceDocument, sourceSpec } from './yaml-source.ts';
 
-const metadata = {
-  name: z.string(),
-  owner: z.string().optional(),
-  description: z.string().optional(),
-  tags: z.record(z.string(), z.string()).optional(),
-};
-const duration = z.string().transform((text, context) => {
-  try {
-    return BigInt(parseDurationUs(text));
-  } catch (thrown) {
-    context.addIssue({ code: 'custom', message: (thrown as Error).message });
-    return z.NEVER;
-  }
-});
-const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
-const field = z.union([
-  fieldType.transform((type) => ({ type })),
-  z.strictObject({
-    type: fieldType,
-    nullable: z.boolean().optional(),
-    enum: z.array(z.string()).optional(),
-    min: z.number().optional(),
-    max: z.number().optional(),
-  }),
-]);
 const windowText = z.union([
   z.literal('lifetime'),
   z.string(),
@@ -56,17 +32,6 @@ const entityDocument = z.strictObject({
   kind: z.literal('entity'),
   ...metadata,
   join_keys: z.record(z.string(), z.enum(['STRING', 'INT64', 'BOOL'])),
-});
-const sourceDocument = z.strictObject({
-  kind: z.literal('source'),
-  ...metadata,
-  fields: z.record(z.string(), field),
-  event_time: z.string().optional(),
-  key: z.string().optional(),
-  extra_fields: z.enum(['reject', 'ignore']).optional(),
-  max_future_skew: duration.optional(),
-  max_lateness: duration.optional(),
-  partitions: z.int().optional(),
 });
 const viewDocument = z.strictObject({
   kind: z.literal('feature_view'),
@@ -231,18 +196,6 @@ function toDefinition(given: Document): definitions.Definition {
     default:
       return given satisfies never;
   }
-}
-
-function sourceSpec(given: z.infer<typeof sourceDocument>): definitions.Source {
-  return {
-    fields: Object.entries(given.fields).map(([name, spec]) => fieldToProto(name, spec as FieldSpec)),
-    eventTimeField: given.event_time ?? '',
-    keyField: given.key ?? '',
-    extraFields: given.extra_fields === 'ignore' ? definitions.ExtraFields.IGNORE : definitions.ExtraFields.REJECT,
-    maxFutureSkewUs: given.max_future_skew ?? 0n,
-    maxLatenessUs: given.max_lateness ?? 0n,
-    partitions: given.partitions ?? 0,
-  };
 }
 
 function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView {

@@ -9,6 +9,7 @@ import { pinProblems } from './pins.ts';
 import type { Action, PlannedChange } from './planned-change.ts';
 import { labelOf, type Problem } from './problem.ts';
 import { validate } from './validate.ts';
+import { valueAffecting } from './value-affecting.ts';
 
 export interface Plan {
   readonly changes: readonly PlannedChange[];
@@ -205,15 +206,6 @@ function pinned(spec: Spec, versions: ReadonlyMap<string, string>): Spec {
     return { $case: 'deployment', value: { targets } };
   }
   return spec;
-}
-
-/** Descriptions of features are for people; everything else of a spec affects values. */
-export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
-  if (spec.$case !== 'featureView') return spec;
-  return {
-    $case: spec.$case,
-    value: { ...spec.value, features: spec.value.features.map(({ description: _, ...feature }) => feature) },
-  };
 }
 
 /** The hash of everything in a definition's spec. */

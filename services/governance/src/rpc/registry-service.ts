@@ -92,5 +92,6 @@ function toChange(change: PlannedChange): wire.Change {
     breaks: change.breaks
       .slice(0, 100)
       .map(({ consumer, why, fatal }) => `${consumer}: ${fatal ? '' : 'warning: '}${why}`),
+    schemaChanges: [],
   };
 }

@@ -1,11 +1,11 @@
 import { ensureEventTable, eventTable, type History, insertBatches } from '@millrace/history';
+import { sourceFieldsOf } from '@millrace/registry';
 import type { HistoryStore } from '../app/history-writer.ts';
-import { sourceFields } from '../domain/source-fields.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 
 /** One table a source: `events_<source>`. */
 export function createClickHouseHistory(history: History): HistoryStore {
-  const tableOf = ({ name, spec }: SourceDefinition) => ({ name, fields: sourceFields(spec) });
+  const tableOf = ({ name, spec }: SourceDefinition) => ({ name, fields: sourceFieldsOf(spec) });
   return {
     async open(source) {
       await ensureEventTable(history, tableOf(source));

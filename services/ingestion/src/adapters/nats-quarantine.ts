@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { events as wire } from '@millrace/contracts';
 import { createPublisher, type NatsLink, readStream, subjects } from '@millrace/events';
 import { newId } from '@millrace/kernel';
-import type { Quarantine, RejectedEvent } from '../app/accept-batch.ts';
-import { formHeader, type QuarantineFilter, type QuarantineShelf } from '../app/quarantine-desk.ts';
+import type { Quarantine } from '../app/accept-batch.ts';
+import type { RejectedEvent } from '../app/batch-outcome.ts';
+import { formHeader, type QuarantineShelf, type ShelfFilter } from '../app/quarantine-desk.ts';
 import { eventBytesMax } from '../domain/raw-event.ts';
 
 const stream = 'QUARANTINE';
@@ -44,7 +45,7 @@ export function createNatsQuarantine(
   async function keepOne(rejected: RejectedEvent, nowUs: number): Promise<string> {
     const { source, id, event, why } = rejected;
     const quarantineId = createHash('sha256')
-      .update(`${source}\n${id}\n${why.reason}\n${event.eventTimeUs}\n`)
+      .update(`${source}\n${id}\n${why.reason}\n${event.eventTimeUs}\n${why.expectation}`)
       .update(event.payload)
       .digest('hex')
       .slice(0, 24);
@@ -68,7 +69,7 @@ export function createNatsQuarantine(
 }
 
 function message(
-  { source, id, event, why }: RejectedEvent,
+  { source, sourceVersion, id, event, why }: RejectedEvent,
   quarantineId: string,
   nowUs: number,
 ): wire.QuarantinedEvent {
@@ -88,10 +89,12 @@ function message(
     eventTimeUs: BigInt(event.eventTimeUs),
     headers,
     position: 0n,
+    expectation: why.expectation,
+    sourceVersion,
   };
 }
 
-function subjectOf({ source, reason }: QuarantineFilter): string {
+function subjectOf({ source, reason }: ShelfFilter): string {
   return `millrace.quarantine.${source === '' ? '*' : token(source)}.${reason === '' ? '*' : token(reason)}`;
 }
 

@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 import type { PackedBatch } from '../domain/pack.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import { compileSource } from '../domain/source-validator.ts';
-import { createAcceptBatch, type EventLog, type RejectedEvent } from './accept-batch.ts';
+import { createAcceptBatch, type EventLog } from './accept-batch.ts';
+import type { RejectedEvent } from './batch-outcome.ts';
 import { catchUp, IdBook } from './id-book.ts';
 import { type IdIndex, type IndexMark, idKey } from './id-index.ts';
 import { createIngestionMetrics } from './ingestion-metrics.ts';
@@ -61,7 +62,7 @@ function setUp(index = memoryIndex(), stream: PackedBatch[] = []) {
   const telemetry = quietTelemetry();
   const ids = new IdBook(index);
   const accept = createAcceptBatch({
-    validators: { of: async () => validator },
+    intakes: { of: async () => ({ validator }) },
     ids,
     log,
     quarantine: {

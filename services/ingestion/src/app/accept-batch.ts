@@ -1,24 +1,18 @@
 import { type Clock, MeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { type PackedMessage, packRows } from '../domain/pack.ts';
-import { Problem, problem } from '../domain/problem.ts';
+import { Problem } from '../domain/problem.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
-import type { SourceValidator } from '../domain/source-validator.ts';
 import { batchGate } from './batch-gate.ts';
-import type { BatchOutcome, EventOutcome, Rejection } from './batch-outcome.ts';
+import type { BatchOutcome, EventOutcome, RejectedEvent, Rejection } from './batch-outcome.ts';
 import type { IdBook, Ticket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
+import type { Intake } from './intakes.ts';
+import { type Sorted, sortBatch } from './sort-batch.ts';
 
 /** Appends to the EVENTS stream; retries until it is durable or the process stops. */
 export type EventLog = {
   append(message: PackedMessage, traceparent: string | undefined): Promise<number>;
-};
-
-export type RejectedEvent = {
-  readonly source: string;
-  readonly event: RawEvent;
-  readonly id: string;
-  readonly why: Problem;
 };
 
 /** Keeps rejected events; settles once all are durable, with their ids in quarantine. */
@@ -28,6 +22,8 @@ export type AcceptOptions = {
   readonly traceparent?: string | undefined;
   /** False for a replay: what is rejected again is in quarantine already. */
   readonly keepRejected?: boolean;
+  /** What an expectation of severity BLOCK does; `refuse` unless set. */
+  readonly onBlock?: 'refuse' | 'quarantine';
 };
 
 export type AcceptBatch = (
@@ -41,7 +37,7 @@ export type AcceptBatch = (
  * one in QUARANTINE. Once begun, a batch is carried through even when its caller has left: its ids stay taken.
  */
 export function createAcceptBatch(deps: {
-  readonly validators: { of(source: string): Promise<SourceValidator> };
+  readonly intakes: { of(source: string): Promise<Intake> };
   readonly ids: IdBook;
   readonly log: EventLog;
   readonly quarantine: Quarantine;
@@ -50,13 +46,13 @@ export function createAcceptBatch(deps: {
   readonly metrics: IngestionMetrics;
   readonly limits: { readonly batchesInFlightMax: number; readonly batchesWaitingMax: number };
 }): AcceptBatch {
-  const { validators, ids, log, quarantine, clock, telemetry, metrics } = deps;
+  const { intakes, ids, log, quarantine, clock, telemetry, metrics } = deps;
   const gate = batchGate(deps.limits);
   metrics.queueDepth(() => gate.waiting);
 
   return async (source, events, options = {}) => {
     checkSize(source, events.length);
-    const validator = await validators.of(source);
+    const intake = await intakes.of(source);
     return gate.run(() =>
       telemetry.tracer.span(
         'ingestion.accept',
@@ -65,17 +61,14 @@ export function createAcceptBatch(deps: {
           attributes: { 'millrace.source': source, 'millrace.events': events.length },
           ...parentOf(options),
         },
-        () => accept(validator, events, options),
+        () => accept(intake, events, options),
       ),
     );
   };
 
-  async function accept(
-    validator: SourceValidator,
-    events: readonly RawEvent[],
-    options: AcceptOptions,
-  ): Promise<BatchOutcome> {
+  async function accept(intake: Intake, events: readonly RawEvent[], options: AcceptOptions): Promise<BatchOutcome> {
     const startedMs = performance.now();
+    const { validator } = intake;
     const { source } = validator;
     const knownTimeUs = clock.nowUs();
     let fulfil: () => void = () => {};
@@ -86,7 +79,12 @@ export function createAcceptBatch(deps: {
     });
     done.catch(() => {});
     const ticket: Ticket = { done, waitFor: new Set() };
-    const sorted = sort(validator, events, ticket, knownTimeUs);
+    const limits = { nowUs: knownTimeUs, frontierUs: ids.tally(source).frontierUs };
+    const sorted = sortBatch(intake, ids, ticket, events, {
+      limits,
+      onBlock: options.onBlock ?? 'refuse',
+      onRefusal: (expectation) => metrics.blocked(source, expectation),
+    });
     const messages = packRows(validator, sorted.rows, knownTimeUs);
     const traceparent = telemetry.tracer.inject();
     try {
@@ -98,44 +96,12 @@ export function createAcceptBatch(deps: {
       if (ticket.waitFor.size > 0) await Promise.all(ticket.waitFor);
       const outcome = outcomeOf(sorted, positions, quarantineIds, knownTimeUs);
       metrics.batch(source, outcome, (performance.now() - startedMs) / 1000, options.keepRejected !== false);
+      metrics.treated(source, sorted.notes);
       return outcome;
     } catch (cause) {
       refuse(cause);
       throw cause;
     }
-  }
-
-  /** The synchronous part: every event is accepted, a duplicate or rejected when it returns. */
-  function sort(validator: SourceValidator, events: readonly RawEvent[], ticket: Ticket, nowUs: number) {
-    const { source } = validator;
-    const rows = validator.open(events.length);
-    const limits = { nowUs, frontierUs: ids.tally(source).frontierUs };
-    const outcomes: ('accepted' | 'duplicate' | Problem)[] = [];
-    const rejected: RejectedEvent[] = [];
-    const reject = (event: RawEvent, why: Problem) => {
-      outcomes.push(why);
-      rejected.push({ source, event, id: rows.id, why });
-    };
-    for (const event of events) {
-      const wrong = rows.read(event, limits);
-      if (wrong !== null) {
-        reject(event, wrong);
-        continue;
-      }
-      switch (ids.claim(source, rows.id, rows.hash.lo, rows.hash.hi, ticket)) {
-        case 'new':
-          rows.keep();
-          outcomes.push('accepted');
-          break;
-        case 'duplicate':
-          outcomes.push('duplicate');
-          break;
-        case 'conflict':
-          reject(event, idConflict(source, rows.id));
-          break;
-      }
-    }
-    return { rows, outcomes, rejected };
   }
 
   async function append(message: PackedMessage, traceparent: string | undefined): Promise<number> {
@@ -147,10 +113,7 @@ export function createAcceptBatch(deps: {
 }
 
 function outcomeOf(
-  sorted: {
-    readonly outcomes: readonly ('accepted' | 'duplicate' | Problem)[];
-    readonly rejected: readonly RejectedEvent[];
-  },
+  sorted: Sorted,
   positions: readonly number[],
   quarantineIds: readonly string[],
   knownTimeUs: number,
@@ -164,22 +127,15 @@ function outcomeOf(
     }
     const at = rejections.length;
     const eventId = sorted.rejected[at]?.id ?? '';
-    const { reason, field, message } = outcome;
-    const rejection = { index, eventId, reason, field, message, quarantineId: quarantineIds[at] ?? '' };
+    const { reason, field, message, expectation } = outcome;
+    const rejection = { index, eventId, reason, field, message, expectation, quarantineId: quarantineIds[at] ?? '' };
     rejections.push(rejection);
     return rejection;
   });
   const duplicates = outcomes.length - accepted - rejections.length;
   const position = positions.reduce((a, b) => Math.max(a, b), 0);
-  return { outcomes, accepted, duplicates, rejections, position, knownTimeUs };
-}
-
-function idConflict(source: string, id: string): Problem {
-  return problem(
-    'ID_CONFLICT',
-    'id',
-    `event id "${id}" of source "${source}" was accepted before with another payload; give a corrected event a new id`,
-  );
+  const warnings = [...sorted.warnings.values()];
+  return { outcomes, accepted, duplicates, rejections, warnings, position, knownTimeUs };
 }
 
 function parentOf({ traceparent }: AcceptOptions): { parent?: string } {

@@ -70,6 +70,22 @@ export class IdBook {
     return 'new';
   }
 
+  /** What `claim` would say; nothing is taken. */
+  status(source: string, id: string, lo: number, hi: number): 'new' | 'duplicate' | 'conflict' {
+    const key = idKey(source, id);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) return entry.lo === lo && entry.hi === hi ? 'duplicate' : 'conflict';
+    const recorded = this.#index.find(key);
+    if (recorded === undefined) return 'new';
+    return recorded[0] === lo && recorded[1] === hi ? 'duplicate' : 'conflict';
+  }
+
+  /** Frees an id that the ticket has taken and whose event is not on its way. */
+  release(source: string, id: string, ticket: Ticket): void {
+    const key = idKey(source, id);
+    if (this.#entries.get(key)?.ticket === ticket) this.#entries.delete(key);
+  }
+
   depart(): Flight {
     const flight = { floor: this.#ackedMax };
     this.#flights.add(flight);

@@ -1,4 +1,5 @@
 import type { Metrics } from '@millrace/runtime';
+import type { Note } from '../domain/treatments.ts';
 import type { BatchOutcome } from './batch-outcome.ts';
 
 export type SourceCounts = { duplicates: number; quarantined: number };
@@ -11,6 +12,16 @@ export function createIngestionMetrics(metrics: Metrics) {
   const name = (suffix: string) => `millrace_ingestion_${suffix}`;
   const events = metrics.counter(name('events_total'), 'Events by outcome', ['source', 'outcome']);
   const quarantined = metrics.counter(name('quarantined_total'), 'Events sent to quarantine', ['source', 'reason']);
+  const unmet = metrics.counter(name('expectation_failures_total'), 'Events that an expectation was not met by', [
+    'source',
+    'expectation',
+    'outcome',
+  ]);
+  const treatments = metrics.counter(name('treated_total'), 'Values that were missing or far out, by what was done', [
+    'source',
+    'field',
+    'treatment',
+  ]);
   const seconds = metrics.histogram(
     name('batch_seconds'),
     'From the arrival of a batch to its acknowledgement',
@@ -42,14 +53,23 @@ export function createIngestionMetrics(metrics: Metrics) {
       if (outcome.accepted > 0) events.inc(outcome.accepted, { source, outcome: 'accepted' });
       if (outcome.duplicates > 0) events.inc(outcome.duplicates, { source, outcome: 'duplicate' });
       seconds.observe(tookSeconds, { source });
+      for (const { expectation, events: count } of outcome.warnings)
+        unmet.inc(count, { source, expectation, outcome: 'warned' });
       const count = countsOf(source);
       count.duplicates += outcome.duplicates;
       if (!kept) return;
       count.quarantined += outcome.rejections.length;
-      for (const { reason } of outcome.rejections) {
+      for (const { reason, expectation } of outcome.rejections) {
+        if (expectation !== '') unmet.inc(1, { source, expectation, outcome: 'quarantined' });
         events.inc(1, { source, outcome: 'quarantined' });
         quarantined.inc(1, { source, reason });
       }
+    },
+    treated(source: string, notes: readonly Note[]): void {
+      for (const { field, kind } of notes) treatments.inc(1, { source, field, treatment: kind });
+    },
+    blocked(source: string, expectation: string): void {
+      unmet.inc(1, { source, expectation, outcome: 'blocked' });
     },
     quarantined(source: string, reason: string): void {
       quarantined.inc(1, { source, reason });

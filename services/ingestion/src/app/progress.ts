@@ -1,7 +1,7 @@
+import { type Definitions, isRegistered, unknownSource } from './definitions.ts';
 import type { HistoryWriter } from './history-writer.ts';
 import type { IdBook } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
-import { type Definitions, isRegistered, unknownSource } from './validators.ts';
 
 export type SourceProgress = {
   readonly source: string;

@@ -1,31 +1,61 @@
 import type { events as wire } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
+import { fieldsSent, patched } from '../domain/merge-patch.ts';
+import type { JsonObject } from '../domain/parse-json.ts';
+import { Problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
+import { remedyOf } from '../domain/remedies.ts';
 import type { AcceptBatch } from './accept-batch.ts';
+import type { EventOutcome, Rejection } from './batch-outcome.ts';
+import type { Judge } from './judge.ts';
 
 export type QuarantinedEvent = wire.QuarantinedEvent;
 
 /** Empty strings match everything. */
-export type QuarantineFilter = { readonly source: string; readonly reason: string };
+export type ShelfFilter = { readonly source: string; readonly reason: string };
+export type QuarantineFilter = ShelfFilter & { readonly expectation: string; readonly field: string };
 
 /** The QUARANTINE stream. */
 export type QuarantineShelf = {
   /** Matching events after a position, oldest first, up to what was there when the read began. */
-  read(filter: QuarantineFilter, afterPosition: number): AsyncIterable<QuarantinedEvent>;
-  count(filter: QuarantineFilter): Promise<number>;
+  read(filter: ShelfFilter, afterPosition: number): AsyncIterable<QuarantinedEvent>;
+  count(filter: ShelfFilter): Promise<number>;
   remove(position: number): Promise<void>;
+};
+
+export type ReplayOptions = {
+  readonly ids: readonly string[];
+  /** Merged into each event's fields. */
+  readonly patch?: JsonObject | undefined;
+  readonly dryRun?: boolean;
+  /** For the one event that is named. */
+  readonly newEventId?: string;
 };
 
 const listDefault = 100;
 const listMax = 1_000;
 const idsMax = 1_000;
 const replayBatch = 500;
+const rejectionsMax = 100;
+const valueMax = 1_000;
 
-export type ReplayTotals = { accepted: number; duplicates: number; rejected: number };
+export type ReplayTotals = { accepted: number; duplicates: number; rejected: number; rejections: Rejection[] };
 
-/** Lists rejected events, and tries them again. */
-export function createQuarantineDesk(deps: { readonly shelf: QuarantineShelf; readonly accept: AcceptBatch }) {
-  const { shelf, accept } = deps;
+export type Explanation = {
+  readonly event: QuarantinedEvent;
+  readonly valueJson: string;
+  readonly remedy: string;
+  readonly wouldPass: boolean;
+  readonly message: string;
+};
+
+/** Lists rejected events, explains them, and tries them again, corrected or as they are. */
+export function createQuarantineDesk(deps: {
+  readonly shelf: QuarantineShelf;
+  readonly accept: AcceptBatch;
+  readonly judge: Judge;
+}) {
+  const { shelf, accept, judge } = deps;
   return {
     async list(filter: QuarantineFilter, afterPosition: number, limit: number) {
       if (limit < 0 || limit > listMax) throw tooMany('limit', limit, listMax);
@@ -33,47 +63,107 @@ export function createQuarantineDesk(deps: { readonly shelf: QuarantineShelf; re
       const total = await shelf.count(filter);
       const found: QuarantinedEvent[] = [];
       if (total === 0) return { events: found, total };
-      for await (const event of shelf.read(filter, afterPosition)) {
+      for await (const event of matching(filter, afterPosition)) {
         found.push(event);
         if (found.length === wanted) break;
       }
       return { events: found, total };
     },
 
+    async explain(source: string, quarantineId: string): Promise<Explanation> {
+      const event = await find(source, quarantineId);
+      const raw = toRawEvent(event);
+      const value = event.field === '' ? undefined : fieldsSent(raw)?.[event.field];
+      const [now] = await judge(event.source, [raw]).catch((cause: unknown) => [cause as Problem | MeshError]);
+      const wrong = now instanceof Problem || now instanceof MeshError ? now : undefined;
+      return {
+        event,
+        valueJson: value === undefined ? '' : JSON.stringify(value).slice(0, valueMax),
+        remedy: remedyOf(event.reason),
+        wouldPass: wrong === undefined,
+        message: wrong?.message ?? '',
+      };
+    },
+
     /** What is accepted leaves quarantine; a crash in between leaves a duplicate, which leaves at the next replay. */
-    async replay(filter: QuarantineFilter, ids: readonly string[], signal: AbortSignal): Promise<ReplayTotals> {
+    async replay(filter: QuarantineFilter, options: ReplayOptions, signal: AbortSignal): Promise<ReplayTotals> {
+      const { ids, newEventId = '' } = options;
       if (filter.source === '')
         throw new MeshError('INVALID_ARGUMENT', 'the source is missing; name the source to replay', {});
       if (ids.length > idsMax) throw tooMany('quarantine_ids', ids.length, idsMax);
+      if (newEventId !== '' && ids.length !== 1)
+        throw new MeshError('INVALID_ARGUMENT', 'a new event id is for one event; name its quarantine id alone', {
+          ids: ids.length,
+        });
       const wanted = ids.length > 0 ? new Set(ids) : undefined;
-      const totals: ReplayTotals = { accepted: 0, duplicates: 0, rejected: 0 };
+      const totals: ReplayTotals = { accepted: 0, duplicates: 0, rejected: 0, rejections: [] };
       if ((await shelf.count(filter)) === 0) return totals;
       let group: QuarantinedEvent[] = [];
-      for await (const event of shelf.read(filter, 0)) {
+      for await (const event of matching(filter, 0)) {
         signal.throwIfAborted();
         if (wanted !== undefined && !wanted.has(event.quarantineId)) continue;
         group.push(event);
         if (group.length < replayBatch) continue;
-        await replayGroup(filter.source, group, totals);
+        await replayGroup(filter.source, group, options, totals);
         group = [];
       }
-      if (group.length > 0) await replayGroup(filter.source, group, totals);
+      if (group.length > 0) await replayGroup(filter.source, group, options, totals);
       return totals;
     },
   };
 
-  async function replayGroup(source: string, group: readonly QuarantinedEvent[], totals: ReplayTotals): Promise<void> {
-    const { outcomes } = await accept(source, group.map(toRawEvent), { keepRejected: false });
+  async function* matching(filter: QuarantineFilter, afterPosition: number): AsyncIterable<QuarantinedEvent> {
+    for await (const event of shelf.read(filter, afterPosition)) {
+      if (filter.expectation !== '' && event.expectation !== filter.expectation) continue;
+      if (filter.field !== '' && event.field !== filter.field) continue;
+      yield event;
+    }
+  }
+
+  async function find(source: string, quarantineId: string): Promise<QuarantinedEvent> {
+    for await (const event of shelf.read({ source, reason: '' }, 0)) {
+      if (event.quarantineId === quarantineId) return event;
+    }
+    throw new MeshError(
+      'UNKNOWN_EVENT',
+      `quarantine has no event "${quarantineId}"; it was replayed, or see: millrace quarantine list`,
+      { source, quarantineId },
+    );
+  }
+
+  async function replayGroup(
+    source: string,
+    group: readonly QuarantinedEvent[],
+    options: ReplayOptions,
+    totals: ReplayTotals,
+  ): Promise<void> {
+    const { patch, newEventId = '' } = options;
+    const events = group.map((event) => {
+      const raw = toRawEvent(event);
+      const renamed = newEventId === '' ? raw : { ...raw, id: newEventId };
+      return patch === undefined ? renamed : patched(renamed, patch);
+    });
+    const outcomes = options.dryRun
+      ? (await judge(source, events)).map((outcome, index) => toOutcome(outcome, index, events[index]?.id ?? ''))
+      : (await accept(source, events, { keepRejected: false, onBlock: 'quarantine' })).outcomes;
     for (const [at, outcome] of outcomes.entries()) {
       if (outcome === 'accepted') totals.accepted++;
       else if (outcome === 'duplicate') totals.duplicates++;
       else {
         totals.rejected++;
+        const quarantineId = group[at]?.quarantineId ?? '';
+        if (totals.rejections.length < rejectionsMax) totals.rejections.push({ ...outcome, quarantineId });
         continue;
       }
-      await shelf.remove(Number(group[at]?.position));
+      if (!options.dryRun) await shelf.remove(Number(group[at]?.position));
     }
   }
+}
+
+function toOutcome(outcome: 'accepted' | 'duplicate' | Problem, index: number, eventId: string): EventOutcome {
+  if (!(outcome instanceof Problem)) return outcome;
+  const { reason, field, message, expectation } = outcome;
+  return { index, eventId, reason, field, message, expectation, quarantineId: '' };
 }
 
 /** The header that remembers in which form an event came. */

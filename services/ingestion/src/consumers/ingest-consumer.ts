@@ -1,8 +1,8 @@
 import { consumeDurable, type NatsLink } from '@millrace/events';
 import type { Clock } from '@millrace/kernel';
 import type { AcceptBatch, Quarantine } from '../app/accept-batch.ts';
+import { type Definitions, isRegistered, unknownSource } from '../app/definitions.ts';
 import type { IngestionMetrics } from '../app/ingestion-metrics.ts';
-import { type Definitions, isRegistered, unknownSource } from '../app/validators.ts';
 import { problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import { parseTimeUs } from '../domain/timestamps.ts';
@@ -40,7 +40,8 @@ export function consumeIngest(deps: {
         if (!(await isRegistered(definitions, source))) return refuse(source, group);
         const traceparent = group.find(({ headers }) => headers.traceparent)?.headers.traceparent;
         for (let from = 0; from < group.length; from += 1_000) {
-          await accept(source, group.slice(from, from + 1_000).map(toRawEvent), { traceparent });
+          // nobody waits for an answer: what blocks a caller's batch sets these events aside
+          await accept(source, group.slice(from, from + 1_000).map(toRawEvent), { traceparent, onBlock: 'quarantine' });
         }
       }),
     );
@@ -50,7 +51,7 @@ export function consumeIngest(deps: {
     const why = problem('UNKNOWN_SOURCE', '', unknownSource(source, definitions.current().sources.keys()).message);
     const rejected = group.map((message) => {
       const event = toRawEvent(message);
-      return { source, event, id: event.id, why };
+      return { source, sourceVersion: '', event, id: event.id, why };
     });
     await quarantine.keep(rejected, clock.nowUs());
     for (const _ of group) metrics.quarantined(source, why.reason);

@@ -1,4 +1,4 @@
-import type { Column } from '@millrace/features';
+import type { Column, Scalar } from '@millrace/features';
 
 /** A column that is being filled. `row` never exceeds the capacity that it was made with. */
 export class F64Builder {
@@ -13,6 +13,15 @@ export class F64Builder {
     this.nulls ??= new Uint8Array(this.values.length);
     this.nulls[row] = 1;
     this.values[row] = 0;
+  }
+
+  live(): Column {
+    this.nulls ??= new Uint8Array(this.values.length);
+    return { type: 'f64', values: this.values, nulls: this.nulls };
+  }
+
+  put(value: Scalar, row: number): void {
+    this.values[row] = Number(value);
   }
 
   gather(rows: Rows): Column {
@@ -46,6 +55,15 @@ export class I64Builder {
     this.values[row] = 0n;
   }
 
+  live(): Column {
+    this.nulls ??= new Uint8Array(this.values.length);
+    return { type: 'i64', values: this.values, nulls: this.nulls };
+  }
+
+  put(value: Scalar, row: number): void {
+    this.values[row] = typeof value === 'number' ? BigInt(Math.round(value)) : BigInt(value ?? 0);
+  }
+
   gather(rows: Rows): Column {
     const values =
       rows.t === 'range'
@@ -67,6 +85,15 @@ export class BoolBuilder {
     this.nulls ??= new Uint8Array(this.values.length);
     this.nulls[row] = 1;
     this.values[row] = 0;
+  }
+
+  live(): Column {
+    this.nulls ??= new Uint8Array(this.values.length);
+    return { type: 'bool', values: this.values, nulls: this.nulls };
+  }
+
+  put(value: Scalar, row: number): void {
+    this.values[row] = value === true || Number(value) === 1 ? 1 : 0;
   }
 
   gather(rows: Rows): Column {
@@ -92,6 +119,15 @@ export class StrBuilder {
     this.nulls ??= new Uint8Array(this.#capacity);
     this.nulls[row] = 1;
     this.values[row] = '';
+  }
+
+  live(): Column {
+    this.nulls ??= new Uint8Array(this.#capacity);
+    return { type: 'str', values: this.values, nulls: this.nulls };
+  }
+
+  put(value: Scalar, row: number): void {
+    this.values[row] = String(value);
   }
 
   gather(rows: Rows): Column {

@@ -1,5 +1,5 @@
 import { definitions } from '@millrace/contracts';
-import type { Column } from '@millrace/features';
+import type { Column, Scalar } from '@millrace/features';
 import { hash32 } from '@millrace/kernel';
 import { BoolBuilder, F64Builder, I64Builder, type Rows, StrBuilder } from './columns.ts';
 import type { PayloadHash } from './payload-hash.ts';
@@ -14,6 +14,14 @@ export type FieldReader = {
   /** Drops a null that a failed row left behind. */
   clear(row: number): void;
   column(rows: Rows): Column;
+  /** The builder's own memory, nulls and all, for checks of the row that was just read. */
+  live(): Column;
+  isNull(row: number): boolean;
+  /** Puts a value in the place of a missing or treated one; the payload's hash does not know it. */
+  put(value: Scalar, row: number): void;
+  /** The value of a numeric field. */
+  number(row: number): number;
+  scalar(row: number): Scalar;
   /** The value for a partition key. */
   keyText(row: number): string;
   /** About how many bytes the row takes in a message. */
@@ -42,6 +50,14 @@ export function compileField(field: definitions.SourceField): FieldReaderFactory
 
 function shared(builder: F64Builder | I64Builder | BoolBuilder | StrBuilder) {
   return {
+    live: () => builder.live(),
+    isNull: (row: number) => builder.nulls?.[row] === 1,
+    put: (value: Scalar, row: number) => {
+      if (builder.nulls !== null) builder.nulls[row] = 0;
+      builder.put(value, row);
+    },
+    number: (row: number) => Number(builder.values[row]),
+    scalar: (row: number): Scalar => (builder.nulls?.[row] === 1 ? null : (builder.values[row] ?? null)),
     setNull: (row: number) => builder.setNull(row),
     clear: (row: number) => {
       if (builder.nulls !== null) builder.nulls[row] = 0;

@@ -5,16 +5,19 @@ export class Problem {
   readonly reason: Reason;
   readonly field: string;
   readonly message: string;
+  /** The expectation that was not met; empty when the schema was not. */
+  readonly expectation: string;
 
-  constructor(reason: Reason, field: string, message: string) {
+  constructor(reason: Reason, field: string, message: string, expectation: string) {
     this.reason = reason;
     this.field = field;
     this.message = message;
+    this.expectation = expectation;
   }
 }
 
-export function problem(reason: Reason, field: string, message: string): Problem {
-  return new Problem(reason, field, message);
+export function problem(reason: Reason, field: string, message: string, expectation = ''): Problem {
+  return new Problem(reason, field, message, expectation);
 }
 
 /** A value as its publisher would write it, cut to 80 characters. */

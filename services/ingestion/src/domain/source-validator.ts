@@ -1,6 +1,6 @@
 import type { definitions } from '@millrace/contracts';
 import { definitions as proto } from '@millrace/contracts';
-import type { Column } from '@millrace/features';
+import type { Column, Scalar } from '@millrace/features';
 import { isCloudEvent, unwrapCloudEvent } from './cloud-event.ts';
 import type { Rows } from './columns.ts';
 import { compileField, type FieldReader, type FieldReaderFactory } from './field-readers.ts';
@@ -9,6 +9,14 @@ import { PayloadHash } from './payload-hash.ts';
 import { Problem, problem, quote } from './problem.ts';
 import { eventBytesMax, eventIdLengthMax, type RawEvent } from './raw-event.ts';
 import { eventTimeEndUs, eventTimeMinUs, formatUs, parseTimeUs } from './timestamps.ts';
+import {
+  compileTreatments,
+  type Given,
+  type Note,
+  noValueSources,
+  type Treatment,
+  type ValueSources,
+} from './treatments.ts';
 
 export type SourceDefinition = { readonly name: string; readonly version: string; readonly spec: definitions.Source };
 
@@ -20,6 +28,7 @@ export type SourceValidator = {
   readonly source: string;
   readonly version: string;
   readonly partitions: number;
+  readonly spec: definitions.Source;
   open(capacity: number): RowBuilder;
 };
 
@@ -33,13 +42,21 @@ export type RowBuilder = {
   read(event: RawEvent, limits: TimeLimits): Problem | null;
   id: string;
   readonly hash: PayloadHash;
+  /** The time of the event that was just read. */
+  readonly timeUs: number;
+  /** What was done to the values of the event that was just read. */
+  readonly notes: readonly Note[];
   keep(): void;
+  /** The columns in the making: row `count` is the event that was just read. */
+  live(): ReadonlyMap<string, Column>;
+  scalar(field: string, row: number): Scalar;
   columns(rows: Rows): Map<string, Column>;
   partitionKey(row: number): string;
   size(row: number): number;
 };
 
 const futureSkewDefaultUs = 300e6;
+const none: readonly Note[] = [];
 
 type Field = {
   readonly name: string;
@@ -47,6 +64,7 @@ type Field = {
   readonly isEventTime: boolean;
   /** Names such as `constructor` exist on every object: look at own members only. */
   readonly inherited: boolean;
+  readonly treated: boolean;
   readonly make: FieldReaderFactory;
 };
 
@@ -54,6 +72,7 @@ type Compiled = {
   readonly source: string;
   readonly fields: readonly Field[];
   readonly names: ReadonlySet<string>;
+  readonly treatments: readonly Treatment[];
   readonly rejectExtra: boolean;
   readonly eventTimeField: string;
   readonly keyAt: number;
@@ -61,17 +80,24 @@ type Compiled = {
   readonly latenessMaxUs: number;
 };
 
-export function compileSource({ name, version, spec }: SourceDefinition): SourceValidator {
+export function compileSource(
+  { name, version, spec }: SourceDefinition,
+  values: ValueSources = noValueSources,
+): SourceValidator {
+  const treatments = compileTreatments(spec, values);
+  const treated = new Set(treatments.map(({ at }) => at));
   const compiled: Compiled = {
     source: name,
-    fields: spec.fields.map((field) => ({
+    treatments,
+    fields: spec.fields.map((field, at) => ({
       name: field.name,
       nullable: field.nullable,
       isEventTime: field.name === spec.eventTimeField,
       inherited: field.name in Object.prototype,
+      treated: treated.has(at),
       make: compileField(field),
     })),
-    names: new Set(spec.fields.map((field) => field.name)),
+    names: new Set([...spec.fields.map((field) => field.name), ...spec.retiredFields]),
     rejectExtra: spec.extraFields !== proto.ExtraFields.IGNORE,
     eventTimeField: spec.eventTimeField,
     keyAt: spec.fields.findIndex((field) => field.name === spec.keyField),
@@ -81,6 +107,7 @@ export function compileSource({ name, version, spec }: SourceDefinition): Source
   return {
     source: name,
     version,
+    spec,
     partitions: Math.min(Math.max(spec.partitions, 1), 64),
     open: (capacity) => new Rowing(compiled, capacity),
   };
@@ -96,6 +123,8 @@ class Rowing implements RowBuilder {
   readonly #hashHalves: Uint32Array;
   readonly #compiled: Compiled;
   readonly #readers: readonly FieldReader[];
+  readonly #given: Given[];
+  notes: readonly Note[] = none;
   #eventTimeUs = 0;
 
   constructor(compiled: Compiled, capacity: number) {
@@ -104,6 +133,11 @@ class Rowing implements RowBuilder {
     this.#hashHalves = new Uint32Array(this.hashes.buffer);
     this.#compiled = compiled;
     this.#readers = compiled.fields.map((field) => field.make(capacity));
+    this.#given = compiled.fields.map(() => 'value');
+  }
+
+  get timeUs(): number {
+    return this.#eventTimeUs;
   }
 
   read(event: RawEvent, limits: TimeLimits): Problem | null {
@@ -140,6 +174,15 @@ class Rowing implements RowBuilder {
     return new Map(
       this.#compiled.fields.map((field, at) => [field.name, (this.#readers[at] as FieldReader).column(rows)]),
     );
+  }
+
+  live(): ReadonlyMap<string, Column> {
+    return new Map(this.#compiled.fields.map(({ name }, at) => [name, (this.#readers[at] as FieldReader).live()]));
+  }
+
+  scalar(field: string, row: number): Scalar {
+    const at = this.#compiled.fields.findIndex(({ name }) => name === field);
+    return this.#readers[at]?.scalar(row) ?? null;
   }
 
   partitionKey(row: number): string {
@@ -211,7 +254,12 @@ class Rowing implements RowBuilder {
       const reader = this.#readers[at] as FieldReader;
       const value = field.inherited && !Object.hasOwn(object, field.name) ? undefined : object[field.name];
       if (value !== undefined) known++;
+      if (field.treated) this.#given[at] = value === undefined ? 'absent' : value === null ? 'null' : 'value';
       if (value === undefined || value === null) {
+        if (field.treated) {
+          reader.setNull(row);
+          continue;
+        }
         if (!field.nullable && !(field.isEventTime && this.#fillTime(reader, row)))
           return absent(field.name, value, object);
         if (field.nullable) reader.setNull(row);
@@ -221,7 +269,28 @@ class Rowing implements RowBuilder {
       const wrong = reader.read(value, row, this.hash);
       if (wrong !== null) return wrong;
     }
-    return rejectExtra && countMembers(object) !== known ? this.#extra(object) : null;
+    if (rejectExtra && countMembers(object) !== known) {
+      const extra = this.#extra(object);
+      if (extra !== null) return extra;
+    }
+    return this.#compiled.treatments.length > 0 ? this.#treat(row) : null;
+  }
+
+  /** Missing and far-out values; after every field was read, as the key may come last. */
+  #treat(row: number): Problem | null {
+    const notes: Note[] = [];
+    this.notes = notes;
+    const context = {
+      row,
+      timeUs: this.#eventTimeUs,
+      key: () => this.#readers[this.#compiled.keyAt]?.keyText(row) ?? '',
+    };
+    for (const treatment of this.#compiled.treatments) {
+      const reader = this.#readers[treatment.at] as FieldReader;
+      const wrong = treatment.apply(reader, this.#given[treatment.at] as Given, context, (note) => notes.push(note));
+      if (wrong !== null) return wrong;
+    }
+    return null;
   }
 
   /** An event-time field that is left out takes the envelope's time. */
@@ -230,8 +299,10 @@ class Rowing implements RowBuilder {
     return reader.read(this.#eventTimeUs, row, this.hash) === null;
   }
 
-  #extra(object: JsonObject): Problem {
-    const extra = Object.keys(object).find((name) => !this.#compiled.names.has(name)) ?? '';
+  /** Null when everything that is not in the schema was once, and may still come. */
+  #extra(object: JsonObject): Problem | null {
+    const extra = Object.keys(object).find((name) => !this.#compiled.names.has(name));
+    if (extra === undefined) return null;
     return problem(
       'EXTRA_FIELD',
       extra,

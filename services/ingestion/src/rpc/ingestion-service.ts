@@ -1,10 +1,13 @@
 import { ingestion } from '@millrace/contracts';
-import { toMeshError } from '@millrace/kernel';
+import { canonicalJson, MeshError, toMeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { AcceptBatch } from '../app/accept-batch.ts';
 import type { BatchOutcome } from '../app/batch-outcome.ts';
+import type { Definitions } from '../app/definitions.ts';
 import type { createProgress } from '../app/progress.ts';
 import type { createQuarantineDesk } from '../app/quarantine-desk.ts';
+import { type JsonObject, parseJsonObject } from '../domain/parse-json.ts';
+import { Problem } from '../domain/problem.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
 import { orderedStream } from './ordered-stream.ts';
 
@@ -13,6 +16,7 @@ export type IngestionServiceParts = {
   readonly desk: ReturnType<typeof createQuarantineDesk>;
   readonly progress: ReturnType<typeof createProgress>;
   readonly streamInFlightMax: number;
+  readonly definitions: Definitions;
 };
 
 /** The wire of IngestionService. */
@@ -28,13 +32,23 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
         return { batchSequence, ...(await tryAccept(source, events, traceparent)) };
       }),
 
-    listQuarantine: async ({ source, reason, afterPosition, limit }) => {
-      const { events, total } = await desk.list({ source, reason }, Number(afterPosition), limit);
+    listQuarantine: async ({ afterPosition, limit, ...filter }) => {
+      const { events, total } = await desk.list(filter, Number(afterPosition), limit);
       return { events, total: BigInt(total) };
     },
 
-    replayQuarantine: ({ source, reason, quarantineIds }, { signal }) =>
-      desk.replay({ source, reason }, quarantineIds, signal),
+    explainQuarantine: async ({ source, quarantineId }) => {
+      const explained = await desk.explain(source, quarantineId);
+      const { event } = explained;
+      const spec = parts.definitions.current().sources.get(event.source)?.spec;
+      const expectation = spec?.expectations.find(({ name }) => name !== '' && name === event.expectation);
+      return { ...explained, expectationJson: expectation === undefined ? '' : canonicalJson(expectation) };
+    },
+
+    replayQuarantine: ({ quarantineIds, mergePatchJson, dryRun, newEventId, ...filter }, { signal }) => {
+      const patch = mergePatchJson.length === 0 ? undefined : parsePatch(mergePatchJson);
+      return desk.replay(filter, { ids: quarantineIds, patch, dryRun, newEventId }, signal);
+    },
 
     getProgress: async ({ source }) => ({
       sources: (await progress(source)).map((one) => ({
@@ -62,6 +76,13 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
   }
 }
 
+function parsePatch(bytes: Uint8Array): JsonObject {
+  const patch = parseJsonObject(bytes);
+  if (patch instanceof Problem)
+    throw new MeshError('INVALID_ARGUMENT', `the merge patch is not a JSON object: ${patch.message}`, {});
+  return patch;
+}
+
 function toRawEvents(events: readonly ingestion.Event[]): RawEvent[] {
   // Beyond the limit only the number counts: the batch is refused.
   if (events.length > batchEventsMax) return new Array<RawEvent>(events.length);
@@ -78,6 +99,7 @@ function toPublishResponse(outcome: BatchOutcome): ingestion.PublishResponse {
     accepted: outcome.accepted,
     duplicates: outcome.duplicates,
     rejections: [...outcome.rejections],
+    warnings: outcome.warnings.slice(0, 256),
     position: BigInt(outcome.position),
     knownTimeUs: BigInt(outcome.knownTimeUs),
   };

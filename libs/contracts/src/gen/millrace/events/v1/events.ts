@@ -67,6 +67,10 @@ export interface QuarantinedEvent {
   headers: Map<string, string>;
   /** The position in the QUARANTINE stream; set when listed. */
   position: bigint;
+  /** The expectation that was not met; empty when the schema was not. */
+  expectation: string;
+  /** The version of the source that the event was held against. */
+  sourceVersion: string;
 }
 
 export interface QuarantinedEvent_HeadersEntry {
@@ -449,6 +453,8 @@ function createBaseQuarantinedEvent(): QuarantinedEvent {
     eventTimeUs: 0n,
     headers: new Map(),
     position: 0n,
+    expectation: "",
+    sourceVersion: "",
   };
 }
 
@@ -495,6 +501,12 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
         throw new globalThis.Error("value provided for field message.position of type uint64 too large");
       }
       writer.uint32(88).uint64(message.position);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(98).string(message.expectation);
+    }
+    if (message.sourceVersion !== "") {
+      writer.uint32(106).string(message.sourceVersion);
     }
     return writer;
   },
@@ -603,6 +615,22 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
             message.position = reader.uint64() as bigint;
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.sourceVersion = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -643,6 +671,8 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
       return m;
     })();
     message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
+    message.expectation = object.expectation ?? "";
+    message.sourceVersion = object.sourceVersion ?? "";
     return message;
   },
 };

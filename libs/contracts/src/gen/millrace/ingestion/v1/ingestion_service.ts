@@ -53,6 +53,18 @@ export interface Rejection {
   message: string;
   /** Where the event can be found in quarantine. */
   quarantineId: string;
+  /** The expectation that was not met; empty when the schema was not. */
+  expectation: string;
+}
+
+/** An expectation of severity WARN that accepted events of a batch did not meet. */
+export interface Warning {
+  /** The expectation. */
+  expectation: string;
+  /** How many events. */
+  events: number;
+  /** About the first of them. */
+  message: string;
 }
 
 /** What became of a batch. */
@@ -67,6 +79,8 @@ export interface PublishResponse {
   position: bigint;
   /** When the batch was accepted, in UTC microseconds. */
   knownTimeUs: bigint;
+  /** What was found wanting and let pass; at most 256. */
+  warnings: Warning[];
 }
 
 /** A batch on a stream. */
@@ -101,13 +115,17 @@ export interface ListQuarantineRequest {
   afterPosition: bigint;
   /** How many; 0: 100; at most 1,000. */
   limit: number;
+  /** The expectation that was not met; empty: all. */
+  expectation: string;
+  /** The field at fault; empty: all. */
+  field: string;
 }
 
 /** Rejected events. */
 export interface ListQuarantineResponse {
   /** The events; at most the limit. */
   events: QuarantinedEvent[];
-  /** How many match in all. */
+  /** How many match in all; an expectation and a field are not counted by. */
   total: bigint;
 }
 
@@ -119,6 +137,16 @@ export interface ReplayQuarantineRequest {
   reason: string;
   /** These ids only; empty: all; at most 1,000. */
   quarantineIds: string[];
+  /** The expectation that was not met; empty: all. */
+  expectation: string;
+  /** The field at fault; empty: all. */
+  field: string;
+  /** A JSON object that is merged into each event's fields first (RFC 7396: null removes a field); empty: none. */
+  mergePatchJson: Buffer;
+  /** Says what would happen and changes nothing. */
+  dryRun: boolean;
+  /** Gives the event a new id, as after ID_CONFLICT; with one quarantine id only. */
+  newEventId: string;
 }
 
 /** What became of the tries. */
@@ -129,6 +157,34 @@ export interface ReplayQuarantineResponse {
   duplicates: number;
   /** How many were rejected again and stay in quarantine. */
   rejected: number;
+  /** Why, of the first 100 of those. */
+  rejections: Rejection[];
+}
+
+/** Asks about one rejected event. */
+export interface ExplainQuarantineRequest {
+  /** The source; empty: it is looked for in all. */
+  source: string;
+  /** The event. */
+  quarantineId: string;
+}
+
+/** All about one rejected event. */
+export interface ExplainQuarantineResponse {
+  /** The event. */
+  event:
+    | QuarantinedEvent
+    | undefined;
+  /** The value at fault as JSON, cut to 1,000 characters; empty when no field is or the payload cannot be read. */
+  valueJson: string;
+  /** The expectation as it is now, as JSON; empty when none was at fault or it is gone. */
+  expectationJson: string;
+  /** What to do. */
+  remedy: string;
+  /** True when a replay would be accepted, or find a duplicate, now. */
+  wouldPass: boolean;
+  /** When it would not: why not, now. */
+  message: string;
 }
 
 /** Asks for progress. */
@@ -315,7 +371,7 @@ export const PublishRequest: MessageFns<PublishRequest> = {
 };
 
 function createBaseRejection(): Rejection {
-  return { index: 0, eventId: "", reason: "", field: "", message: "", quarantineId: "" };
+  return { index: 0, eventId: "", reason: "", field: "", message: "", quarantineId: "", expectation: "" };
 }
 
 export const Rejection: MessageFns<Rejection> = {
@@ -337,6 +393,9 @@ export const Rejection: MessageFns<Rejection> = {
     }
     if (message.quarantineId !== "") {
       writer.uint32(50).string(message.quarantineId);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(58).string(message.expectation);
     }
     return writer;
   },
@@ -402,6 +461,14 @@ export const Rejection: MessageFns<Rejection> = {
             message.quarantineId = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -425,12 +492,92 @@ export const Rejection: MessageFns<Rejection> = {
     message.field = object.field ?? "";
     message.message = object.message ?? "";
     message.quarantineId = object.quarantineId ?? "";
+    message.expectation = object.expectation ?? "";
+    return message;
+  },
+};
+
+function createBaseWarning(): Warning {
+  return { expectation: "", events: 0, message: "" };
+}
+
+export const Warning: MessageFns<Warning> = {
+  encode(message: Warning, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.expectation !== "") {
+      writer.uint32(10).string(message.expectation);
+    }
+    if (message.events !== 0) {
+      writer.uint32(16).int32(message.events);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Warning {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWarning();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.events = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Warning>): Warning {
+    return Warning.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Warning>): Warning {
+    const message = createBaseWarning();
+    message.expectation = object.expectation ?? "";
+    message.events = object.events ?? 0;
+    message.message = object.message ?? "";
     return message;
   },
 };
 
 function createBasePublishResponse(): PublishResponse {
-  return { accepted: 0, duplicates: 0, rejections: [], position: 0n, knownTimeUs: 0n };
+  return { accepted: 0, duplicates: 0, rejections: [], position: 0n, knownTimeUs: 0n, warnings: [] };
 }
 
 export const PublishResponse: MessageFns<PublishResponse> = {
@@ -455,6 +602,9 @@ export const PublishResponse: MessageFns<PublishResponse> = {
         throw new globalThis.Error("value provided for field message.knownTimeUs of type int64 too large");
       }
       writer.uint32(40).int64(message.knownTimeUs);
+    }
+    for (const v of message.warnings) {
+      Warning.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -512,6 +662,14 @@ export const PublishResponse: MessageFns<PublishResponse> = {
             message.knownTimeUs = reader.int64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.warnings.push(Warning.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -536,6 +694,7 @@ export const PublishResponse: MessageFns<PublishResponse> = {
     message.knownTimeUs = (object.knownTimeUs !== undefined && object.knownTimeUs !== null)
       ? BigInt(object.knownTimeUs)
       : 0n;
+    message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     return message;
   },
 };
@@ -713,7 +872,7 @@ export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
 };
 
 function createBaseListQuarantineRequest(): ListQuarantineRequest {
-  return { source: "", reason: "", afterPosition: 0n, limit: 0 };
+  return { source: "", reason: "", afterPosition: 0n, limit: 0, expectation: "", field: "" };
 }
 
 export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
@@ -732,6 +891,12 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(32).int32(message.limit);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(42).string(message.expectation);
+    }
+    if (message.field !== "") {
+      writer.uint32(50).string(message.field);
     }
     return writer;
   },
@@ -781,6 +946,22 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
             message.limit = reader.int32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -804,6 +985,8 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
       ? BigInt(object.afterPosition)
       : 0n;
     message.limit = object.limit ?? 0;
+    message.expectation = object.expectation ?? "";
+    message.field = object.field ?? "";
     return message;
   },
 };
@@ -879,7 +1062,16 @@ export const ListQuarantineResponse: MessageFns<ListQuarantineResponse> = {
 };
 
 function createBaseReplayQuarantineRequest(): ReplayQuarantineRequest {
-  return { source: "", reason: "", quarantineIds: [] };
+  return {
+    source: "",
+    reason: "",
+    quarantineIds: [],
+    expectation: "",
+    field: "",
+    mergePatchJson: Buffer.alloc(0),
+    dryRun: false,
+    newEventId: "",
+  };
 }
 
 export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
@@ -892,6 +1084,21 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     }
     for (const v of message.quarantineIds) {
       writer.uint32(26).string(v!);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(34).string(message.expectation);
+    }
+    if (message.field !== "") {
+      writer.uint32(42).string(message.field);
+    }
+    if (message.mergePatchJson.length !== 0) {
+      writer.uint32(50).bytes(message.mergePatchJson);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(56).bool(message.dryRun);
+    }
+    if (message.newEventId !== "") {
+      writer.uint32(66).string(message.newEventId);
     }
     return writer;
   },
@@ -933,6 +1140,46 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
             message.quarantineIds.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.mergePatchJson = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.newEventId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -953,12 +1200,17 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     message.source = object.source ?? "";
     message.reason = object.reason ?? "";
     message.quarantineIds = object.quarantineIds?.map((e) => e) || [];
+    message.expectation = object.expectation ?? "";
+    message.field = object.field ?? "";
+    message.mergePatchJson = object.mergePatchJson ?? Buffer.alloc(0);
+    message.dryRun = object.dryRun ?? false;
+    message.newEventId = object.newEventId ?? "";
     return message;
   },
 };
 
 function createBaseReplayQuarantineResponse(): ReplayQuarantineResponse {
-  return { accepted: 0, duplicates: 0, rejected: 0 };
+  return { accepted: 0, duplicates: 0, rejected: 0, rejections: [] };
 }
 
 export const ReplayQuarantineResponse: MessageFns<ReplayQuarantineResponse> = {
@@ -971,6 +1223,9 @@ export const ReplayQuarantineResponse: MessageFns<ReplayQuarantineResponse> = {
     }
     if (message.rejected !== 0) {
       writer.uint32(24).int32(message.rejected);
+    }
+    for (const v of message.rejections) {
+      Rejection.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1012,6 +1267,14 @@ export const ReplayQuarantineResponse: MessageFns<ReplayQuarantineResponse> = {
             message.rejected = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rejections.push(Rejection.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1032,6 +1295,191 @@ export const ReplayQuarantineResponse: MessageFns<ReplayQuarantineResponse> = {
     message.accepted = object.accepted ?? 0;
     message.duplicates = object.duplicates ?? 0;
     message.rejected = object.rejected ?? 0;
+    message.rejections = object.rejections?.map((e) => Rejection.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExplainQuarantineRequest(): ExplainQuarantineRequest {
+  return { source: "", quarantineId: "" };
+}
+
+export const ExplainQuarantineRequest: MessageFns<ExplainQuarantineRequest> = {
+  encode(message: ExplainQuarantineRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.quarantineId !== "") {
+      writer.uint32(18).string(message.quarantineId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainQuarantineRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainQuarantineRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.quarantineId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExplainQuarantineRequest>): ExplainQuarantineRequest {
+    return ExplainQuarantineRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainQuarantineRequest>): ExplainQuarantineRequest {
+    const message = createBaseExplainQuarantineRequest();
+    message.source = object.source ?? "";
+    message.quarantineId = object.quarantineId ?? "";
+    return message;
+  },
+};
+
+function createBaseExplainQuarantineResponse(): ExplainQuarantineResponse {
+  return { event: undefined, valueJson: "", expectationJson: "", remedy: "", wouldPass: false, message: "" };
+}
+
+export const ExplainQuarantineResponse: MessageFns<ExplainQuarantineResponse> = {
+  encode(message: ExplainQuarantineResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.event !== undefined) {
+      QuarantinedEvent.encode(message.event, writer.uint32(10).fork()).join();
+    }
+    if (message.valueJson !== "") {
+      writer.uint32(18).string(message.valueJson);
+    }
+    if (message.expectationJson !== "") {
+      writer.uint32(26).string(message.expectationJson);
+    }
+    if (message.remedy !== "") {
+      writer.uint32(34).string(message.remedy);
+    }
+    if (message.wouldPass !== false) {
+      writer.uint32(40).bool(message.wouldPass);
+    }
+    if (message.message !== "") {
+      writer.uint32(50).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainQuarantineResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainQuarantineResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = QuarantinedEvent.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.valueJson = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.expectationJson = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.remedy = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wouldPass = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExplainQuarantineResponse>): ExplainQuarantineResponse {
+    return ExplainQuarantineResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainQuarantineResponse>): ExplainQuarantineResponse {
+    const message = createBaseExplainQuarantineResponse();
+    message.event = (object.event !== undefined && object.event !== null)
+      ? QuarantinedEvent.fromPartial(object.event)
+      : undefined;
+    message.valueJson = object.valueJson ?? "";
+    message.expectationJson = object.expectationJson ?? "";
+    message.remedy = object.remedy ?? "";
+    message.wouldPass = object.wouldPass ?? false;
+    message.message = object.message ?? "";
     return message;
   },
 };
@@ -1375,6 +1823,18 @@ export const IngestionServiceService = {
       Buffer.from(ReplayQuarantineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReplayQuarantineResponse => ReplayQuarantineResponse.decode(value),
   },
+  /** Says why an event was rejected, what would make it pass, and whether it would pass now. */
+  explainQuarantine: {
+    path: "/millrace.ingestion.v1.IngestionService/ExplainQuarantine" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExplainQuarantineRequest): Buffer =>
+      Buffer.from(ExplainQuarantineRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExplainQuarantineRequest => ExplainQuarantineRequest.decode(value),
+    responseSerialize: (value: ExplainQuarantineResponse): Buffer =>
+      Buffer.from(ExplainQuarantineResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExplainQuarantineResponse => ExplainQuarantineResponse.decode(value),
+  },
   /** Says how far each source has come. */
   getProgress: {
     path: "/millrace.ingestion.v1.IngestionService/GetProgress" as const,
@@ -1396,6 +1856,8 @@ export interface IngestionServiceServer extends UntypedServiceImplementation {
   listQuarantine: handleUnaryCall<ListQuarantineRequest, ListQuarantineResponse>;
   /** Publishes rejected events again, after a fix, with their original event times. */
   replayQuarantine: handleUnaryCall<ReplayQuarantineRequest, ReplayQuarantineResponse>;
+  /** Says why an event was rejected, what would make it pass, and whether it would pass now. */
+  explainQuarantine: handleUnaryCall<ExplainQuarantineRequest, ExplainQuarantineResponse>;
   /** Says how far each source has come. */
   getProgress: handleUnaryCall<GetProgressRequest, GetProgressResponse>;
 }
@@ -1455,6 +1917,22 @@ export interface IngestionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReplayQuarantineResponse) => void,
+  ): ClientUnaryCall;
+  /** Says why an event was rejected, what would make it pass, and whether it would pass now. */
+  explainQuarantine(
+    request: ExplainQuarantineRequest,
+    callback: (error: ServiceError | null, response: ExplainQuarantineResponse) => void,
+  ): ClientUnaryCall;
+  explainQuarantine(
+    request: ExplainQuarantineRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExplainQuarantineResponse) => void,
+  ): ClientUnaryCall;
+  explainQuarantine(
+    request: ExplainQuarantineRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExplainQuarantineResponse) => void,
   ): ClientUnaryCall;
   /** Says how far each source has come. */
   getProgress(

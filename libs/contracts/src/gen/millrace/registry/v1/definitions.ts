@@ -3,6 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { Expectation, MissingAction, OutlierTreatment } from "./expectations.ts";
 
 /** What authors define: entities, sources, feature views, feature services, models and deployments. */
 
@@ -73,6 +74,39 @@ export namespace TimeFormat {
   export type MILLISECONDS = typeof TimeFormat.MILLISECONDS;
   export type MONTH_FIRST = typeof TimeFormat.MONTH_FIRST;
   export type DAY_FIRST = typeof TimeFormat.DAY_FIRST;
+}
+
+/** Which schemas a source's next schema must fit. */
+export const Compatibility = {
+  /** UNSPECIFIED - Not set; the same as BACKWARD. */
+  UNSPECIFIED: 0,
+  /** NONE - Anything goes. */
+  NONE: 1,
+  /** BACKWARD - The new schema reads events of the last one: delete fields, add fields with a default or nullable, widen. */
+  BACKWARD: 2,
+  /** BACKWARD_TRANSITIVE - As BACKWARD, and events of every earlier schema. */
+  BACKWARD_TRANSITIVE: 3,
+  /** FORWARD - The last schema reads events of the new one: add fields, delete those with a default or nullable, narrow. */
+  FORWARD: 4,
+  /** FORWARD_TRANSITIVE - As FORWARD, and every earlier schema reads them. */
+  FORWARD_TRANSITIVE: 5,
+  /** FULL - BACKWARD and FORWARD. */
+  FULL: 6,
+  /** FULL_TRANSITIVE - BACKWARD_TRANSITIVE and FORWARD_TRANSITIVE. */
+  FULL_TRANSITIVE: 7,
+} as const;
+
+export type Compatibility = typeof Compatibility[keyof typeof Compatibility];
+
+export namespace Compatibility {
+  export type UNSPECIFIED = typeof Compatibility.UNSPECIFIED;
+  export type NONE = typeof Compatibility.NONE;
+  export type BACKWARD = typeof Compatibility.BACKWARD;
+  export type BACKWARD_TRANSITIVE = typeof Compatibility.BACKWARD_TRANSITIVE;
+  export type FORWARD = typeof Compatibility.FORWARD;
+  export type FORWARD_TRANSITIVE = typeof Compatibility.FORWARD_TRANSITIVE;
+  export type FULL = typeof Compatibility.FULL;
+  export type FULL_TRANSITIVE = typeof Compatibility.FULL_TRANSITIVE;
 }
 
 /** How a feature aggregates. */
@@ -206,7 +240,17 @@ export interface SourceField {
     | number
     | undefined;
   /** For INT64, DOUBLE and TIMESTAMP: the largest allowed value. */
-  max?: number | undefined;
+  max?:
+    | number
+    | undefined;
+  /** Stands in for a value that is missing or null, in new events and in those of before the field was added; unset: none. */
+  defaultValue?:
+    | Value
+    | undefined;
+  /** What stands in for a value that is missing or null. */
+  missing: MissingAction;
+  /** How values that are far out are treated, of INT64 and DOUBLE; unset: not at all. */
+  outliers?: OutlierTreatment | undefined;
 }
 
 /** How the rows of a file, an object or a query become events of a source. */
@@ -252,6 +296,12 @@ export interface Source {
   maxLatenessUs: bigint;
   /** How many partitions the source's events are spread over; 0: 1; at most 64. */
   partitions: number;
+  /** What is expected of the events; at most 256. */
+  expectations: Expectation[];
+  /** Which schemas the next schema must fit. */
+  compatibility: Compatibility;
+  /** Set by the registry: fields of earlier versions that are gone. Events may still bring them; they are dropped. */
+  retiredFields: string[];
 }
 
 /** Leaves by hops: as of t it covers [floor(t - size, hop), t). */
@@ -777,7 +827,17 @@ export const Entity: MessageFns<Entity> = {
 };
 
 function createBaseSourceField(): SourceField {
-  return { name: "", type: 0, nullable: false, enumValues: [], min: undefined, max: undefined };
+  return {
+    name: "",
+    type: 0,
+    nullable: false,
+    enumValues: [],
+    min: undefined,
+    max: undefined,
+    defaultValue: undefined,
+    missing: 0,
+    outliers: undefined,
+  };
 }
 
 export const SourceField: MessageFns<SourceField> = {
@@ -799,6 +859,15 @@ export const SourceField: MessageFns<SourceField> = {
     }
     if (message.max !== undefined) {
       writer.uint32(49).double(message.max);
+    }
+    if (message.defaultValue !== undefined) {
+      Value.encode(message.defaultValue, writer.uint32(58).fork()).join();
+    }
+    if (message.missing !== 0) {
+      writer.uint32(64).int32(message.missing);
+    }
+    if (message.outliers !== undefined) {
+      OutlierTreatment.encode(message.outliers, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -864,6 +933,30 @@ export const SourceField: MessageFns<SourceField> = {
             message.max = reader.double();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.defaultValue = Value.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.missing = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.outliers = OutlierTreatment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -887,6 +980,13 @@ export const SourceField: MessageFns<SourceField> = {
     message.enumValues = object.enumValues?.map((e) => e) || [];
     message.min = object.min ?? undefined;
     message.max = object.max ?? undefined;
+    message.defaultValue = (object.defaultValue !== undefined && object.defaultValue !== null)
+      ? Value.fromPartial(object.defaultValue)
+      : undefined;
+    message.missing = object.missing ?? 0;
+    message.outliers = (object.outliers !== undefined && object.outliers !== null)
+      ? OutlierTreatment.fromPartial(object.outliers)
+      : undefined;
     return message;
   },
 };
@@ -1142,6 +1242,9 @@ function createBaseSource(): Source {
     maxFutureSkewUs: 0n,
     maxLatenessUs: 0n,
     partitions: 0,
+    expectations: [],
+    compatibility: 0,
+    retiredFields: [],
   };
 }
 
@@ -1173,6 +1276,15 @@ export const Source: MessageFns<Source> = {
     }
     if (message.partitions !== 0) {
       writer.uint32(56).int32(message.partitions);
+    }
+    for (const v of message.expectations) {
+      Expectation.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.compatibility !== 0) {
+      writer.uint32(72).int32(message.compatibility);
+    }
+    for (const v of message.retiredFields) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -1246,6 +1358,30 @@ export const Source: MessageFns<Source> = {
             message.partitions = reader.int32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expectations.push(Expectation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.compatibility = reader.int32() as any;
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.retiredFields.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1274,6 +1410,9 @@ export const Source: MessageFns<Source> = {
       ? BigInt(object.maxLatenessUs)
       : 0n;
     message.partitions = object.partitions ?? 0;
+    message.expectations = object.expectations?.map((e) => Expectation.fromPartial(e)) || [];
+    message.compatibility = object.compatibility ?? 0;
+    message.retiredFields = object.retiredFields?.map((e) => e) || [];
     return message;
   },
 };

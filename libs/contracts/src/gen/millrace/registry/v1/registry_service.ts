@@ -76,6 +76,27 @@ export namespace ChangeAction {
   export type REMOVED = typeof ChangeAction.REMOVED;
 }
 
+/** What a change of a schema means for what depends on it. */
+export const SchemaImpact = {
+  /** UNSPECIFIED - Not set. */
+  UNSPECIFIED: 0,
+  /** SAFE - Nothing has to be done. */
+  SAFE: 1,
+  /** NEEDS_BACKFILL - Values that were computed before do not know it: what uses the field is filled again from history. */
+  NEEDS_BACKFILL: 2,
+  /** BREAKING - The source's compatibility does not allow it, or something that uses the field cannot go on. */
+  BREAKING: 3,
+} as const;
+
+export type SchemaImpact = typeof SchemaImpact[keyof typeof SchemaImpact];
+
+export namespace SchemaImpact {
+  export type UNSPECIFIED = typeof SchemaImpact.UNSPECIFIED;
+  export type SAFE = typeof SchemaImpact.SAFE;
+  export type NEEDS_BACKFILL = typeof SchemaImpact.NEEDS_BACKFILL;
+  export type BREAKING = typeof SchemaImpact.BREAKING;
+}
+
 /** One line of a plan. */
 export interface Change {
   /** What kind of definition. */
@@ -94,6 +115,26 @@ export interface Change {
   needsBackfill: boolean;
   /** Consumers outside the set that keep the old version or cannot go on, as `<kind> "<name>": why`; at most 100. */
   breaks: string[];
+  /** Of a source: how its schema changes; at most 100. */
+  schemaChanges: SchemaChange[];
+}
+
+/** One change of a source's schema. */
+export interface SchemaChange {
+  /** The field. */
+  field: string;
+  /** What changes, in words. */
+  what: string;
+  /** What it means. */
+  impact: SchemaImpact;
+  /** True when the new schema reads events of the old one. */
+  backward: boolean;
+  /** True when the old schema reads events of the new one. */
+  forward: boolean;
+  /** The version that it is compared with. */
+  against: string;
+  /** What uses the field, directly or not, as `<kind> "<name>"`; at most 1,000. */
+  affected: string[];
 }
 
 /** Something wrong with a definition. */
@@ -182,6 +223,7 @@ function createBaseChange(): Change {
     differences: [],
     needsBackfill: false,
     breaks: [],
+    schemaChanges: [],
   };
 }
 
@@ -210,6 +252,9 @@ export const Change: MessageFns<Change> = {
     }
     for (const v of message.breaks) {
       writer.uint32(66).string(v!);
+    }
+    for (const v of message.schemaChanges) {
+      SchemaChange.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -291,6 +336,14 @@ export const Change: MessageFns<Change> = {
             message.breaks.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.schemaChanges.push(SchemaChange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -316,6 +369,134 @@ export const Change: MessageFns<Change> = {
     message.differences = object.differences?.map((e) => e) || [];
     message.needsBackfill = object.needsBackfill ?? false;
     message.breaks = object.breaks?.map((e) => e) || [];
+    message.schemaChanges = object.schemaChanges?.map((e) => SchemaChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSchemaChange(): SchemaChange {
+  return { field: "", what: "", impact: 0, backward: false, forward: false, against: "", affected: [] };
+}
+
+export const SchemaChange: MessageFns<SchemaChange> = {
+  encode(message: SchemaChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.what !== "") {
+      writer.uint32(18).string(message.what);
+    }
+    if (message.impact !== 0) {
+      writer.uint32(24).int32(message.impact);
+    }
+    if (message.backward !== false) {
+      writer.uint32(32).bool(message.backward);
+    }
+    if (message.forward !== false) {
+      writer.uint32(40).bool(message.forward);
+    }
+    if (message.against !== "") {
+      writer.uint32(50).string(message.against);
+    }
+    for (const v of message.affected) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SchemaChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSchemaChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.impact = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.backward = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.forward = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.against = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.affected.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SchemaChange>): SchemaChange {
+    return SchemaChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SchemaChange>): SchemaChange {
+    const message = createBaseSchemaChange();
+    message.field = object.field ?? "";
+    message.what = object.what ?? "";
+    message.impact = object.impact ?? 0;
+    message.backward = object.backward ?? false;
+    message.forward = object.forward ?? false;
+    message.against = object.against ?? "";
+    message.affected = object.affected?.map((e) => e) || [];
     return message;
   },
 };

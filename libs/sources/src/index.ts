@@ -1,0 +1,11 @@
+export { expectationProblems, type SourceProblem, treatmentProblems } from './expectation-problems.ts';
+export {
+  type Columns,
+  compileRowChecks,
+  type RowCheck,
+  type RowChecks,
+  type RowFailure,
+  textReader,
+  type UniqueCheck,
+} from './row-checks.ts';
+export { type Check, checkNames, isRowCheck, type Severity, severityOf } from './severity.ts';

@@ -1,0 +1,42 @@
+import { expectations } from '@millrace/contracts';
+
+export type Severity = 'warn' | 'quarantine' | 'block';
+
+export function severityOf(severity: expectations.Severity, fallback: Severity): Severity {
+  switch (severity) {
+    case expectations.Severity.WARN:
+      return 'warn';
+    case expectations.Severity.QUARANTINE:
+      return 'quarantine';
+    case expectations.Severity.BLOCK:
+      return 'block';
+    default:
+      return fallback;
+  }
+}
+
+export type Check = NonNullable<expectations.Expectation['check']>;
+
+/** Checks that look at each event in its path; the others look at an interval's rows. */
+const rowChecks = {
+  notNull: 'not_null',
+  inRange: 'in_range',
+  inSet: 'in_set',
+  matches: 'matches',
+  unique: 'unique',
+  condition: 'condition',
+} as const satisfies Partial<Record<Check['$case'], string>>;
+
+const intervalChecks = {
+  completeness: 'completeness',
+  distinctness: 'distinctness',
+  volume: 'volume',
+  freshness: 'freshness',
+  distribution: 'distribution',
+} as const satisfies Partial<Record<Check['$case'], string>>;
+
+export const checkNames: Readonly<Record<Check['$case'], string>> = { ...rowChecks, ...intervalChecks };
+
+export function isRowCheck(check: Check): boolean {
+  return check.$case in rowChecks;
+}

@@ -1,0 +1,31 @@
+import type { definitions } from '@millrace/contracts';
+
+type Spec = NonNullable<definitions.Definition['spec']>;
+
+/**
+ * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow says nothing about
+ * this one. What a source may have and does not is left out, so that it keeps the version that it had before it could have it.
+ */
+export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
+  if (spec.$case === 'source') return { $case: spec.$case, value: sourceValue(spec.value) };
+  if (spec.$case !== 'featureView') return spec;
+  return {
+    $case: spec.$case,
+    value: { ...spec.value, features: spec.value.features.map(({ description: _, ...feature }) => feature) },
+  };
+}
+
+function sourceValue({ compatibility: _, retiredFields: __, expectations, fields, ...rest }: definitions.Source) {
+  return {
+    ...rest,
+    fields: fields.map(({ defaultValue, missing, outliers, ...field }) => ({
+      ...field,
+      ...(defaultValue === undefined ? {} : { defaultValue }),
+      ...(missing === 0 ? {} : { missing }),
+      ...(outliers === undefined ? {} : { outliers }),
+    })),
+    ...(expectations.length === 0
+      ? {}
+      : { expectations: expectations.map(({ description: ___, ...expectation }) => expectation) }),
+  };
+}

@@ -1,0 +1,32 @@
+import type { Clock } from '@millrace/kernel';
+import { type Problem, problem } from '../domain/problem.ts';
+import type { RawEvent } from '../domain/raw-event.ts';
+import type { IdBook } from './id-book.ts';
+import type { Intake } from './intakes.ts';
+
+/** What would become of each event, alone and now; nothing is taken or kept. */
+export type Judge = (source: string, events: readonly RawEvent[]) => Promise<('accepted' | 'duplicate' | Problem)[]>;
+
+export function createJudge(deps: {
+  readonly intakes: { of(source: string): Promise<Intake> };
+  readonly ids: IdBook;
+  readonly clock: Clock;
+}): Judge {
+  const { intakes, ids, clock } = deps;
+  return async (source, events) => {
+    const { validator, openGate } = await intakes.of(source);
+    const limits = { nowUs: clock.nowUs(), frontierUs: ids.tally(source).frontierUs };
+    const rows = validator.open(1);
+    const gate = openGate?.(rows);
+    return events.map((event) => {
+      const wrong = rows.read(event, limits);
+      if (wrong !== null) return wrong;
+      const status = ids.status(source, rows.id, rows.hash.lo, rows.hash.hi);
+      if (status === 'duplicate') return 'duplicate';
+      const failed = gate?.check().find(({ severity }) => severity !== 'warn');
+      if (failed !== undefined) return failed.problem;
+      if (status === 'new') return 'accepted';
+      return problem('ID_CONFLICT', 'id', `event id "${rows.id}" was accepted before with another payload`);
+    });
+  };
+}
