@@ -1,5 +1,6 @@
 // Regenerates libs/contracts/src/gen from proto/: `npm run generate`. The result is committed; a test regenerates and diffs it.
 import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -37,5 +38,9 @@ const template = JSON.stringify({
   ],
 });
 buf('generate', '--template', template, '--include-imports');
+// Feast has a message named Map, which hides the language's own in its file
+const feastValues = join(out, 'feast', 'types', 'Value.ts');
+const generated = readFileSync(feastValues, 'utf8');
+writeFileSync(feastValues, generated.replaceAll(/\bMap(?=<string|\(\))/g, 'globalThis.Map'));
 // for gRPC server reflection
 buf('build', '-o', join(out, 'descriptors.binpb'));

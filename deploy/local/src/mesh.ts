@@ -99,6 +99,7 @@ async function startService(
   mkdirSync(logDir, { recursive: true });
   const address = (kind: 'grpc' | 'http') => `127.0.0.1:${options.ports.get(`${service}/${kind}` as Listener) ?? 0}`;
   const onlineServing = peers['online-serving']?.grpc;
+  const ingestion = peers.ingestion?.grpc;
   let ready: { readonly grpc: string; readonly http: string } | undefined;
   const running = await startProcess({
     name: service,
@@ -115,6 +116,7 @@ async function startService(
       MILLRACE_DATA_DIR: dataDir,
       MILLRACE_MODEL_DIR: options.modelDir,
       ...(options.otlpEndpoint === undefined ? {} : { MILLRACE_OTLP_ENDPOINT: options.otlpEndpoint }),
+      ...(ingestion === undefined ? {} : { MILLRACE_INGESTION_ADDRESS: ingestion }),
       ...(onlineServing === undefined ? {} : { MILLRACE_ONLINE_SERVING_ADDRESS: onlineServing }),
     },
     logFile: join(logDir, `${service}.log`),

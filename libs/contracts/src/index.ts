@@ -2,6 +2,9 @@
 
 import { fileURLToPath } from 'node:url';
 
+export * as feastGrpc from './gen/feast/serving/GrpcServer.ts';
+export * as feastServing from './gen/feast/serving/ServingService.ts';
+export * as feastTypes from './gen/feast/types/Value.ts';
 export * as protobufAny from './gen/google/protobuf/any.ts';
 export * as rpcErrors from './gen/google/rpc/error_details.ts';
 export * as rpcStatus from './gen/google/rpc/status.ts';

@@ -7,6 +7,10 @@ const paritySchema = z.object({
   MILLRACE_SERVING_PARITY_ROWS_PER_S: z.coerce.number().min(0).max(10_000).default(20),
 });
 
+const peersSchema = z.object({
+  MILLRACE_INGESTION_ADDRESS: z.string().default(''),
+});
+
 const limitsSchema = z.object({
   MILLRACE_SERVING_ROWS_MAX: z.coerce.number().int().min(1).max(10_000).default(10_000),
   MILLRACE_SERVING_READ_TIMEOUT_MS: z.coerce.number().int().min(1).max(60_000).default(1_000),
@@ -26,6 +30,7 @@ export function loadConfig(env: Env) {
   return {
     ...commonConfig(env),
     parityRowsPerSecond: parseEnv(paritySchema, env).MILLRACE_SERVING_PARITY_ROWS_PER_S,
+    ingestionAddress: parseEnv(peersSchema, env).MILLRACE_INGESTION_ADDRESS,
     limits: {
       rowsMax: limits.MILLRACE_SERVING_ROWS_MAX,
       readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,

@@ -3,7 +3,9 @@ import { openHistory } from '@millrace/history';
 import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { createFeastCatalog } from './adapters/feast-catalog.ts';
 import { createHistoryReader } from './adapters/history-reader.ts';
+import { createIngestionPublisher } from './adapters/ingestion-publisher.ts';
 import { createServedPublisher } from './adapters/nats-served.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
@@ -13,6 +15,7 @@ import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { sampled } from './app/served-sampler.ts';
 import { loadConfig } from './config.ts';
+import { createFeastSurface } from './feast/surface.ts';
 import { createRest } from './http/rest.ts';
 import { featureService } from './rpc/feature-service.ts';
 
@@ -49,15 +52,24 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     clock,
     metrics,
   });
+  const ready = () => !life.signal.aborted;
+  const publisher = createIngestionPublisher({ address: config.ingestionAddress, telemetry });
+  life.onStop('ingestion', () => publisher.close());
+  const catalog = createFeastCatalog({ registry });
+  const { rowsMax } = config.limits;
+  const feast = createFeastSurface({ plans, catalog, publisher, readFeatures, rowsMax, telemetry, ready });
+  life.onStop('feast', registry.onChange(feast.forget));
+
   const features = featureService({
     readFeatures,
     streamInFlightMax: config.streamInFlightMax,
     onStream: openStreams(telemetry),
   });
   const grpc = await life.start('grpc', () =>
-    serveGrpc({ address: config.grpcAddress, services: [features], telemetry }),
+    serveGrpc({ address: config.grpcAddress, services: [features, ...feast.services], telemetry }),
   );
-  const rest = createRest({ plans, readFeatures, telemetry, ready: () => !life.signal.aborted });
+  const rest = createRest({ plans, readFeatures, telemetry, ready });
+  rest.register(feast.routes);
   const http = await life.start('http', async () => {
     const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
     const url = await rest.listen({ host, port: Number(port) });

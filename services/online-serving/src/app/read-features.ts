@@ -70,6 +70,7 @@ export function createReadFeatures(deps: {
 
   return async (request, call) => {
     const plan =
+      request.plan ??
       plans.current(request.featureService, request.version) ??
       (await plans.load(request.featureService, request.version));
     const bound = bindKeys(plan, request, limits.rowsMax);

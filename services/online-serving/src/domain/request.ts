@@ -13,6 +13,8 @@ export type RequestKey = {
 };
 
 export type ReadRequest = {
+  /** Read instead of the one that the registry has for the service, by surfaces that compile their own. */
+  readonly plan?: Plan;
   readonly featureService: string;
   /** Empty: the current one. */
   readonly version: string;

@@ -2,6 +2,7 @@ import { callerHeader, callerMax } from '@millrace/rpc';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { PlanBook } from '../app/plan-book.ts';
 import type { ReadFeatures } from '../app/read-features.ts';
+import { readCallOf } from './read-call.ts';
 import { answerOf, describePlan } from './rest-answer.ts';
 import { parseReadBody, parseReadQuery, type RestRead } from './rest-request.ts';
 import { featureService, featureServices, jsonSchema, readAnswer, readBody, readQuery } from './rest-schemas.ts';
@@ -33,12 +34,7 @@ export function readRoutes(deps: { readonly plans: PlanBook; readonly readFeatur
   const { plans, readFeatures } = deps;
 
   async function answer({ read, int64As }: RestRead, request: FastifyRequest, reply: FastifyReply) {
-    const aborted = new AbortController();
-    reply.raw.once('close', () => aborted.abort());
-    const timeoutMs = Number(request.headers['x-timeout-ms']);
-    const deadlineMs = Number.isFinite(timeoutMs) && timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
-    const call = { deadlineMs, signal: aborted.signal, caller: callerOf(request) };
-    return answerOf(await readFeatures(read, call), int64As);
+    return answerOf(await readFeatures(read, readCallOf(request, reply)), int64As);
   }
 
   return async function routes(app: FastifyInstance): Promise<void> {
@@ -98,9 +94,4 @@ export function readRoutes(deps: { readonly plans: PlanBook; readonly readFeatur
       });
     }
   };
-}
-
-function callerOf(request: FastifyRequest): string {
-  const given = request.headers[callerHeader];
-  return typeof given === 'string' && given !== '' ? given.slice(0, callerMax) : request.ip;
 }

@@ -1,0 +1,38 @@
+import { feastServing, type feastTypes } from '@millrace/contracts';
+import { MeshError } from '@millrace/kernel';
+import type { FeastRead, KeyScalar } from './request.ts';
+
+/** A GetOnlineFeaturesRequest's bytes → the request. `request_context` is passed over, as Feast's Python server does. */
+export function decodeRead(bytes: Buffer): FeastRead {
+  const { kind, entities, fullFeatureNames, includeFeatureViewVersionMetadata } =
+    feastServing.GetOnlineFeaturesRequest.decode(bytes);
+  return {
+    featureService: kind?.$case === 'featureService' ? kind.value : '',
+    features: kind?.$case === 'features' ? kind.value.val : [],
+    entities: new Map([...entities].map(([name, { val }]) => [name, val.map((value) => scalarOf(name, value))])),
+    fullFeatureNames,
+    viewMetadata: includeFeatureViewVersionMetadata,
+  };
+}
+
+function scalarOf(name: string, { val }: feastTypes.Value): KeyScalar | null {
+  switch (val?.$case) {
+    case undefined:
+    case 'nullVal':
+      return null;
+    case 'int64Val':
+    case 'unixTimestampVal':
+      return BigInt.asIntN(53, val.value) === val.value ? Number(val.value) : val.value;
+    case 'int32Val':
+    case 'stringVal':
+    case 'boolVal':
+    case 'uuidVal':
+    case 'timeUuidVal':
+      return val.value;
+    default:
+      throw new MeshError('WRONG_TYPE', `join key "${name}" is a ${val?.$case}; send integers, texts or booleans`, {
+        joinKey: name,
+        sent: val?.$case ?? '',
+      });
+  }
+}
