@@ -36,6 +36,8 @@ export function bindKeys(plan: Plan, request: ReadRequest, rowsMax: number): Bou
   for (const key of request.keys) {
     if (!plan.keys.some((planned) => planned.name === key.name)) throw unknownKey(plan, key.name);
   }
+  // all are known: more of them than the plan has means that one is there twice
+  if (request.keys.length > plan.keys.length) throw repeatedKey(request.keys);
   let rows = -1;
   const columns = new Array<RequestKey>(plan.keys.length);
   for (let i = 0; i < plan.keys.length; i++) {
@@ -121,6 +123,13 @@ export function unknownKey(plan: Plan, name: string): MeshError {
     `join key "${name}" is not one of feature service "${plan.name}"; it needs ${keyList(plan)}`,
     { joinKey: name, featureService: plan.name },
   );
+}
+
+function repeatedKey(keys: readonly RequestKey[]): MeshError {
+  const name = keys.find((key, i) => keys.findIndex((other) => other.name === key.name) < i)?.name ?? '';
+  return new MeshError('INVALID_ARGUMENT', `join key "${name}" is there twice; send one column of all its values`, {
+    joinKey: name,
+  });
 }
 
 export function wrongType(key: PlannedKey, kind: string): MeshError {
