@@ -30,7 +30,9 @@ function codecOf(typeName: string): Codec {
   const spaces =
     area === 'registry'
       ? [contracts.registry, contracts.definitions, contracts.expectations]
-      : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
+      : area === 'ingestion'
+        ? [contracts.ingestion, contracts.loads]
+        : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])
     .find((found) => found !== undefined);

@@ -115,6 +115,7 @@ async function startService(
       MILLRACE_HTTP_ADDRESS: address('http'),
       MILLRACE_DATA_DIR: dataDir,
       MILLRACE_MODEL_DIR: options.modelDir,
+      MILLRACE_INGESTION_LOAD_FOLDERS: root,
       ...(options.otlpEndpoint === undefined ? {} : { MILLRACE_OTLP_ENDPOINT: options.otlpEndpoint }),
       ...(ingestion === undefined ? {} : { MILLRACE_INGESTION_ADDRESS: ingestion }),
       ...(onlineServing === undefined ? {} : { MILLRACE_ONLINE_SERVING_ADDRESS: onlineServing }),

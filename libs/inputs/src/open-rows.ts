@@ -1,30 +1,29 @@
 import type { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { formatOf } from './format.ts';
-import { openArrow } from './formats/arrow.ts';
-import { openCsv } from './formats/csv.ts';
-import { openJson } from './formats/json.ts';
 import { openNdjson } from './formats/ndjson.ts';
-import { openParquet } from './formats/parquet.ts';
 import type { RowReader } from './rows.ts';
 
 export type RowFormat = definitions.RowFormat;
 
-/** Opens a local file; `name` says its format where the options do not. MALFORMED_PAYLOAD when it is not what it says. */
+/** Opens a local file, with the library of its format alone; `name` says its format where the options do not. MALFORMED_PAYLOAD when it is not what it says. */
 export async function openRows(path: string, options: RowFormat, name: string = path): Promise<RowReader> {
   const { format, compression } = formatOf(name, options.format);
   const encoding = encodingOf(options.encoding);
   switch (format) {
     case 'csv':
-      return openCsv(path, compression, { delimiter: options.delimiter || tabOf(name), encoding });
+      return (await import('./formats/csv.ts')).openCsv(path, compression, {
+        delimiter: options.delimiter || tabOf(name),
+        encoding,
+      });
     case 'ndjson':
       return openNdjson(path, compression, encoding);
     case 'json':
-      return openJson(path, compression, encoding);
+      return (await import('./formats/json.ts')).openJson(path, compression, encoding);
     case 'parquet':
-      return openParquet(path);
+      return (await import('./formats/parquet.ts')).openParquet(path);
     case 'arrow':
-      return openArrow(path);
+      return (await import('./formats/arrow.ts')).openArrow(path);
     default:
       return format satisfies never;
   }

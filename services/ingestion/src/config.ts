@@ -14,6 +14,15 @@ const schema = z.object({
   MILLRACE_INGESTION_HISTORY_FLUSH_ROWS_MAX: positive(50_000),
   MILLRACE_INGESTION_REMEMBERED_KEYS_MAX: positive(500_000),
   MILLRACE_INGESTION_REFIT_INTERVAL_MS: positive(3_600_000),
+  MILLRACE_INGESTION_LOAD_FOLDERS: z.string().default(''),
+  MILLRACE_INGESTION_LOADS_RUNNING_MAX: positive(2),
+  MILLRACE_INGESTION_LOADS_WAITING_MAX: positive(100),
+  MILLRACE_INGESTION_LOAD_BYTES_MAX: positive(64 * 2 ** 30),
+  MILLRACE_INGESTION_S3_ENDPOINT: z.string().default(''),
+  MILLRACE_INGESTION_S3_REGION: z.string().default('us-east-1'),
+  MILLRACE_INGESTION_S3_ACCESS_KEY_ID: z.string().default(''),
+  MILLRACE_INGESTION_S3_SECRET_ACCESS_KEY: z.string().default(''),
+  MILLRACE_INGESTION_S3_SESSION_TOKEN: z.string().default(''),
 });
 
 export type IngestionConfig = ReturnType<typeof loadConfig>;
@@ -33,5 +42,16 @@ export function loadConfig(env: Env) {
     historyFlushRowsMax: own.MILLRACE_INGESTION_HISTORY_FLUSH_ROWS_MAX,
     rememberedKeysMax: own.MILLRACE_INGESTION_REMEMBERED_KEYS_MAX,
     refitIntervalMs: own.MILLRACE_INGESTION_REFIT_INTERVAL_MS,
+    loadFolders: own.MILLRACE_INGESTION_LOAD_FOLDERS.split(',').filter((folder) => folder !== ''),
+    loadsRunningMax: own.MILLRACE_INGESTION_LOADS_RUNNING_MAX,
+    loadsWaitingMax: own.MILLRACE_INGESTION_LOADS_WAITING_MAX,
+    loadBytesMax: own.MILLRACE_INGESTION_LOAD_BYTES_MAX,
+    s3: {
+      endpoint: own.MILLRACE_INGESTION_S3_ENDPOINT,
+      region: own.MILLRACE_INGESTION_S3_REGION,
+      accessKeyId: own.MILLRACE_INGESTION_S3_ACCESS_KEY_ID,
+      secretAccessKey: own.MILLRACE_INGESTION_S3_SECRET_ACCESS_KEY,
+      sessionToken: own.MILLRACE_INGESTION_S3_SESSION_TOKEN,
+    },
   };
 }

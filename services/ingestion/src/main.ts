@@ -8,20 +8,26 @@ import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
 import { createHistoryPast } from './adapters/history-past.ts';
 import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
+import { openLoadInputs } from './adapters/load-inputs.ts';
 import { createNatsEventLog } from './adapters/nats-event-log.ts';
+import { openNatsLoadStore } from './adapters/nats-load-store.ts';
 import { createNatsQuarantine } from './adapters/nats-quarantine.ts';
+import { openUploads } from './adapters/uploads.ts';
 import { createAcceptBatch } from './app/accept-batch.ts';
+import { createCheckEvents } from './app/check-events.ts';
 import { openFittedStates } from './app/fitted-states.ts';
 import { createHistoryWriter } from './app/history-writer.ts';
 import { catchUp, IdBook } from './app/id-book.ts';
 import { createIngestionMetrics } from './app/ingestion-metrics.ts';
 import { createIntakes } from './app/intakes.ts';
 import { createJudge } from './app/judge.ts';
+import { openLoadDesk } from './app/load-desk.ts';
 import { createProgress } from './app/progress.ts';
 import { createQuarantineDesk } from './app/quarantine-desk.ts';
 import { loadConfig } from './config.ts';
 import { consumeIngest } from './consumers/ingest-consumer.ts';
 import { ingestionService } from './rpc/ingestion-service.ts';
+import { loadService } from './rpc/load-service.ts';
 
 await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) => {
   const metrics = createIngestionMetrics(telemetry.metrics);
@@ -97,19 +103,48 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
       metrics,
     }),
   );
+  const uploads = await openUploads(join(config.dataDir, 'uploads'), config.loadBytesMax);
+  const loadStore = await openNatsLoadStore(nats);
+  const inputs = await openLoadInputs({
+    folders: config.loadFolders,
+    spoolDir: join(config.dataDir, 'spool'),
+    uploadDir: join(config.dataDir, 'uploads'),
+    bytesMax: config.loadBytesMax,
+    s3: config.s3,
+  });
+  const desk = await openLoadDesk({
+    accept,
+    quarantine,
+    metrics,
+    clock,
+    telemetry,
+    inputs,
+    store: loadStore,
+    definitions: registry,
+    uploads,
+    limits: config,
+  });
+  await background('loads', (signal) => desk.run(signal));
   const sampling = setInterval(() => metrics.sample(ids.waiting), 1_000);
   life.onStop('sampling', () => clearInterval(sampling));
 
+  const judge = createJudge({ intakes, ids, clock });
   const service = ingestionService({
     accept,
-    desk: createQuarantineDesk({ shelf: quarantine, accept, judge: createJudge({ intakes, ids, clock }) }),
+    desk: createQuarantineDesk({ shelf: quarantine, accept, judge }),
     definitions: registry,
     progress: createProgress({ definitions: registry, ids, history: writer, metrics }),
     streamInFlightMax: config.streamInFlightMax,
   });
+  const loading = loadService({
+    desk,
+    store: loadStore,
+    check: createCheckEvents(judge),
+    uploads,
+  });
   const limits = { maxMessageBytes: 32 * 2 ** 20 };
   const grpc = await life.start('grpc', () =>
-    serveGrpc({ address: config.grpcAddress, services: [service], telemetry, limits }),
+    serveGrpc({ address: config.grpcAddress, services: [service, loading], telemetry, limits }),
   );
   const http = await life.start('http', () =>
     serveHttp(config.httpAddress, { telemetry, ready: () => !life.signal.aborted }),

@@ -2,7 +2,7 @@ import { MeshError } from '@millrace/kernel';
 import { httpInput } from './http.ts';
 import type { InputObject } from './input-object.ts';
 import { localInputs } from './local.ts';
-import { type S3Access, s3Inputs } from './s3.ts';
+import type { S3Access } from './s3.ts';
 
 export interface LocateOptions {
   readonly s3: S3Access;
@@ -18,7 +18,7 @@ export async function locate(location: string, { s3, bytesMax, signal }: LocateO
     case 'https':
       return [await httpInput(location, bytesMax, signal)];
     case 's3':
-      return s3Inputs(location, s3, bytesMax, signal);
+      return (await import('./s3.ts')).s3Inputs(location, s3, bytesMax, signal);
     case 'file':
     case '':
       return localInputs(location.replace(/^file:\/\//, ''));

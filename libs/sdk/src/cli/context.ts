@@ -1,4 +1,12 @@
-import { type compute, compute as computeContract, inference, ingestion, registry, serving } from '@millrace/contracts';
+import {
+  type compute,
+  compute as computeContract,
+  inference,
+  ingestion,
+  loads,
+  registry,
+  serving,
+} from '@millrace/contracts';
 import { MeshError, type Reason, toMeshError } from '@millrace/kernel';
 import { connect } from '@millrace/rpc';
 import { InvalidArgumentError } from 'commander';
@@ -13,6 +21,7 @@ export interface CommonOptions {
 }
 
 export type Services = ReturnType<typeof openServices>;
+export type LoadClient = ReturnType<Services['loads']>;
 
 /** Clients of the services that a command needs; opened on first use and closed at its end. */
 export function openServices(options: CommonOptions) {
@@ -38,6 +47,7 @@ export function openServices(options: CommonOptions) {
   return {
     endpoints: where,
     registry: () => keep(connect(registry.RegistryServiceService, address('governance'), { defaultTimeoutMs })),
+    loads: () => keep(connect(loads.LoadServiceService, address('ingestion'), { defaultTimeoutMs })),
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>
       keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),

@@ -51,7 +51,7 @@ export function createAcceptBatch(deps: {
   metrics.queueDepth(() => gate.waiting);
 
   return async (source, events, options = {}) => {
-    checkSize(source, events.length);
+    checkBatchSize(source, events.length);
     const intake = await intakes.of(source);
     return gate.run(() =>
       telemetry.tracer.span(
@@ -142,7 +142,7 @@ function parentOf({ traceparent }: AcceptOptions): { parent?: string } {
   return traceparent === undefined ? {} : { parent: traceparent };
 }
 
-function checkSize(source: string, events: number): void {
+export function checkBatchSize(source: string, events: number): void {
   if (events === 0) {
     throw new MeshError('EMPTY_BATCH', `the batch for source "${source}" has no events; send 1 to ${batchEventsMax}`, {
       source,

@@ -8,8 +8,8 @@ import type { createProgress } from '../app/progress.ts';
 import type { createQuarantineDesk } from '../app/quarantine-desk.ts';
 import { type JsonObject, parseJsonObject } from '../domain/parse-json.ts';
 import { Problem } from '../domain/problem.ts';
-import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
 import { orderedStream } from './ordered-stream.ts';
+import { toRawEvents } from './raw-events.ts';
 
 export type IngestionServiceParts = {
   readonly accept: AcceptBatch;
@@ -81,17 +81,6 @@ function parsePatch(bytes: Uint8Array): JsonObject {
   if (patch instanceof Problem)
     throw new MeshError('INVALID_ARGUMENT', `the merge patch is not a JSON object: ${patch.message}`, {});
   return patch;
-}
-
-function toRawEvents(events: readonly ingestion.Event[]): RawEvent[] {
-  // Beyond the limit only the number counts: the batch is refused.
-  if (events.length > batchEventsMax) return new Array<RawEvent>(events.length);
-  return events.map(({ id, eventTimeUs, json }) => ({
-    id,
-    eventTimeUs: Number(eventTimeUs),
-    payload: json,
-    form: 'fields',
-  }));
 }
 
 function toPublishResponse(outcome: BatchOutcome): ingestion.PublishResponse {

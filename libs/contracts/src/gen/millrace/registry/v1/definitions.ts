@@ -52,6 +52,27 @@ export namespace ExtraFields {
   export type IGNORE = typeof ExtraFields.IGNORE;
 }
 
+/** What happens to a file whose content changed after it was read. */
+export const WhenChanged = {
+  /** UNSPECIFIED - Not set; the same as NEW_ROWS. */
+  UNSPECIFIED: 0,
+  /** NEW_ROWS - It is read again; rows that were read before are told by their ids and count once. Without id columns a row's id is its number in the file. */
+  NEW_ROWS: 1,
+  /** READ_AGAIN - All its rows are new events, as in a file that is written anew each day. */
+  READ_AGAIN: 2,
+  /** IGNORE - It is not read again. */
+  IGNORE: 3,
+} as const;
+
+export type WhenChanged = typeof WhenChanged[keyof typeof WhenChanged];
+
+export namespace WhenChanged {
+  export type UNSPECIFIED = typeof WhenChanged.UNSPECIFIED;
+  export type NEW_ROWS = typeof WhenChanged.NEW_ROWS;
+  export type READ_AGAIN = typeof WhenChanged.READ_AGAIN;
+  export type IGNORE = typeof WhenChanged.IGNORE;
+}
+
 /** How numbers and texts of a file become times where they are not RFC 3339 or microseconds. */
 export const TimeFormat = {
   /** UNSPECIFIED - ISO 8601 text (UTC where it names no zone), English dates such as "Jun 12 1998", and numbers of microseconds. */

@@ -1,0 +1,120 @@
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createTestMesh, eventually, type TestMesh } from '@millrace/testkit';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runMillrace } from './cli-world.ts';
+
+const data = join(import.meta.dirname, '..', '..', 'node_modules', 'vega-datasets', 'data');
+let mesh: TestMesh;
+let dir: string;
+const millrace = (...args: readonly string[]) => runMillrace(dir, args);
+
+interface Load {
+  readonly state: number;
+  readonly location: string;
+  readonly rows: number;
+  readonly accepted: number;
+  readonly duplicates: number;
+  readonly rejected: number;
+}
+
+beforeAll(async () => {
+  mesh = await createTestMesh({ stores: ['nats', 'redis', 'clickhouse'] });
+  dir = join(mesh.dir, 'work');
+  mkdirSync(join(dir, '.millrace'), { recursive: true });
+  mkdirSync(join(dir, 'seen'));
+  const [governance, ingestion] = await Promise.all([
+    mesh.service('governance'),
+    mesh.service('ingestion', {
+      MILLRACE_INGESTION_HISTORY_FLUSH_INTERVAL_MS: '50',
+      MILLRACE_INGESTION_LOAD_FOLDERS: join(dir, 'seen'),
+    }),
+  ]);
+  const services = Object.fromEntries(
+    Object.entries({ governance, ingestion }).map(([name, { grpc, http }]) => [name, { grpc, http }]),
+  );
+  const stores = { nats: mesh.nats.url, redis: mesh.redis.url, clickhouse: mesh.clickhouse.url };
+  writeFileSync(join(dir, '.millrace', 'endpoints.json'), JSON.stringify({ services, stores }));
+});
+afterAll(() => mesh?.close());
+
+/** What a new user does with a data set: infer, apply, dry run, load. */
+async function takeIn(file: string, source: string, ...options: readonly string[]): Promise<Load> {
+  const inferred = await millrace('infer', file, '--name', source);
+  expect(inferred).toMatchObject({ code: 0, err: '' });
+  writeFileSync(join(dir, `${source}.yaml`), inferred.out);
+  expect(await millrace('apply', `${source}.yaml`)).toMatchObject({ code: 0 });
+  return (await millrace('load', source, file, ...options, '--json')).json<Load>();
+}
+
+const inHistory = async (source: string): Promise<number> => {
+  const response = await fetch(
+    `${mesh.clickhouse.url}/?query=${encodeURIComponent(`SELECT count() FROM millrace.events_${source}`)}`,
+  );
+  return Number(await response.text());
+};
+
+describe('data sets as they come', () => {
+  test.each([
+    ['stocks.csv', 'stocks', [], 560, 0],
+    ['movies.json', 'movies', [], 3_055, 146],
+    ['airports.csv', 'airports', ['--at', '2001-01-01', '--id', 'iata'], 3_376, 0],
+  ] as const)('%s', async (name, source, options, accepted, rejected) => {
+    const done = await takeIn(join(data, name), source, ...options);
+    expect(done).toMatchObject({ accepted, rejected, duplicates: 0 });
+    await eventually(async () => expect(await inHistory(source)).toBe(accepted), { timeoutMs: 30_000 });
+  });
+});
+
+test('a dry run shows columns and the first bad rows with their remedy, and publishes nothing', async () => {
+  const text = 'date,symbol,price\n2001-01-01,A,1\n2001-01-02,B,\n2001-01-03,C,cheap\n2001-01-04,D\n';
+  writeFileSync(join(dir, 'prices.csv'), text);
+  const before = await millrace('loads', 'list', 'stocks', '--json');
+  const { code, out } = await millrace('load', 'stocks', 'prices.csv', '--dry-run');
+  expect(code).toBe(1);
+  expect(out).toMatch(/4 rows looked at: 1 valid, 0 accepted before, 3 would go to quarantine; nothing was published/);
+  expect(out).toMatch(/row 2: NULL_NOT_ALLOWED: .*make the field nullable/);
+  expect(out).toMatch(/row 3: WRONG_TYPE: .*"cheap"/);
+  expect(out).toMatch(/row 4: MALFORMED_PAYLOAD: line 5 has 2 columns/);
+  expect((await millrace('loads', 'list', 'stocks', '--json')).out).toBe(before.out);
+  const unknown = await millrace('load', 'nowhere', 'prices.csv', '--dry-run');
+  expect(unknown.err).toContain('millrace infer <file> --name nowhere');
+});
+
+test('a file that ingestion sees is read there, another is sent; the same rows count once', async () => {
+  const source = 'stocks';
+  cpSync(join(data, 'stocks.csv'), join(dir, 'seen', 'stocks.csv'));
+  const seen = (await millrace('load', source, 'seen/stocks.csv', '--json')).json<Load>();
+  expect(seen).toMatchObject({ accepted: 0, duplicates: 560, location: join(dir, 'seen', 'stocks.csv') });
+  cpSync(join(data, 'stocks.csv'), join(dir, 'mine.csv'));
+  const sent = (await millrace('load', source, 'mine.csv', '--json')).json<Load>();
+  expect(sent).toMatchObject({ accepted: 0, duplicates: 560, location: expect.stringContaining('upload://') });
+  const ledger = await millrace('loads', 'inputs', source);
+  expect(ledger.out).toContain('seen/stocks.csv');
+  expect(ledger.out).toMatch(/upload:\/\/.*mine\.csv/);
+});
+
+test('a load that is not followed is found, watched and cannot be cancelled once it has ended', async () => {
+  const { loadId } = (await millrace('load', 'stocks', 'mine.csv', '--no-follow', '--json')).json<{ loadId: string }>();
+  const shown = await millrace('loads', 'show', loadId, '--follow');
+  expect(shown.out).toMatch(
+    new RegExp(`load ${loadId} succeeded .*: 560 rows: 0 accepted, 560 duplicates, 0 rejected`),
+  );
+  expect((await millrace('loads', 'list')).out).toContain(loadId);
+  expect((await millrace('loads', 'cancel', loadId)).out).toContain('succeeded');
+  expect(await millrace('loads', 'show', 'nothing')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('UNKNOWN_LOAD'),
+  });
+});
+
+test('what is misspelt is refused before anything is read', async () => {
+  for (const [args, says] of [
+    [['load', 'stocks', 'none.csv'], 'INPUT_NOT_FOUND'],
+    [['load', 'stocks', 'mine.csv', '--map', 'price=cost'], 'not a field of source'],
+    [['load', 'stocks', 'ftp://x/y.csv'], 'is not a location'],
+  ] as const) {
+    const { code, out, err } = await millrace(...args);
+    expect([code, out + err]).toEqual([1, expect.stringContaining(says)]);
+  }
+});
