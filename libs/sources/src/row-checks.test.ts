@@ -105,7 +105,7 @@ const wrong: readonly [name: string, expectation: Record<string, unknown>, says:
     /not RE2 syntax/,
   ],
   ['unique without a window', { check: { $case: 'unique', value: { fields: ['code'], windowUs: 0n } } }, /window/],
-  ['with a broken condition', { check: { $case: 'condition', value: { cel: 'gate > 1' } } }, /no field "gate"/],
+  ['with a broken condition', { check: { $case: 'condition', value: { cel: 'gate > 1' } } }, /there is no "gate"/],
   ['that cannot be undone', { severity: 3, check: { $case: 'volume', value: { minRows: 1n } } }, /can only warn/],
 ];
 

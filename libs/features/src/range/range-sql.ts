@@ -3,6 +3,7 @@ import { eventColumn, sqlName } from '../sql-names.ts';
 import type { ViewDefinition } from '../types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from '../windows.ts';
 import { type RangePart, rangeFeature } from './range-feature.ts';
+import type { RangePlan, RangeWindow } from './range-plan.ts';
 import { lateSpansUs, mergedPart, rangeOf, rangePart, tailLayers } from './range-tails.ts';
 
 export interface RangeOptions {
@@ -18,9 +19,6 @@ export function isRangeable(given: ViewDefinition, name: string): boolean {
   const feature = view.features.find((each) => each.name === name);
   return feature !== undefined && rangeFeature(feature, view) !== undefined;
 }
-
-/** A window's bounds among the bounds of a label: the number of an entity's events before its start, and before its end. */
-export type RangeWindow = { readonly lo: number; readonly hi: number };
 
 /**
  * The values of `asOfSql` without a join of samples and events: each entity's events in an array in their order, each sample's windows as ranges of it,
@@ -56,18 +54,6 @@ export function rangeSql(given: ViewDefinition, table: string, samples: string, 
 /** One thread and an order that is kept: the same bits again. */
 export const rangeSettings =
   "max_threads = 1, max_block_size = 8192, query_plan_remove_redundant_sorting = 0, optimize_duplicate_order_by_and_distinct = 0, short_circuit_function_evaluation = 'enable'";
-
-export interface RangePlan {
-  /** Expressions on an event that become arrays c0, c1, …. */
-  readonly columns: readonly string[];
-  /** Expressions on a label's time `t` in µs, ascending with it; bound 0 is t itself. */
-  readonly bounds: readonly string[];
-  readonly windows: readonly RangeWindow[];
-  readonly parts: readonly { readonly part: RangePart; readonly window: number }[];
-  readonly values: readonly { readonly name: string; readonly sql: string }[];
-  /** The bounds of `lateSpansUs`. */
-  readonly firstSpan: number;
-}
 
 function planOf(view: ViewDefinition, options: RangeOptions): RangePlan {
   const bounds: string[] = ['t'];

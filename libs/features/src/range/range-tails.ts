@@ -1,5 +1,5 @@
 import { lengthPart, place, type RangePart } from './range-feature.ts';
-import type { RangePlan } from './range-sql.ts';
+import type { RangePlan } from './range-plan.ts';
 
 /**
  * Where a label's windows may be cut: at its first event of the last so many microseconds, if all before it were known then. Most events become known
