@@ -10,7 +10,13 @@ import {
   openNats,
   subjects,
 } from '@millrace/events';
-import { compileRowReader, type FieldType, rowView, type Scalar, type ViewDefinition } from '@millrace/features';
+import {
+  compileRowReader,
+  type FeatureType,
+  type FeatureValue,
+  rowView,
+  type ViewDefinition,
+} from '@millrace/features';
 import { ensureEventTable, insertBatches, openHistory } from '@millrace/history';
 import { createRowReader, entityKey, openRedis, rowField } from '@millrace/hot';
 import { viewDefinition, watchRegistry } from '@millrace/registry';
@@ -102,7 +108,11 @@ export async function openHarness() {
       lastSeq = Math.max(lastSeq, sent.seq);
     },
     /** The values of a view for an entity, as of a time; undefined when it has no row, or one that starts later. */
-    values: async (view: ViewDefinition, code: string, asOfUs: number): Promise<readonly Scalar[] | undefined> => {
+    values: async (
+      view: ViewDefinition,
+      code: string,
+      asOfUs: number,
+    ): Promise<readonly FeatureValue[] | undefined> => {
       const row = await readRow(view, code);
       return row === undefined ? undefined : valuesOfRow(view, row, asOfUs);
     },
@@ -153,14 +163,14 @@ function toBatch(events: readonly TestEvent[]): DecodedBatch {
   };
 }
 
-export function toWire(value: Scalar, type: FieldType): compute.SampleValue {
+export function toWire(value: FeatureValue, type: FeatureType): compute.SampleValue {
   if (value === null) return { kind: undefined };
   return type === 'DOUBLE'
     ? { kind: { $case: 'doubleValue', value: Number(value) } }
-    : { kind: { $case: 'int64Value', value: BigInt(value) } };
+    : { kind: { $case: 'int64Value', value: BigInt(value as number) } };
 }
 
-function valuesOfRow(view: ViewDefinition, row: Buffer, asOfUs: number): readonly Scalar[] | undefined {
+function valuesOfRow(view: ViewDefinition, row: Buffer, asOfUs: number): readonly FeatureValue[] | undefined {
   const reader = compileRowReader(view);
   return reader.valuesAt(rowView(row), asOfUs);
 }

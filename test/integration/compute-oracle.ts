@@ -71,7 +71,7 @@ function aggregate(feature: FeatureDefinition, events: readonly OracleEvent[]): 
 }
 
 /** True when both are equal, floats to 1e-9 of the larger (or of 1, where values cancel). */
-export function close(left: readonly Scalar[] | undefined, right: readonly Scalar[]): boolean {
+export function close(left: readonly unknown[] | undefined, right: readonly Scalar[]): boolean {
   return (
     left !== undefined &&
     left.length === right.length &&

@@ -18,7 +18,10 @@ const view: ViewDefinition = {
   source: 'arrivals',
   fields,
   joinKeys: [{ name: 'code', type: 'STRING', field: 'code' }],
-  features: [{ name: 'n', function: 'count', field: '', window: { t: 'lifetime' }, filter: '', ddof: 1 }],
+  features: [
+    { name: 'n', function: 'count', field: '', window: { t: 'lifetime' }, filter: '', ddof: 1 },
+    { name: 'codes', function: 'last_n', field: 'code', n: 2, window: { t: 'lifetime' }, filter: '', ddof: 1 },
+  ],
 };
 let mesh: TestMesh;
 let history: History;
@@ -55,7 +58,7 @@ async function build(
     view: async () => ({ ...view, features: view.features.map((feature) => ({ ...feature, window })) }),
     service: async () => ({
       version: 's1',
-      features: [definitions.FeatureReference.fromPartial({ view: 'v', feature: 'n' })],
+      features: ['n', 'codes'].map((feature) => definitions.FeatureReference.fromPartial({ view: 'v', feature })),
     }),
   });
   const label = (offsetUs: number) =>
@@ -70,17 +73,24 @@ async function build(
   }
   const file = join(mesh.dir, `${randomUUID()}.parquet`);
   writeFileSync(file, Buffer.concat(pieces));
-  const rows = await history.query<Record<string, unknown>>(`SELECT label, v__n FROM file('${file}', Parquet)`);
-  return { digest, rows: rows.map((row) => [Number(row.label), Number(row.v__n)]) };
+  const rows = await history.query<Record<string, unknown>>(
+    `SELECT label, v__n, v__codes FROM file('${file}', Parquet)`,
+  );
+  return {
+    digest,
+    rows: rows.map((row) => [Number(row.label), Number(row.v__n)]),
+    lists: rows.map((row) => row.v__codes),
+  };
 }
 
 test('labels come in time order with the events before them', async () => {
-  const { rows } = await build(true);
+  const { rows, lists } = await build(true);
   expect(rows).toEqual([
     [5, 1],
     [20, 2],
     [60, 2],
   ]);
+  expect(lists).toEqual([["it's"], ["it's", "it's"], ["it's", "it's"]]);
 });
 
 test('an event counts only if it was known by label time plus the allowed delay', async () => {

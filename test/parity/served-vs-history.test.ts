@@ -8,6 +8,7 @@ import {
   featureView,
   int64,
   lifetime,
+  listValues,
   sliding,
   source,
   string,
@@ -46,6 +47,11 @@ const view = featureView('orders_by_shop', {
         [`variance_${name}`, of.variance('amount', { window })],
         [`stddev0_${name}`, of.stddev('amount', { window, ddof: 0 })],
         [`first_channel_${name}`, of.first('channel', { window })],
+        [`last_channels_${name}`, of.lastN('channel', { window, n: 4 })],
+        [`first_distinct_amounts_${name}`, of.firstDistinctN('amount', { window, n: 3 })],
+        [`last_paid_${name}`, of.lastN('paid', { window, n: 2 })],
+        [`top_items_${name}`, of.topK('items', { window, n: 3 })],
+        [`amounts_${name}`, of.histogram('amount', { window, edges: [10, 50] })],
         [`age_paid_${name}`, of.age({ window, filter: 'paid' })],
         [`decayed_${name}`, of.decayedSum('amount', { window, halfLife: '2h' })],
         [`recent_mean_${name}`, of.decayedMean('items', { window, halfLife: '90s' })],
@@ -138,8 +144,14 @@ function int(value: bigint): compute.SampleValue {
   return { kind: { $case: 'int64Value', value } };
 }
 
+function sampleOf(value: number | bigint | string | boolean): compute.SampleValue {
+  if (typeof value === 'number') return { kind: { $case: 'doubleValue', value } };
+  if (typeof value === 'string') return { kind: { $case: 'stringValue', value } };
+  return typeof value === 'bigint' ? int(value) : { kind: { $case: 'boolValue', value } };
+}
+
 function served(response: serving.GetFeaturesResponse, row: number): compute.SampleValue[] {
-  const width = [0, 0, 0, 0];
+  const width = [0, 0, 0, 0, 0];
   for (const { block } of response.features) width[block] = (width[block] ?? 0) + 1;
   return response.features.map((feature, index) => {
     const status = response.statuses[row * response.features.length + index];
@@ -149,6 +161,10 @@ function served(response: serving.GetFeaturesResponse, row: number): compute.Sam
     if (feature.block === 1) return { kind: { $case: 'doubleValue', value: response.doubles[at] ?? Number.NaN } };
     if (feature.block === 3)
       return { kind: { $case: 'stringValue', value: response.strings[feature.column]?.values[row] ?? '' } };
+    if (feature.block === 4) {
+      const list = listValues(response.lists[feature.column], feature.type, row);
+      return { kind: { $case: 'listValue', value: { values: list.map((value) => sampleOf(value)) } } };
+    }
     return int(response.int64s[at] ?? 0n);
   });
 }

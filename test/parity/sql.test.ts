@@ -1,8 +1,11 @@
 import {
   asOfSql,
   compileView,
+  elementOf,
   entityKey,
   type FeatureDefinition,
+  type FeatureType,
+  type FeatureValue,
   isRangeable,
   rangeSettings,
   rangeSql,
@@ -24,6 +27,7 @@ import {
   worldFields,
   worldFilters,
   worldStartUs,
+  worldWindowKinds,
 } from '@millrace/features/testing';
 import { createTestMesh, type TestMesh } from '@millrace/testkit';
 import fc from 'fast-check';
@@ -77,7 +81,7 @@ afterAll(() => mesh?.close());
 
 test('SQL over history gives every feature as brute force does, at random times and positions', async () => {
   expect(events.length).toBeGreaterThan(60);
-  const view = viewOf(everyFeature());
+  const view = viewOf(everyFeature(worldWindowKinds));
   const types = viewFeatureTypes(view);
   const times = fc.sample(fc.integer({ min: -hourUs, max: 6 * hourUs }), { numRuns: 30, seed: 7 });
   const samples = [...times, ...events.flatMap(({ timeUs }) => [timeUs - worldStartUs, timeUs + 1 - worldStartUs])].map(
@@ -105,7 +109,7 @@ test('SQL over history gives every feature as brute force does, at random times 
       const expected = oracleValues(part, seen, sample.asOfUs, worldFilters);
       for (const [at, feature] of part.features.entries()) {
         const type = types[from + at] ?? 'DOUBLE';
-        const value = scalar(row[feature.name], type);
+        const value = typed(row[feature.name], type);
         const want = expected[at];
         compared++;
         if (!want || !agrees(feature, type, value, want)) wrong.push({ feature, value, want, sample });
@@ -151,7 +155,7 @@ test.each([true, false])(
         const expected = oracleValues(view, seen, sample.asOfUs, worldFilters);
         for (const [at, feature] of view.features.entries()) {
           const type = types[at] ?? 'DOUBLE';
-          const value = scalar(row[feature.name], type);
+          const value = typed(row[feature.name], type);
           const want = expected[at];
           compared++;
           if (!want || !agrees(feature, type, value, want)) wrong.push({ feature, value, want, sample });
@@ -165,7 +169,7 @@ test.each([true, false])(
 );
 
 test('states that are filled with tiles from SQL and then with events are as states that saw every event', async () => {
-  const features = everyFeature().filter((_, at) => at % 3 === 0);
+  const features = everyFeature(worldWindowKinds).filter((_, at) => at % 3 === 0);
   expect(features.length).toBeGreaterThan(80);
   for (const withLifetime of [true, false]) {
     const view = viewOf(features.filter(({ window }) => withLifetime || window.t !== 'lifetime'));
@@ -175,7 +179,7 @@ test('states that are filled with tiles from SQL and then with events are as sta
     const query = tilesSql(view, table);
     const states = new Map(keys.map((key) => [entityKey('thing', [key]), compiled.newState()]));
     const records = await select(query, { position: middle, frontier: frontierUs });
-    expect(records.length).toBeGreaterThan(10);
+    expect(records.length).toBeGreaterThan(5);
     for (const record of records) {
       const state = states.get(entityKey('thing', [String(record.key)]));
       if (!state) throw new Error('every tile is of a known entity');
@@ -227,7 +231,7 @@ test('aggregations over input expressions are in SQL and in tiles what brute for
     const { key = '', asOfUs = 0 } = samples[Number(row.sample_id)] ?? {};
     for (const [at, want] of expectedOf(key, asOfUs).entries()) {
       const feature = computedView.features[at] as FeatureDefinition;
-      const value = scalar(row[feature.name], types[at] ?? 'DOUBLE');
+      const value = typed(row[feature.name], types[at] ?? 'DOUBLE');
       if (!agrees(feature, types[at] ?? 'DOUBLE', value, want)) wrong.push({ feature, value, want });
     }
   }
@@ -240,7 +244,7 @@ test('aggregations over input expressions are in SQL and in tiles what brute for
     const { key = '', asOfUs = 0 } = samples[Number(row.sample_id)] ?? {};
     for (const [at, want] of expectedOf(key, asOfUs).entries()) {
       const feature = computedView.features[at] as FeatureDefinition;
-      const value = scalar(row[feature.name], types[at] ?? 'DOUBLE');
+      const value = typed(row[feature.name], types[at] ?? 'DOUBLE');
       if (feature.name in row && !agrees(feature, types[at] ?? 'DOUBLE', value, want))
         wrong.push({ feature, value, want });
     }
@@ -364,8 +368,14 @@ function literal(value: Scalar, type: keyof typeof columnTypes): string {
   return String(value);
 }
 
-function scalar(value: unknown, type: keyof typeof columnTypes): Scalar {
+function typed(value: unknown, type: FeatureType): FeatureValue {
   if (value === null || value === undefined) return null;
+  const element = elementOf(type);
+  if (element === undefined) return scalar(value, type as keyof typeof columnTypes);
+  return (value as unknown[]).map((each) => scalar(each, element));
+}
+
+function scalar(value: unknown, type: keyof typeof columnTypes): NonNullable<Scalar> {
   if (type === 'INT64' || type === 'TIMESTAMP') return BigInt(String(value));
-  return type === 'DOUBLE' ? Number(value) : (value as Scalar);
+  return type === 'DOUBLE' ? Number(value) : (value as string | boolean);
 }

@@ -2,7 +2,7 @@ import { featureSql } from './cell-sql.ts';
 import { cellOf } from './cells/cell.ts';
 import { tableWithInputs, withInputs } from './inputs.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
-import type { ViewDefinition } from './types.ts';
+import type { FeatureDefinition, ViewDefinition } from './types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
 /**
@@ -36,7 +36,7 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
   });
   const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
   const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');
-  const outer = view.features.map(({ name }) => `f.${sqlName(name)} AS ${sqlName(name)}`);
+  const outer = view.features.map((feature) => `${outerSql(feature)} AS ${sqlName(feature.name)}`);
   return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${[...starts, ...ends].join(', ')} FROM (${samples}))
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}
@@ -45,6 +45,13 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
         AND e._event_time >= (SELECT min(${earliest}) FROM given) AND e._event_time < (SELECT max(as_of) FROM given)
       GROUP BY s.sample_id
     ) AS f ON f.sample_id = g.sample_id`;
+}
+
+/** A sample without events has an empty list from the join; of a histogram it is zeros. */
+function outerSql({ name, edges }: FeatureDefinition): string {
+  const column = `f.${sqlName(name)}`;
+  if (edges === undefined) return column;
+  return `if(empty(${column}), arrayWithConstant(${edges.length + 1}, toInt64(0)), ${column})`;
 }
 
 /** The start of the hop that holds the time so long before `as_of`. */

@@ -3,7 +3,10 @@ import { decayedMeanSql, decayedPartSql, weightSql } from './cells/decayed.ts';
 import { distinctPartSql, distinctSql } from './cells/distinct.ts';
 import { entropySql, frequenciesPartSql } from './cells/entropy.ts';
 import { hashSql } from './cells/hash-of.ts';
+import { histogramSql } from './cells/histogram.ts';
+import { orderedSql } from './cells/ordered.ts';
 import { bucketsPartSql, percentileSql } from './cells/percentile.ts';
+import { topKSql, valueCountsSql } from './cells/top-k.ts';
 import { compileFilter } from './expression/filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
@@ -82,6 +85,27 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
         z: none,
         value: decayedPartSql(eventUs, weighed(cell), cell.halfLifeUs, where),
       };
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value: entriesJson(cell, orderedSql(cell, eventUs, listValue(cell), where)),
+      };
+    case 'values':
+      return { n, x: none, y: none, z: none, value: entriesJson(cell, valueCounts(cell, where)) };
+    case 'histogram':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value: `toJSONString(${histogramSql(cell, `assumeNotNull(${value})`, where)})`,
+      };
     case 'buckets':
       return { n, x: none, y: none, z: none, value: bucketsPartSql(`assumeNotNull(${value})`, where) };
     case 'frequencies':
@@ -95,6 +119,30 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
     default:
       return cell.kind satisfies never;
   }
+}
+
+/** A value as one that may be a map's key: booleans and times are integers, and there is one zero. */
+function listValue({ field, type }: Cell): string {
+  const value = `assumeNotNull(${eventColumn(field)})`;
+  if (type === 'TIMESTAMP') return `toUnixTimestamp64Micro(${value})`;
+  if (type === 'BOOL') return `toUInt8(${value})`;
+  return type === 'DOUBLE' ? `if(${value} = 0, toFloat64(0), ${value})` : value;
+}
+
+function valueCounts(cell: Cell, where: string): string {
+  const type = cell.type === 'TIMESTAMP' ? 'INT64' : cell.type;
+  return valueCountsSql(listValue(cell), (value) => hashSql(type, value), where);
+}
+
+/** Entries as JSON, integers as text so that nothing is lost. */
+function entriesJson({ type }: Cell, entries: string): string {
+  const value = type === 'DOUBLE' || type === 'STRING' ? 'p.4' : 'toString(p.4)';
+  return `toJSONString(arrayMap(p -> tuple(p.1, p.2, p.3, ${value}), ${entries}))`;
+}
+
+/** The values of a list as the feature's type says. */
+function listSql({ type }: Cell, values: string): string {
+  return type === 'BOOL' ? `CAST(${values} AS Array(Bool))` : values;
 }
 
 /** What an event adds to a decayed sum before it decays; texts and times are only counted. */
@@ -159,6 +207,15 @@ export function featureSql(
       return orNull(percentileSql(feature.quantile ?? 0.5, value, where, n));
     case 'entropy':
       return orNull(entropySql(hashSql(cell.type, value), where, n));
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+      return listSql(cell, `arrayMap(p -> p.4, ${orderedSql(cell, eventUs, listValue(cell), where)})`);
+    case 'top_k':
+      return listSql(cell, topKSql(feature.n ?? 1, valueCounts(cell, where)));
+    case 'histogram':
+      return histogramSql(cell, value, where);
     case 'age':
       return orNull(`(any(${asOfUs}) - maxIf(${eventUs}, ${where})) / 1e6`);
     case 'decayed_sum':

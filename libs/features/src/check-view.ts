@@ -1,6 +1,6 @@
 import { compileFilter } from './expression/filter.ts';
 import { compileInput, fieldLabel, isInput, withInputs } from './inputs.ts';
-import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
+import type { FeatureDefinition, FeatureType, FieldType, SourceField, ViewDefinition } from './types.ts';
 import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
@@ -17,6 +17,9 @@ const numericOnly: ReadonlySet<string> = new Set([
 const fieldless: ReadonlySet<string> = new Set(['count', 'rate', 'age', 'decayed_count']);
 const decaying: ReadonlySet<string> = new Set(['decayed_sum', 'decayed_count', 'decayed_mean']);
 const halfLifeUsMin = 1e6;
+const nMax = 1_000;
+const edgesMax = 128;
+const limited: ReadonlySet<string> = new Set(['last_n', 'first_n', 'last_distinct_n', 'first_distinct_n', 'top_k']);
 const orderedNumbers: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE']);
 const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
 const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
@@ -90,10 +93,10 @@ function featureProblems(
     });
   }
   const isPercentile = feature.function === 'percentile';
-  if (isPercentile && field && !orderedNumbers.has(field.type))
+  if ((isPercentile || feature.function === 'histogram') && field && !orderedNumbers.has(field.type))
     problems.push({
       path: 'field',
-      problem: `"percentile" needs INT64 or DOUBLE and ${fieldLabel(feature.field)} is ${field.type}`,
+      problem: `"${feature.function}" needs INT64 or DOUBLE and ${fieldLabel(feature.field)} is ${field.type}`,
     });
   const { quantile } = feature;
   if (isPercentile && !(quantile !== undefined && quantile >= 0 && quantile <= 1))
@@ -103,7 +106,7 @@ function featureProblems(
     });
   if (!isPercentile && quantile !== undefined)
     problems.push({ path: 'quantile', problem: `"${feature.function}" has no quantile; leave it out` });
-  problems.push(...halfLifeProblems(feature));
+  problems.push(...halfLifeProblems(feature), ...listProblems(feature));
   const window = windowProblem(feature.window);
   if (window !== undefined) problems.push({ path: 'window', problem: window });
   if (feature.function === 'rate' && feature.window.t === 'lifetime')
@@ -132,6 +135,28 @@ function inputProblems({ name, input = '', field }: FeatureDefinition, view: Vie
   } catch (error) {
     return [{ feature: name, problem: (error as Error).message }];
   }
+}
+
+function listProblems({ function: fn, n, edges }: FeatureDefinition): ViewProblem[] {
+  const problems: ViewProblem[] = [];
+  if (limited.has(fn) && !(n !== undefined && Number.isInteger(n) && n >= 1 && n <= nMax))
+    problems.push({
+      path: 'n',
+      problem: `"${fn}" of n ${n ?? 'left out'}: write how many values at most, 1 to ${nMax}`,
+    });
+  if (!limited.has(fn) && n !== undefined) problems.push({ path: 'n', problem: `"${fn}" has no n; leave it out` });
+  if (fn !== 'histogram')
+    return edges === undefined
+      ? problems
+      : [...problems, { path: 'edges', problem: `"${fn}" has no edges; leave them out` }];
+  if (edges === undefined || edges.length < 1 || edges.length > edgesMax)
+    problems.push({ path: 'edges', problem: `a histogram with ${edges?.length ?? 0} edges: write 1 to ${edgesMax}` });
+  else if (edges.some((edge, i) => !Number.isFinite(edge) || edge <= (edges[i - 1] ?? Number.NEGATIVE_INFINITY)))
+    problems.push({
+      path: 'edges',
+      problem: `edges ${edges.join(', ')} do not ascend; sort them and leave out those that come twice`,
+    });
+  return problems;
 }
 
 function halfLifeProblems({ function: fn, halfLifeUs }: FeatureDefinition): ViewProblem[] {
@@ -164,10 +189,10 @@ function names(view: ViewDefinition): string {
 }
 
 /** The type of each feature, in the view's order. */
-export function viewFeatureTypes(given: ViewDefinition): FieldType[] {
+export function viewFeatureTypes(given: ViewDefinition): FeatureType[] {
   const view = withInputs(given);
   const fields = new Map(view.fields.map((field) => [field.name, field.type]));
-  return view.features.map((feature) => {
+  return view.features.map((feature): FeatureType => {
     const field = fields.get(feature.field) ?? 'DOUBLE';
     switch (feature.function) {
       case 'count':
@@ -191,6 +216,14 @@ export function viewFeatureTypes(given: ViewDefinition): FieldType[] {
       case 'first':
       case 'last':
         return field;
+      case 'last_n':
+      case 'first_n':
+      case 'last_distinct_n':
+      case 'first_distinct_n':
+      case 'top_k':
+        return `${field}[]`;
+      case 'histogram':
+        return 'INT64[]';
       default:
         return feature.function satisfies never;
     }

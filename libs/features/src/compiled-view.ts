@@ -15,13 +15,13 @@ import {
 } from './state.ts';
 import { decodeState, encodeState } from './state-codec.ts';
 import { sqlColumns, type TileRecord } from './tiles-sql.ts';
-import type { EventColumns, FieldType, Scalar, ViewDefinition } from './types.ts';
+import type { EventColumns, FeatureType, FeatureValue, ViewDefinition } from './types.ts';
 import { windowEnd, windowStart } from './windows.ts';
 
 /** A view, compiled once: the stream side. Not for use from two threads. */
 export interface CompiledView {
   readonly definition: ViewDefinition;
-  readonly types: readonly FieldType[];
+  readonly types: readonly FeatureType[];
   bind(columns: EventColumns): BoundBatch;
   newState(): EntityState;
   /** Takes event `row` of a batch. `dropped`: it is older than every window. */
@@ -42,7 +42,7 @@ export interface CompiledView {
   /** The row record with its timeline. */
   writeRow(state: EntityState, meta: RowMeta): Buffer;
   /** Every value as of a time at or after the state's validFrom, in the view's order. */
-  valuesAt(state: EntityState, asOfUs: number): Scalar[];
+  valuesAt(state: EntityState, asOfUs: number): FeatureValue[];
 }
 
 /** INVALID_DEFINITION lists every problem. */
@@ -80,8 +80,8 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
   }
 }
 
-function valuesAt(layout: Layout, state: EntityState, asOfUs: number): Scalar[] {
-  const values = new Array<Scalar>(layout.types.length).fill(null);
+function valuesAt(layout: Layout, state: EntityState, asOfUs: number): FeatureValue[] {
+  const values = new Array<FeatureValue>(layout.types.length).fill(null);
   for (const [index, group] of layout.groups.entries()) {
     for (const feature of group.features) {
       const { slots, parts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);

@@ -9,6 +9,7 @@ export { ExpressionError } from './expression/compile.ts';
 export { type CompiledExpression, compileExpression, type Variable } from './expression/expression.ts';
 export { type CompiledFilter, compileFilter } from './expression/filter.ts';
 export type { Value } from './expression/node.ts';
+export { elementOf, isListType } from './list-codec.ts';
 export { isRangeable, type RangeOptions, rangeSettings, rangeSql } from './range/range-sql.ts';
 export { compileRowReader, type RowHeader, type RowReader, rowView } from './row-reader.ts';
 export type { EntityState } from './state.ts';
@@ -18,8 +19,11 @@ export type {
   Column,
   EventColumns,
   FeatureDefinition,
+  FeatureType,
+  FeatureValue,
   FieldType,
   JoinKeyDefinition,
+  List,
   Scalar,
   SourceField,
   ViewDefinition,

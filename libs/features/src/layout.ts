@@ -4,14 +4,14 @@ import { type Cell, cellKey, cellOf, type Finish, type Merge } from './cells/cel
 import { finisher, merger } from './cells/operations.ts';
 import { checkView, viewFeatureTypes } from './check-view.ts';
 import { withInputs } from './inputs.ts';
-import type { FieldType, ViewDefinition } from './types.ts';
+import type { FeatureDefinition, FeatureType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
 /** A feature in its group. */
 export interface GroupFeature {
   /** Its place in the view. */
   readonly index: number;
-  readonly type: FieldType;
+  readonly type: FeatureType;
   /** Its window among the group's. */
   readonly window: number;
   /** Its cell among the group's. */
@@ -46,14 +46,14 @@ export interface Group {
 }
 
 /** BOOL, INT64 and TIMESTAMP. */
-function isInteger(type: FieldType): boolean {
-  return type !== 'DOUBLE' && type !== 'STRING';
+function isInteger(type: FeatureType): boolean {
+  return type === 'BOOL' || type === 'INT64' || type === 'TIMESTAMP';
 }
 
 /** What state, rows and readers of a view agree on; a function of its definition alone. */
 export interface Layout {
   readonly view: ViewDefinition;
-  readonly types: readonly FieldType[];
+  readonly types: readonly FeatureType[];
   /** Every cell of the view once, with its places in a head entry. */
   readonly cells: readonly { readonly cell: Cell; readonly at: number; readonly partAt: number }[];
   readonly width: number;
@@ -101,8 +101,14 @@ export function layoutOf(given: ViewDefinition): Layout {
     const group = groups.findIndex(({ features }) => features.some((feature) => feature.index === index));
     return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
   });
-  const headMax = Math.min(headEventsMax, Math.floor(headBytes / (8 * Math.max(1, view.features.length))));
+  const stepBytes = view.features.reduce((sum, feature) => sum + bytesInStep(feature), 0);
+  const headMax = Math.min(headEventsMax, Math.floor(headBytes / stepBytes));
   return { view, types, cells, width: size.width, parts: size.parts, groups, places, headMax };
+}
+
+/** About what a feature takes of each step in a row. */
+function bytesInStep({ n = 0, edges = [] }: FeatureDefinition): number {
+  return 8 * (1 + n + (edges.length > 0 ? edges.length + 1 : 0));
 }
 
 function groupOf(
@@ -110,7 +116,7 @@ function groupOf(
   hopUs: number,
   viewCells: Layout['cells'],
   featureCells: readonly number[],
-  types: readonly FieldType[],
+  types: readonly FeatureType[],
 ): Group {
   const all = view.features.flatMap((feature, index) => {
     const window = resolveWindow(feature.window);

@@ -1,7 +1,8 @@
 import { atReadOf } from './cells/at-read.ts';
 import { layoutOf } from './layout.ts';
+import { decodeList, elementOf } from './list-codec.ts';
 import { headerBytes, rowFormat } from './row-writer.ts';
-import type { FieldType, Scalar, ViewDefinition } from './types.ts';
+import type { FeatureType, FeatureValue, List, Scalar, ViewDefinition } from './types.ts';
 
 export interface RowHeader {
   readonly version: string;
@@ -38,14 +39,16 @@ export interface RowReader {
   /** Copies a BOOL, INT64 or TIMESTAMP feature: 8 bytes, little-endian. */
   copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void;
   string(row: DataView, cursor: Int32Array, feature: number): string;
+  list(row: DataView, cursor: Int32Array, feature: number): List;
   /** Every value as of a time, in the view's order; undefined when the row does not reach back to it. */
-  valuesAt(row: DataView, asOfUs: number): Scalar[] | undefined;
+  valuesAt(row: DataView, asOfUs: number): FeatureValue[] | undefined;
 }
 
 export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
   const cursorLength = layout.types.length + layout.groups.length;
   const atRead = view.features.map(atReadOf);
+  const elements = layout.types.map(elementOf);
   const groups = layout.groups.map(({ features, integers }) => ({
     features: Int32Array.from(features, ({ index }) => index),
     wide: features.length - integers,
@@ -71,6 +74,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     movesWithTime: (feature) => atRead[feature] !== undefined,
     copyI64,
     string,
+    list,
     valuesAt(row, asOfUs) {
       const cursor = new Int32Array(cursorLength);
       if (!locate(row, asOfUs, cursor)) return undefined;
@@ -78,6 +82,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
         if (isNull(row, cursor, feature)) return null;
         if (atRead[feature]) return f64At(row, cursor, feature, asOfUs);
         if (type === 'STRING') return string(row, cursor, feature);
+        if (elements[feature]) return list(row, cursor, feature);
         return scalarAt(row, type, cursor[feature] as number);
       });
     },
@@ -109,6 +114,11 @@ export function compileRowReader(view: ViewDefinition): RowReader {
       }
     }
     return true;
+  }
+
+  function list(row: DataView, cursor: Int32Array, feature: number): List {
+    const at = cursor[feature] as number;
+    return decodeList(bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)), elements[feature] ?? 'INT64');
   }
 
   function f64At(row: DataView, cursor: Int32Array, feature: number, asOfUs: number): number {
@@ -180,7 +190,7 @@ function bytesOf(row: DataView, at: number, length: number): Buffer {
   return Buffer.from(row.buffer, row.byteOffset + at, length);
 }
 
-function scalarAt(data: DataView, type: FieldType, at: number): Scalar {
+function scalarAt(data: DataView, type: FeatureType, at: number): Scalar {
   if (type === 'DOUBLE') return data.getFloat64(at, true);
   if (type === 'BOOL') return data.getUint8(at >> 2) === 1;
   if ((at & 3) < 3) return narrowInteger(data, at);

@@ -1,4 +1,6 @@
 import type { Group, Layout } from './layout.ts';
+import { elementOf } from './list-codec.ts';
+import { RowHeap } from './row-heap.ts';
 import type { EntityState, Tile } from './state.ts';
 import { type Accumulator, createTimelineMaker } from './timeline.ts';
 import type { Scalar } from './types.ts';
@@ -15,9 +17,9 @@ import type { Scalar } from './types.ts';
  *  39  u8   0
  *  40  u32 × groups  where each group's block starts
  *   …  per group: u32 steps, u32 k, f64 × steps valid_from, steps × values, steps × ⌈features / 8⌉ bytes nulls (bit 1: null)
- *   …  the bytes of texts
+ *   …  the bytes of texts and lists (list-codec.ts)
  *
- * The values of a step: floats as float64 and texts as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
+ * The values of a step: floats as float64, texts and lists as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
  * each, the fewest that hold every one of the group's. Counts are small: most rows lose more than half of their bytes so.
  */
 export const rowFormat = 2;
@@ -33,7 +35,7 @@ export function createRowWriter(layout: Layout): RowWriter {
   const version = Buffer.alloc(6);
   Buffer.from(layout.view.version, 'hex').copy(version);
   return (state, { position, knownTimeUs }) => {
-    const texts = new TextHeap();
+    const texts = new RowHeap();
     const blocks = groups.map((group, index) => group.collect(state, state.tiles[index] as Tile[], texts));
     const fixed = headerBytes + 4 * groups.length + blocks.reduce((sum, bytes) => sum + bytes, 0);
     const row = Buffer.allocUnsafe(fixed + texts.bytes);
@@ -57,7 +59,7 @@ export function createRowWriter(layout: Layout): RowWriter {
 
 interface GroupWriter {
   /** Takes the steps of a state; returns the bytes of the block. */
-  collect(state: EntityState, tiles: readonly Tile[], texts: TextHeap): number;
+  collect(state: EntityState, tiles: readonly Tile[], texts: RowHeap): number;
   /** Writes the block; returns where it ends. */
   write(row: Buffer, at: number, textsAt: number): number;
 }
@@ -68,13 +70,14 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
   const bitmap = Math.ceil(width / 8);
   /** Values that decay from their step on: as two steps they are two values, even with the same bits. */
   const decaying = group.features.flatMap(({ decays }, index) => (decays ? [index] : []));
-  const texts = group.features.flatMap(({ type }, index) => (type === 'STRING' ? [index] : []));
+  const elements = group.features.map(({ type }) => elementOf(type));
+  const inHeap = group.features.flatMap(({ type }, index) => (type === 'STRING' || elements[index] ? [index] : []));
   let steps = createSteps(64, width, bitmap);
   let kept = new Int32Array(64);
   const wide = width - group.integers;
   let keptCount = 0;
   let log2 = 3;
-  let heap: TextHeap;
+  let heap: RowHeap;
 
   function emit(step: number, validFromUs: number, windows: readonly Accumulator[]): void {
     if (step >= steps.times.length) {
@@ -97,6 +100,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
         nulls[byte] = (nulls[byte] as number) | (1 << (f & 7));
       } else if (feature.type === 'STRING') doubles[at] = heap.intern(value as string);
       else if (feature.type === 'DOUBLE') doubles[at] = value as number;
+      else if (typeof value === 'object') doubles[at] = heap.internList(value, elements[f] ?? 'INT64');
       else writeInteger(words, 2 * at, value);
     }
   }
@@ -144,7 +148,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
         if (wide > 0) row.set(bytes.subarray(8 * from, 8 * (from + wide)), to);
         writeNarrow(row, to + 8 * wide, log2, words, from + wide, group.integers);
       }
-      for (let i = 0; i < keptCount; i++) for (const f of texts) heap.place(row, values + stride * i + 8 * f, textsAt);
+      for (let i = 0; i < keptCount; i++) for (const f of inHeap) heap.place(row, values + stride * i + 8 * f, textsAt);
       return nulls + bitmap * keptCount;
     },
   };
@@ -222,32 +226,4 @@ function writeInteger(words: Uint32Array, at: number, value: Scalar): void {
   const high = Math.floor(whole / 4294967296);
   words[at] = whole - high * 4294967296;
   words[at + 1] = high;
-}
-
-/** The texts of a row, each once. */
-class TextHeap {
-  readonly #index = new Map<string, number>();
-  readonly #entries: { readonly bytes: Buffer; readonly offset: number }[] = [];
-  bytes = 0;
-
-  intern(text: string): number {
-    const known = this.#index.get(text);
-    if (known !== undefined) return known;
-    const bytes = Buffer.from(text);
-    this.#index.set(text, this.#entries.length);
-    this.#entries.push({ bytes, offset: this.bytes });
-    this.bytes += bytes.length;
-    return this.#entries.length - 1;
-  }
-
-  /** Turns the number of a text at `at` into its offset and length; a null is (0, 0). */
-  place(row: Buffer, at: number, textsAt: number): void {
-    const entry = this.#entries[row.readDoubleLE(at)];
-    row.writeUInt32LE(entry ? textsAt + entry.offset : 0, at);
-    row.writeUInt32LE(entry?.bytes.length ?? 0, at + 4);
-  }
-
-  write(row: Buffer, at: number): void {
-    for (const { bytes, offset } of this.#entries) bytes.copy(row, at + offset);
-  }
 }

@@ -1,8 +1,16 @@
 /** The domain words of features; no wire types here. Times are UTC microseconds. */
 export type FieldType = 'BOOL' | 'INT64' | 'DOUBLE' | 'STRING' | 'TIMESTAMP';
 
+/** The type of a feature: a field's, or a list of such values. */
+export type FeatureType = FieldType | `${FieldType}[]`;
+
 /** A value: INT64 and TIMESTAMP are numbers while safe, bigints beyond 2^53. */
 export type Scalar = number | bigint | string | boolean | null;
+
+/** A list has no nulls in it, and is empty rather than null. */
+export type List = readonly Exclude<Scalar, null>[];
+
+export type FeatureValue = Scalar | List;
 
 export type SourceField = { readonly name: string; readonly type: FieldType; readonly nullable: boolean };
 
@@ -23,7 +31,13 @@ export type AggregationFunction =
   | 'age'
   | 'decayed_sum'
   | 'decayed_count'
-  | 'decayed_mean';
+  | 'decayed_mean'
+  | 'last_n'
+  | 'first_n'
+  | 'last_distinct_n'
+  | 'first_distinct_n'
+  | 'top_k'
+  | 'histogram';
 
 export type WindowSpec =
   /**
@@ -51,6 +65,10 @@ export type FeatureDefinition = {
   readonly quantile?: number;
   /** Of decayed functions: after so long an event weighs half. */
   readonly halfLifeUs?: number;
+  /** Of last_n, first_n, their distinct variants and top_k: how many values at most. */
+  readonly n?: number;
+  /** Of a histogram: ascending; bucket i counts edge i − 1 ≤ value < edge i. */
+  readonly edges?: readonly number[];
 };
 
 export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };

@@ -35,6 +35,12 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.DECAYED_SUM]: 'decayed_sum',
   [definitions.AggregationFunction.DECAYED_COUNT]: 'decayed_count',
   [definitions.AggregationFunction.DECAYED_MEAN]: 'decayed_mean',
+  [definitions.AggregationFunction.LAST_N]: 'last_n',
+  [definitions.AggregationFunction.FIRST_N]: 'first_n',
+  [definitions.AggregationFunction.LAST_DISTINCT_N]: 'last_distinct_n',
+  [definitions.AggregationFunction.FIRST_DISTINCT_N]: 'first_distinct_n',
+  [definitions.AggregationFunction.TOP_K]: 'top_k',
+  [definitions.AggregationFunction.HISTOGRAM]: 'histogram',
 };
 
 /** Undefined for UNSPECIFIED. */
@@ -108,6 +114,8 @@ function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
     ddof: feature.ddof ?? 1,
     ...(feature.quantile === undefined ? {} : { quantile: feature.quantile }),
     ...(feature.halfLifeUs === 0n ? {} : { halfLifeUs: Number(feature.halfLifeUs) }),
+    ...(feature.n === 0 ? {} : { n: feature.n }),
+    ...(feature.edges.length === 0 ? {} : { edges: feature.edges }),
   };
 }
 

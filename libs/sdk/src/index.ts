@@ -17,3 +17,5 @@ export {
 } from '@millrace/stats';
 export * from './define/index.ts';
 export { type Endpoints, findEndpoints, readEndpoints } from './endpoints.ts';
+
+export { listValues } from './list-values.ts';

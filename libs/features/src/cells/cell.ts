@@ -1,4 +1,4 @@
-import type { AggregationFunction, FeatureDefinition, FieldType, Scalar, SourceField } from '../types.ts';
+import type { AggregationFunction, FeatureDefinition, FeatureValue, FieldType, List, SourceField } from '../types.ts';
 
 /**
  * A cell is a mergeable, order-free partial aggregate in slots of doubles and, where it holds texts or many values, a *part* beside them.
@@ -16,6 +16,9 @@ import type { AggregationFunction, FeatureDefinition, FieldType, Scalar, SourceF
  * | frequencies | n, hash                        | hash, count, … by hash, or counts by slice (entropy.ts) |
  * | latest      | n, time                        |                                                        |
  * | decayed     | n, time, weight, sum           | (decayed.ts)                                           |
+ * | first_n, last_n, … | n                       | entries by place (ordered.ts)                          |
+ * | values      | n                              | entries by hash (top-k.ts)                             |
+ * | histogram   | n, count of each bucket        |                                                        |
  *
  * Those with a collection hold a single value in their slots alone, so that an event needs no part.
  */
@@ -31,7 +34,13 @@ export type CellKind =
   | 'buckets'
   | 'frequencies'
   | 'latest'
-  | 'decayed';
+  | 'decayed'
+  | 'last_n'
+  | 'first_n'
+  | 'last_distinct_n'
+  | 'first_distinct_n'
+  | 'values'
+  | 'histogram';
 
 export interface Cell {
   readonly kind: CellKind;
@@ -40,6 +49,10 @@ export interface Cell {
   readonly filter: string;
   /** Of decayed: after so long a weight is half. */
   readonly halfLifeUs: number;
+  /** Of lists by place: how many entries at most. */
+  readonly n: number;
+  /** Of a histogram. */
+  readonly edges: readonly number[];
   readonly width: number;
   readonly part: 'none' | 'text' | 'collection';
 }
@@ -57,6 +70,12 @@ const widths: Readonly<Record<CellKind, number>> = {
   frequencies: 2,
   latest: 2,
   decayed: 4,
+  last_n: 1,
+  first_n: 1,
+  last_distinct_n: 1,
+  first_distinct_n: 1,
+  values: 1,
+  histogram: 1,
 };
 
 const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = {
@@ -76,14 +95,25 @@ const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = 
   decayed_sum: 'decayed',
   decayed_count: 'decayed',
   decayed_mean: 'decayed',
+  last_n: 'last_n',
+  first_n: 'first_n',
+  last_distinct_n: 'last_distinct_n',
+  first_distinct_n: 'first_distinct_n',
+  top_k: 'values',
+  histogram: 'histogram',
 };
+
+const orderedKinds: ReadonlySet<CellKind> = new Set(['last_n', 'first_n', 'last_distinct_n', 'first_distinct_n']);
 
 export function cellOf(feature: FeatureDefinition, fields: ReadonlyMap<string, SourceField>): Cell {
   const { function: fn, field, filter } = feature;
   const kind = fn === 'rate' ? (field === '' ? 'count' : 'sum') : kinds[fn];
   const type = fields.get(field)?.type ?? 'INT64';
   const halfLifeUs = kind === 'decayed' ? (feature.halfLifeUs ?? 0) : 0;
-  return { kind, field, type, filter, halfLifeUs, width: widths[kind], part: partOf(kind, type) };
+  const n = orderedKinds.has(kind) ? (feature.n ?? 1) : 0;
+  const edges = kind === 'histogram' ? (feature.edges ?? []) : [];
+  const width = kind === 'histogram' ? edges.length + 2 : widths[kind];
+  return { kind, field, type, filter, halfLifeUs, n, edges, width, part: partOf(kind, type) };
 }
 
 function partOf(kind: CellKind, type: FieldType): Cell['part'] {
@@ -91,10 +121,16 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
     case 'distinct':
     case 'buckets':
     case 'frequencies':
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+    case 'values':
       return 'collection';
     case 'count':
     case 'latest':
     case 'decayed':
+    case 'histogram':
       return 'none';
     default:
       return type === 'STRING' ? 'text' : 'none';
@@ -102,15 +138,33 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
 }
 
 /** Features whose cells have the same key share one. */
-export function cellKey({ kind, field, filter, halfLifeUs }: Cell): string {
-  return `${kind}\n${field}\n${filter}\n${halfLifeUs}`;
+export function cellKey({ kind, field, filter, halfLifeUs, n, edges }: Cell): string {
+  return `${kind}\n${field}\n${filter}\n${halfLifeUs}\n${n}\n${edges.join()}`;
 }
 
 /** Plain arrays of doubles: states hold a great many small ones, and to the collector each is one block with nothing to follow. */
 export type Slots = number[];
 
-/** A text, numbers in an order that the kind says, or registers. What a cell holds is its own: to merge into an empty cell copies. */
-export type Part = string | number[] | Uint8Array | null;
+/** A value, as its two slots and its text, with what orders it. */
+export interface Entry {
+  readonly x: number;
+  readonly y: number;
+  readonly z: number;
+  readonly a: number;
+  readonly b: number;
+  readonly text: string;
+}
+
+/** Never altered: cells may share them. */
+export interface Entries {
+  readonly list: readonly Entry[];
+}
+
+/**
+ * A text, numbers in an order that the kind says, registers, or entries. But for these, what a cell holds is its own: to merge into an empty
+ * cell copies.
+ */
+export type Part = string | number[] | Uint8Array | Entries | null;
 export type Parts = Part[];
 
 const zeros: Slots[] = [];
@@ -140,9 +194,11 @@ export type Merge = (
 ) => void;
 
 /** What a row keeps from a step on: the feature's value as of the step's start, or what a reader makes it of (at-read.ts). */
-export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number, stepUs: number) => Scalar;
+export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number, stepUs: number) => FeatureValue;
 
 /** A feature's value where no event counts. */
-export function valueOfNothing(fn: AggregationFunction): 0 | null {
+export function valueOfNothing({ function: fn, edges = [] }: FeatureDefinition): 0 | null | List {
+  if (fn === 'histogram') return Array.from({ length: edges.length + 1 }, () => 0);
+  if (fn === 'top_k' || orderedKinds.has(fn as CellKind)) return [];
   return fn === 'count' || fn === 'rate' || fn === 'distinct' || fn === 'decayed_count' ? 0 : null;
 }

@@ -33,7 +33,7 @@ export const mergeDistinct: Merge = (to, at, from, fromAt, toParts, partAt, from
 };
 
 function copy(part: Part): Part {
-  return typeof part === 'string' || part === null ? part : part.slice();
+  return part instanceof Uint8Array || Array.isArray(part) ? part.slice() : part;
 }
 
 function union(held: Part, added: Part): Part {
@@ -112,7 +112,8 @@ function lowestBit(bits: number): number {
 export const finishDistinct: Finish = (slots, at, parts, partAt) => {
   const part = parts?.[partAt] ?? null;
   if (part === null) return slots[at] === 0 ? 0 : 1;
-  return part instanceof Uint8Array ? estimate(part) : part.length;
+  if (part instanceof Uint8Array) return estimate(part);
+  return Array.isArray(part) ? part.length : 0;
 };
 
 /** Registers of each rank, of which the largest is 41; those at even and at odd places apart, so that one count need not wait for the other. */

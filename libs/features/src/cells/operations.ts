@@ -5,6 +5,9 @@ import { distinctPart, finishDistinct, mergeDistinct } from './distinct.ts';
 import { finishEntropy, frequenciesPart, mergeFrequencies } from './entropy.ts';
 import { extremeMerger, valueFinisher } from './extremes.ts';
 import { hashOf } from './hash-of.ts';
+import { bucketAmong, histogramFinisher, histogramMerger } from './histogram.ts';
+import { listFinisher, readEntries } from './list-values.ts';
+import { orderedMerger } from './ordered.ts';
 import { pairAsDouble, setPair } from './pairs.ts';
 import { bucketOfDouble, countsPart, mergeBuckets, percentileFinisher } from './percentile.ts';
 import {
@@ -19,6 +22,7 @@ import {
   sumMerger,
   varianceFinisher,
 } from './sums.ts';
+import { mergeValues, mostFrequent } from './top-k.ts';
 
 /** One event's value of a field and its place in the stream. */
 export interface EventValue {
@@ -69,6 +73,18 @@ export function fillCell(cell: Cell, slots: Slots, at: number, parts: Parts | nu
       slots[at + 2] = 1;
       slots[at + 3] = cell.field === '' ? 1 : pairAsDouble(cell.type, a, b);
       return;
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+      if (parts) parts[partAt] = { list: [{ x: e.timeUs, y: e.seq, z: e.index, a, b, text: e.text }] };
+      return;
+    case 'values':
+      if (parts) parts[partAt] = { list: [{ x: hashOf(cell.type, a, b, e.text), y: 1, z: 0, a, b, text: e.text }] };
+      return;
+    case 'histogram':
+      slots[at + 1 + bucketAmong(cell.edges, pairAsDouble(cell.type, a, b))] = 1;
+      return;
     case 'buckets':
       slots[at + 1] = bucketOfDouble(pairAsDouble(cell.type, a, b));
       return;
@@ -91,6 +107,15 @@ export function merger(cell: Cell): Merge {
       return mergeBuckets;
     case 'frequencies':
       return mergeFrequencies;
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+      return orderedMerger(cell);
+    case 'values':
+      return mergeValues;
+    case 'histogram':
+      return histogramMerger(cell);
     case 'latest':
       return mergeLatest;
     case 'decayed':
@@ -136,6 +161,15 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       return percentileFinisher(feature.quantile ?? 0.5);
     case 'entropy':
       return finishEntropy;
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+      return listFinisher(cell.type, (entries) => entries);
+    case 'top_k':
+      return listFinisher(cell.type, mostFrequent(feature.n ?? 1));
+    case 'histogram':
+      return histogramFinisher(cell);
     case 'age':
       return finishLatest;
     case 'decayed_sum':
@@ -181,6 +215,15 @@ export function readCell(cell: Cell, { n, x, y, z, value }: CellRecord, slots: S
       slots[2] = Number(y);
       slots[3] = Number(z);
       if (cell.part === 'none') setPair(cell.type, value, slots, 4);
+      break;
+    case 'last_n':
+    case 'first_n':
+    case 'last_distinct_n':
+    case 'first_distinct_n':
+    case 'values':
+      return readEntries(cell.type, String(value));
+    case 'histogram':
+      for (const [i, count] of (JSON.parse(String(value)) as unknown[]).entries()) slots[i + 1] = Number(count);
       break;
     case 'latest':
       slots[1] = Number(x);

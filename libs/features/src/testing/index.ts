@@ -11,6 +11,7 @@ export { computedView, inputView, withComputed } from './inputs.ts';
 export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './oracle.ts';
 export {
   everyFeature,
+  everyView,
   viewOf,
   type WorldEvent,
   worldEvents,
@@ -19,5 +20,6 @@ export {
   worldReadTimes,
   worldStartUs,
   worldViews,
+  worldWindowKinds,
   worldWindows,
 } from './worlds.ts';

@@ -1,4 +1,13 @@
-import type { FeatureDefinition, FieldType, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
+import type {
+  FeatureDefinition,
+  FeatureType,
+  FeatureValue,
+  FieldType,
+  List,
+  Scalar,
+  ViewDefinition,
+  WindowSpec,
+} from '../types.ts';
 
 /** One event as a person would write it down: fields that are absent are null. */
 export interface OracleEvent {
@@ -13,7 +22,7 @@ export type OracleFilters = Readonly<Record<string, (fields: OracleEvent['fields
 
 /** What a feature's value was made of: how large a rounding error may be. */
 export interface OracleValue {
-  readonly value: Scalar;
+  readonly value: FeatureValue;
   readonly largest: number;
   readonly count: number;
 }
@@ -71,7 +80,9 @@ function aggregate(
     type === 'STRING' ? 0 : values.reduce<number>((most, value) => Math.max(most, Math.abs(Number(value))), 0);
   const ordered = held.toSorted((x, y) => x.timeUs - y.timeUs || x.seq - y.seq || x.index - y.index);
   const valueAt = (at: number) => ordered.at(at)?.fields[feature.field] ?? null;
+  const valueIn = ({ fields }: OracleEvent) => fields[feature.field] as NonNullable<Scalar>;
   const result = (value: Scalar) => ({ value: count === 0 ? null : value, largest, count });
+  const list = (value: List) => ({ value, largest, count });
   switch (feature.function) {
     case 'count':
       return { value: count, largest: 0, count };
@@ -105,6 +116,25 @@ function aggregate(
     case 'entropy': {
       const frequencies = [...Map.groupBy(values, (value) => value).values()].map(({ length }) => length / count);
       return result(exactSum(frequencies.map((share) => share * Math.log2(1 / share))));
+    }
+    case 'last_n':
+      return list(ordered.toReversed().slice(0, feature.n).map(valueIn));
+    case 'first_n':
+      return list(ordered.slice(0, feature.n).map(valueIn));
+    case 'last_distinct_n':
+      return list([...new Set(ordered.toReversed().map(valueIn))].slice(0, feature.n));
+    case 'first_distinct_n':
+      return list([...new Set(ordered.map(valueIn))].slice(0, feature.n));
+    case 'top_k': {
+      const groups = [...Map.groupBy(values, (value) => value)];
+      groups.sort(([x, xs], [y, ys]) => ys.length - xs.length || compare(x, y));
+      return list(groups.slice(0, feature.n).map(([value]) => value));
+    }
+    case 'histogram': {
+      const edges = [Number.NEGATIVE_INFINITY, ...(feature.edges ?? []), Number.POSITIVE_INFINITY];
+      const inBucket = (i: number) =>
+        values.filter((value) => Number(value) >= (edges[i] ?? 0) && Number(value) < (edges[i + 1] ?? 0));
+      return list(edges.slice(1).map((_, i) => inBucket(i).length));
     }
     case 'age':
       return result((asOfUs - (ordered.at(-1)?.timeUs ?? 0)) / 1e6);
@@ -195,8 +225,30 @@ const smallest = 1e-290;
  * True when a value is what the oracle says: exact, but for floating sums, means, variances and deviations, which agree to 1e-9 relative or to
  * the rounding errors of their inputs (for a variance relative to the square of the largest value).
  */
-export function agrees(feature: FeatureDefinition, type: FieldType, value: Scalar, expected: OracleValue): boolean {
-  if (value === null || expected.value === null) return value === expected.value;
+export function agrees(
+  feature: FeatureDefinition,
+  type: FeatureType,
+  value: FeatureValue,
+  { value: wanted, largest, count }: OracleValue,
+): boolean {
+  if (value === null || wanted === null) return value === wanted;
+  if (typeof value === 'object' || typeof wanted === 'object') return sameList(value, wanted);
+  return agreesScalar(feature, type, value, { value: wanted, largest, count });
+}
+
+function sameList(value: FeatureValue, wanted: FeatureValue): boolean {
+  if (typeof value !== 'object' || typeof wanted !== 'object' || value === null || wanted === null) return false;
+  const same = (x: unknown, y: unknown) =>
+    typeof x === 'bigint' || typeof y === 'bigint' ? BigInt(x as bigint) === BigInt(y as bigint) : x === y;
+  return value.length === wanted.length && value.every((each, at) => same(each, wanted[at]));
+}
+
+function agreesScalar(
+  feature: FeatureDefinition,
+  type: FeatureType,
+  value: NonNullable<Scalar>,
+  expected: { readonly value: NonNullable<Scalar>; readonly largest: number; readonly count: number },
+): boolean {
   if (feature.function === 'percentile') {
     const [a, b] = [Number(value), Number(expected.value)];
     return Math.abs(a - b) <= Math.max(sketchError * Math.abs(b), smallestNormal);

@@ -36,6 +36,14 @@ export const worldWindows: readonly WindowSpec[] = [
   { t: 'lifetime' },
 ];
 
+/** One window of each kind: what takes long is asked of these. */
+export const worldWindowKinds: readonly WindowSpec[] = [
+  { t: 'sliding', sizeUs: 10 * min, hopUs: min },
+  { t: 'sliding', sizeUs: 90 * s, hopUs: min, offsetUs: min },
+  { t: 'tumbling', sizeUs: 10 * min },
+  { t: 'lifetime' },
+];
+
 /** The filters of random views, in CEL and in JavaScript. */
 export const worldFilters: OracleFilters = {
   'd > 0.5': ({ d }) => d != null && Number(d) > 0.5,
@@ -61,6 +69,12 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   distinct: ['d', 'i', 'b', 's', 'at'],
   percentile: ['d', 'i'],
   entropy: ['d', 'i', 'b', 's', 'at'],
+  last_n: ['d', 'i', 'b', 's', 'at'],
+  first_n: ['d', 'i', 'b', 's', 'at'],
+  last_distinct_n: ['d', 'i', 'b', 's', 'at'],
+  first_distinct_n: ['d', 'i', 'b', 's', 'at'],
+  top_k: ['d', 'i', 'b', 's', 'at'],
+  histogram: ['d', 'i'],
   age: ['', 'd', 'i', 'b', 's', 'at'],
   decayed_sum: ['d', 'i', 'b'],
   decayed_count: ['', 'd', 's'],
@@ -68,24 +82,36 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
 };
 
 const quantiles = [0, 0.5, 0.95, 1];
+const edges = [[0], [-3.25, 0, 0.5, 1e5], [1, 2, 3, 4, 2 ** 53]];
 const halfLives = [s, 90 * s, h, 400 * h];
+
+/** One of several values for each parameter that the function has. */
+function parametersOf(fn: AggregationFunction, at: number): Partial<FeatureDefinition> {
+  const pick = <T>(values: readonly T[]) => values[at % values.length] as T;
+  if (fn === 'percentile') return { quantile: pick(quantiles) };
+  if (fn.startsWith('decayed')) return { halfLifeUs: pick(halfLives) };
+  if (fn === 'histogram') return { edges: pick(edges) };
+  return fn === 'top_k' || fn.endsWith('_n') ? { n: pick([1, 3, 1000]) } : {};
+}
 
 /** A lifetime has no rate. */
 function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
   return windows.filter(({ t }) => fn !== 'rate' || t !== 'lifetime');
 }
 
-const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc.constantFrom(...Object.keys(allowed)).chain((fn) =>
-  fc.record({
-    function: fc.constant(fn as AggregationFunction),
-    field: fc.constantFrom(...allowed[fn as AggregationFunction]),
-    window: fc.constantFrom(...windowsOf(fn, worldWindows)),
-    filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
-    ddof: fc.constantFrom(0, 1, 2),
-    ...(fn === 'percentile' ? { quantile: fc.constantFrom(...quantiles) } : {}),
-    ...(fn.startsWith('decayed') ? { halfLifeUs: fc.constantFrom(...halfLives) } : {}),
-  }),
-);
+const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc
+  .constantFrom(...(Object.keys(allowed) as AggregationFunction[]))
+  .chain((fn) =>
+    fc
+      .record({
+        field: fc.constantFrom(...allowed[fn]),
+        window: fc.constantFrom(...windowsOf(fn, worldWindows)),
+        filter: fc.oneof(fc.constant(''), fc.constantFrom(...Object.keys(worldFilters))),
+        ddof: fc.constantFrom(0, 1, 2),
+        parameters: fc.nat(11),
+      })
+      .map(({ parameters, ...rest }) => ({ function: fn, ...rest, ...parametersOf(fn, parameters) })),
+  );
 
 export const worldViews: fc.Arbitrary<ViewDefinition> = fc
   .array(feature, { minLength: 1, maxLength: 12 })
@@ -115,10 +141,17 @@ export function everyFeature(windows: readonly WindowSpec[] = worldWindows): Fea
         window,
         filter: filters[(at + fn.length + field.length) % filters.length] ?? '',
         ddof: at % 3,
-        ...(fn === 'percentile' ? { quantile: quantiles[at % quantiles.length] ?? 0.5 } : {}),
-        ...(fn.startsWith('decayed') ? { halfLifeUs: halfLives[at % halfLives.length] ?? h } : {}),
+        ...parametersOf(fn as AggregationFunction, at),
       })),
     ),
+  );
+}
+
+/** The features of `everyFeature` in views of at most 250. */
+export function everyView(windows: readonly WindowSpec[] = worldWindows): ViewDefinition[] {
+  const features = everyFeature(windows);
+  return Array.from({ length: Math.ceil(features.length / 250) }, (_, at) =>
+    viewOf(features.slice(250 * at, 250 * (at + 1))),
   );
 }
 

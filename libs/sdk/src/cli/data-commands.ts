@@ -2,6 +2,7 @@ import { serving } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
+import { listValues } from '../list-values.ts';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
 import { publish } from './publish.ts';
 import { keyColumns, parseTimeUs } from './rows.ts';
@@ -77,7 +78,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
     for (const row of rows) {
       const table = new Table({ head: ['feature', 'value', 'status'], style: { head: [], border: [] } });
       for (const [name, { value, status }] of Object.entries(row))
-        table.push([name, value === null ? '' : String(value), status]);
+        table.push([name, value === null ? '' : Array.isArray(value) ? value.join(', ') : String(value), status]);
       process.stdout.write(`${table.toString()}\n`);
     }
   });
@@ -86,7 +87,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
 /** The matrix as one object a row. */
 function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: unknown; status: string }>[] {
   const { features, statuses } = response;
-  const width = [0, 0, 0, 0];
+  const width = [0, 0, 0, 0, 0];
   for (const column of features) width[column.block] = (width[column.block] ?? 0) + 1;
   const count = features.length === 0 ? 0 : statuses.length / features.length;
   return Array.from({ length: count }, (_, row) =>
@@ -99,7 +100,9 @@ function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: 
             ? response.doubles[at]
             : column.block === 2
               ? response.int64s[at]
-              : response.strings[column.column]?.values[row];
+              : column.block === 3
+                ? response.strings[column.column]?.values[row]
+                : listValues(response.lists[column.column], column.type, row);
         const isNull =
           value === undefined || (typeof value === 'number' && Number.isNaN(value)) || withoutValue.has(status);
         return [

@@ -30,6 +30,16 @@ interface DecayOptions extends FeatureOptions {
   readonly halfLife: string;
 }
 
+interface ListOptions extends FeatureOptions {
+  /** How many values at most, 1 to 1,000. */
+  readonly n: number;
+}
+
+interface HistogramOptions extends FeatureOptions {
+  /** Ascending, at most 128; bucket i counts edge i − 1 ≤ value < edge i, the first what is below and the last what is not. */
+  readonly edges: readonly number[];
+}
+
 export type FeatureSpec = Omit<definitions.AggregatedFeature, 'name'>;
 
 /** The aggregations over a source with fields F: a field that it does not have does not compile. */
@@ -63,6 +73,21 @@ export interface Aggregations<F extends Fields> {
   decayedCount(options: DecayOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
   /** The mean with the same weights: decayedSum by decayedCount of the field. */
   decayedMean(field: FieldOf<F, Numeric> | Cel, options: DecayOptions): FeatureSpec;
+  /** A list of the last n values, the last one first; empty of nothing. */
+  lastN(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /** A list of the first n values, the first one first; empty of nothing. */
+  firstN(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /** As lastN, each value once, at its last event. */
+  lastDistinctN(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /** As firstN, each value once, at its first event. */
+  firstDistinctN(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /**
+   * A list of the n most frequent values, the most frequent first, those that come as often by value. Exact up to 1,024 distinct values in the
+   * window; beyond, the most frequent of a sample of 1,024 of them (those with the smallest hashes), whose counts are exact.
+   */
+  topK(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /** A list of counts, one for each bucket between the edges and one more; zeros of nothing. */
+  histogram(field: FieldOf<F, 'INT64' | 'DOUBLE'> | Cel, options: HistogramOptions): FeatureSpec;
 }
 
 export interface FeatureView<N extends string = string> extends Defined {
@@ -129,13 +154,19 @@ function aggregations<F extends Fields>(): Aggregations<F> {
     decayedSum: (field, options) => featureSpec(fn.DECAYED_SUM, field, options),
     decayedCount: (options) => featureSpec(fn.DECAYED_COUNT, options.field ?? '', options),
     decayedMean: (field, options) => featureSpec(fn.DECAYED_MEAN, field, options),
+    lastN: (field, options) => featureSpec(fn.LAST_N, field, options),
+    firstN: (field, options) => featureSpec(fn.FIRST_N, field, options),
+    lastDistinctN: (field, options) => featureSpec(fn.LAST_DISTINCT_N, field, options),
+    firstDistinctN: (field, options) => featureSpec(fn.FIRST_DISTINCT_N, field, options),
+    topK: (field, options) => featureSpec(fn.TOP_K, field, options),
+    histogram: (field, options) => featureSpec(fn.HISTOGRAM, field, options),
   };
 }
 
 function featureSpec(
   fn: definitions.AggregationFunction,
   field: string | Cel,
-  options: SpreadOptions & Partial<PercentileOptions> & Partial<DecayOptions>,
+  options: SpreadOptions & Partial<PercentileOptions & DecayOptions & ListOptions & HistogramOptions>,
 ): FeatureSpec {
   return {
     function: fn,
@@ -146,6 +177,8 @@ function featureSpec(
     ddof: options.ddof,
     quantile: options.quantile,
     halfLifeUs: options.halfLife === undefined ? 0n : BigInt(parseDurationUs(options.halfLife)),
+    n: options.n ?? 0,
+    edges: [...(options.edges ?? [])],
     description: options.description ?? '',
   };
 }

@@ -1,4 +1,4 @@
-import type { FieldType, Scalar } from '@millrace/features';
+import { type FeatureType, type FeatureValue, isListType } from '@millrace/features';
 import type { History } from '@millrace/history';
 import type { MismatchBook, ServedMismatch } from '../app/report-mismatches.ts';
 import { columnValue } from '../app/sql.ts';
@@ -61,13 +61,16 @@ function toStored(mismatch: ServedMismatch): Record<string, unknown> {
   };
 }
 
-function text(value: Scalar): string | null {
+/** Integers of a list as text: as numbers of JSON they would lose digits. */
+function text(value: FeatureValue): string | null {
+  if (typeof value === 'object' && value !== null)
+    return JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? each.toString() : each));
   return value === null ? null : String(value);
 }
 
 function fromStored(row: Stored): ServedMismatch {
-  const type = (row.type ?? 'STRING') as FieldType;
-  const value = (column: string) => columnValue(type === 'BOOL' ? bit(row[column]) : row[column], type);
+  const type = (row.type ?? 'STRING') as FeatureType;
+  const value = (column: string) => columnValue(parsed(row[column], type), type);
   return {
     view: row.view ?? '',
     version: row.version ?? '',
@@ -84,6 +87,8 @@ function fromStored(row: Stored): ServedMismatch {
   };
 }
 
-function bit(text: string | null | undefined): boolean | null {
-  return text === null || text === undefined ? null : text === 'true';
+function parsed(text: string | null | undefined, type: FeatureType): unknown {
+  if (text === null || text === undefined) return null;
+  if (isListType(type)) return JSON.parse(text);
+  return type === 'BOOL' ? text === 'true' : text;
 }

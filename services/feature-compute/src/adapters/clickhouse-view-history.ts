@@ -2,7 +2,7 @@ import { type EntityState, tilesSql, type ViewDefinition } from '@millrace/featu
 import { eventTable, type History, maxSeq } from '@millrace/history';
 import { entityKey } from '@millrace/hot';
 import type { TileRow, ViewHistory } from '../app/backfill.ts';
-import { columnValue } from '../app/sql.ts';
+import { scalarValue } from '../app/sql.ts';
 
 const rowsPerBatch = 1_000;
 
@@ -56,7 +56,7 @@ export function createViewHistory(history: History): ViewHistory {
 }
 
 function toTileRow(definition: ViewDefinition, row: TileJson): TileRow {
-  const keys = definition.joinKeys.map(({ name, type }) => columnValue(row[name], type) ?? '');
+  const keys = definition.joinKeys.map(({ name, type }) => scalarValue(row[name], type));
   return {
     entityKey: entityKey(definition.entity, keys),
     merge: (cells, state) => cells.view.mergeTile(state as EntityState, Number(row.hop_us), Number(row.bucket_us), row),

@@ -1,7 +1,8 @@
 import {
   asOfSql,
   type FeatureDefinition,
-  type FieldType,
+  type FeatureType,
+  type FeatureValue,
   type Scalar,
   type ViewDefinition,
   valueOfNothing,
@@ -17,7 +18,7 @@ export type AsOfSample = {
   readonly position: number;
 };
 
-export type AsOfResult = { readonly values: readonly Scalar[]; readonly found: boolean };
+export type AsOfResult = { readonly values: readonly FeatureValue[]; readonly found: boolean };
 
 export type EvaluateOptions = {
   readonly withFound?: boolean;
@@ -52,7 +53,7 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
 
   async function evaluateChunk(
     view: ViewDefinition,
-    types: readonly FieldType[],
+    types: readonly FeatureType[],
     samples: readonly AsOfSample[],
     featureCount: number,
     inBackground: boolean,
@@ -72,7 +73,7 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
     return samples.map((_, index) => {
       const row = found.get(index);
       const values = view.features.map((feature, at) =>
-        columnValue(row?.[at + 1] ?? valueOfNothing(feature.function), types[at] ?? 'DOUBLE'),
+        columnValue(row?.[at + 1] ?? valueOfNothing(feature), types[at] ?? 'DOUBLE'),
       );
       const count = values[featureCount];
       return {

@@ -1,17 +1,17 @@
-import type { FeatureDefinition, FieldType, Scalar, ViewDefinition } from '@millrace/features';
+import type { FeatureDefinition, FeatureType, FeatureValue, ViewDefinition } from '@millrace/features';
 import { valueOfNothing, viewFeatureTypes } from '@millrace/features';
 import { type Comparison, isFloating, type Scale, sameValue } from '../domain/compare.ts';
 import type { AsOfSample, EvaluateAsOf } from './as-of.ts';
 
 /** A row as it was served; undefined where the status told no value that could be compared. */
-export type ServedSample = AsOfSample & { readonly served: readonly (Scalar | undefined)[] };
+export type ServedSample = AsOfSample & { readonly served: readonly (FeatureValue | undefined)[] };
 
 export type ValueMismatch = {
   readonly sample: number;
   readonly feature: string;
-  readonly type: FieldType;
-  readonly served: Scalar;
-  readonly expected: Scalar;
+  readonly type: FeatureType;
+  readonly served: FeatureValue;
+  readonly expected: FeatureValue;
 };
 
 export type Verification = { readonly compared: number; readonly mismatches: readonly ValueMismatch[] };
@@ -37,8 +37,8 @@ export function createCompareSamples(deps: { readonly evaluate: EvaluateAsOf }):
         const left = finite(given);
         const right = finite(expected[sample]?.values[at] ?? null);
         compared++;
-        // an entity without a row serves null where SQL counts nothing as 0
-        if (left === null && right !== null && Number(right) === valueOfNothing(how.function)) continue;
+        // an entity without a row serves null where SQL counts nothing as 0, or lists nothing
+        if (left === null && right !== null && sameValue(right, how.ofNothing, how)) continue;
         if (!sameValue(left, right, how))
           suspects.push({ sample, feature, type: how.type, served: left, expected: right });
       }
@@ -98,14 +98,19 @@ export function createCompareSamples(deps: { readonly evaluate: EvaluateAsOf }):
 }
 
 /** What overflowed has no number in ClickHouse's JSON. */
-function finite(value: Scalar): Scalar {
+function finite(value: FeatureValue): FeatureValue {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value;
 }
 
-function comparisonsOf(view: ViewDefinition, features: readonly string[]): readonly Comparison[] {
+type FeatureComparison = Comparison & { readonly ofNothing: FeatureValue };
+
+function comparisonsOf(view: ViewDefinition, features: readonly string[]): readonly FeatureComparison[] {
   const types = viewFeatureTypes(view);
   const byName = new Map(
-    view.features.map((feature, at) => [feature.name, { function: feature.function, type: types[at] ?? 'DOUBLE' }]),
+    view.features.map((feature, at) => [
+      feature.name,
+      { function: feature.function, type: types[at] ?? 'DOUBLE', ofNothing: valueOfNothing(feature) },
+    ]),
   );
-  return features.map((name) => byName.get(name) ?? { function: 'last', type: 'DOUBLE' });
+  return features.map((name) => byName.get(name) ?? { function: 'last', type: 'DOUBLE', ofNothing: null });
 }

@@ -1,4 +1,4 @@
-import type { FieldType, Scalar, ViewDefinition } from '@millrace/features';
+import type { FeatureType, FeatureValue, ViewDefinition } from '@millrace/features';
 import { type Clock, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ServedSample, Verification } from './compare-samples.ts';
@@ -9,12 +9,12 @@ export type ServedMismatch = {
   readonly view: string;
   readonly version: string;
   readonly feature: string;
-  readonly type: FieldType;
+  readonly type: FeatureType;
   readonly keys: ReadonlyMap<string, string>;
   readonly asOfUs: number;
   readonly position: number;
-  readonly served: Scalar;
-  readonly expected: Scalar;
+  readonly served: FeatureValue;
+  readonly expected: FeatureValue;
   readonly featureService: string;
   readonly servedUs: number;
   readonly foundUs: number;
@@ -95,6 +95,7 @@ export function createReportMismatches(deps: {
   };
 }
 
-function printable(value: Scalar): string | number | boolean | null {
+function printable(value: FeatureValue): string | number | boolean | null {
+  if (typeof value === 'object' && value !== null) return `[${value.join(', ')}]`;
   return typeof value === 'bigint' ? value.toString() : value;
 }

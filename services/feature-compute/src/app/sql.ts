@@ -1,4 +1,4 @@
-import type { FieldType, Scalar } from '@millrace/features';
+import { elementOf, type FeatureType, type FeatureValue, type FieldType, type Scalar } from '@millrace/features';
 
 /** Text pieces of ClickHouse SQL: names, literals and types, and values read back from JSON. */
 export function sqlName(name: string): string {
@@ -28,8 +28,15 @@ export function sqlType(type: FieldType): string {
 }
 
 /** A value of ClickHouse's JSON formats (64-bit integers quoted) as the feature's type. */
-export function columnValue(value: unknown, type: FieldType): Scalar {
+export function columnValue(value: unknown, type: FeatureType): FeatureValue {
   if (value === null || value === undefined) return null;
+  const element = elementOf(type);
+  if (element === undefined) return scalarValue(value, type as FieldType);
+  return Array.isArray(value) ? value.map((each) => scalarValue(each, element)) : [];
+}
+
+/** One that is not null. */
+export function scalarValue(value: unknown, type: FieldType): Exclude<Scalar, null> {
   switch (type) {
     case 'BOOL':
       return value === true || value === 1 || value === '1';

@@ -4,7 +4,7 @@ import type { ViewDefinition } from '@millrace/features';
 import { toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Verifier } from '../app/verifier.ts';
-import { toAsOfSamples, toScalar } from '../rpc/sample-values.ts';
+import { fromSampleValue, toAsOfSamples } from '../rpc/sample-values.ts';
 
 const { PRESENT, NULL } = serving.ValueStatus;
 
@@ -40,7 +40,7 @@ function samplesOf({ rows, features, featureService, servedUs }: parity.ServedRo
     const served = features.map((_, at) => {
       const status = statuses?.[at];
       const value = wire?.served[at];
-      return value !== undefined && (status === PRESENT || status === NULL) ? toScalar(value) : undefined;
+      return value !== undefined && (status === PRESENT || status === NULL) ? fromSampleValue(value) : undefined;
     });
     return { ...sample, served, featureService, servedUs: Number(servedUs) };
   });

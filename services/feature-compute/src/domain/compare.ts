@@ -1,7 +1,7 @@
-import type { AggregationFunction, FieldType, Scalar } from '@millrace/features';
+import type { AggregationFunction, FeatureType, FeatureValue, Scalar } from '@millrace/features';
 
 /** How a feature's values are compared: exactly, or with the tolerance of its function. */
-export type Comparison = { readonly function: AggregationFunction; readonly type: FieldType };
+export type Comparison = { readonly function: AggregationFunction; readonly type: FeatureType };
 
 /** The size of what went into a value: sums and variances of large values carry rounding errors of that size. */
 export type Scale = { readonly largest: number; readonly count: number };
@@ -17,8 +17,9 @@ const smallest = 1e-290;
  * which agree to 1e-9 relative. Cancellation can leave less than that, so with a scale the rounding errors of the inputs are
  * allowed too: for a variance they are relative to the square of the values.
  */
-export function sameValue(served: Scalar, expected: Scalar, how: Comparison, scale?: Scale): boolean {
+export function sameValue(served: FeatureValue, expected: FeatureValue, how: Comparison, scale?: Scale): boolean {
   if (served === null || expected === null) return served === expected;
+  if (typeof served === 'object' || typeof expected === 'object') return sameList(served, expected);
   if (!isFloating(how)) return exact(served) === exact(expected);
   const [a, b] = [Number(served), Number(expected)];
   if (Math.abs(a - b) <= relative * Math.max(Math.abs(a), Math.abs(b))) return true;
@@ -41,6 +42,11 @@ export function sameValue(served: Scalar, expected: Scalar, how: Comparison, sca
     default:
       return false;
   }
+}
+
+function sameList(served: NonNullable<FeatureValue>, expected: NonNullable<FeatureValue>): boolean {
+  if (typeof served !== 'object' || typeof expected !== 'object' || served.length !== expected.length) return false;
+  return served.every((value, at) => exact(value) === exact(expected[at] ?? ''));
 }
 
 /** True when the function's result depends on the order of floating additions. */

@@ -8,7 +8,7 @@ import type { ComputeStatus } from '../app/status.ts';
 import type { BuildTrainingSet } from '../app/training-set.ts';
 import type { Verifier, VerifierStatus } from '../app/verifier.ts';
 import type { VerifySamples } from '../app/verify.ts';
-import { toAsOfSamples, toSampleValue, toScalar, toServedMismatch } from './sample-values.ts';
+import { fromSampleValue, toAsOfSamples, toSampleValue, toServedMismatch } from './sample-values.ts';
 
 const samplesMax = 10_000;
 const mismatchesListedMax = 1_000;
@@ -143,7 +143,7 @@ function servedOf(sample: compute.Sample | undefined, features: readonly string[
       },
     );
   }
-  return served.map(toScalar);
+  return served.map(fromSampleValue);
 }
 
 function typesOf(view: ViewDefinition, features: readonly string[]) {

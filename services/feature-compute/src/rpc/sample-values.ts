@@ -1,5 +1,12 @@
 import type { compute } from '@millrace/contracts';
-import type { FieldType, Scalar, ViewDefinition } from '@millrace/features';
+import {
+  elementOf,
+  type FeatureType,
+  type FeatureValue,
+  type FieldType,
+  isListType,
+  type ViewDefinition,
+} from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { AsOfSample } from '../app/as-of.ts';
 import type { ServedMismatch } from '../app/report-mismatches.ts';
@@ -23,12 +30,20 @@ export function toAsOfSamples(samples: readonly compute.Sample[], view: ViewDefi
   }));
 }
 
-export function toScalar(value: compute.SampleValue): Scalar {
-  return value.kind === undefined ? null : value.kind.value;
+export function fromSampleValue({ kind }: compute.SampleValue): FeatureValue {
+  if (kind === undefined) return null;
+  if (kind.$case !== 'listValue') return kind.value;
+  // neither nulls nor lists are in a list
+  return kind.value.values.flatMap((each) => fromSampleValue(each) ?? []);
 }
 
-export function toSampleValue(value: Scalar, type: FieldType): compute.SampleValue {
+export function toSampleValue(value: FeatureValue, type: FeatureType): compute.SampleValue {
   if (value === null) return { kind: undefined };
+  if (typeof value === 'object') {
+    const values = value.map((each) => toSampleValue(each, elementOf(type) ?? 'STRING'));
+    return { kind: { $case: 'listValue', value: { values } } };
+  }
+  if (isListType(type)) return { kind: undefined };
   switch (type) {
     case 'BOOL':
       return { kind: { $case: 'boolValue', value: value === true || value === 1 || value === 1n } };

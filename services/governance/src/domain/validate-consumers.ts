@@ -1,4 +1,6 @@
 import type { definitions } from '@millrace/contracts';
+import { type FeatureType, isListType, viewFeatureTypes } from '@millrace/features';
+import { resolveView } from '@millrace/registry';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
 
@@ -22,6 +24,9 @@ export function validateService({ features }: definitions.FeatureService, catalo
     if (reference.maxAgeUs < 0n) report(path, 'max_age cannot be negative');
     if (reference.staleAction === 3 && reference.defaultValue === undefined)
       report(path, `"${name}" is defaulted when stale and has no default_value`);
+    const type = featureTypeOf(reference, catalog);
+    if (reference.defaultValue !== undefined && type !== undefined && isListType(type))
+      report(path, `"${name}" is ${type} and a list has no default; leave it out: a list of nothing is empty`);
   }
 }
 
@@ -40,17 +45,36 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
     );
   if (model.featureService !== '' && model.inputColumns.length > 0 && model.inputName === '')
     report('input_name', 'is empty; name the input tensor that takes the vector');
-  const names = new Set(
-    service?.features.map((reference) => reference.alias || `${reference.view}__${reference.feature}`),
+  const references = new Map(
+    service?.features.map((reference) => [reference.alias || `${reference.view}__${reference.feature}`, reference]),
   );
   for (const [index, { source }] of model.inputColumns.entries()) {
     if (!source) report(`input_columns.${index}`, 'names neither a feature nor a request field');
     else if (source.$case === 'feature' && model.featureService === '')
       report(`input_columns.${index}`, `feature "${source.value}" needs a feature_service`);
-    else if (source.$case === 'feature' && service && !names.has(source.value))
+    else if (source.$case === 'feature' && service && !references.has(source.value))
       report(`input_columns.${index}`, `feature service "${model.featureService}" has no feature "${source.value}"`);
+    else if (source.$case === 'feature') {
+      const reference = references.get(source.value);
+      const type = reference && featureTypeOf(reference, catalog);
+      if (type !== undefined && (type === 'STRING' || isListType(type)))
+        report(
+          `input_columns.${index}`,
+          `feature "${source.value}" is ${type} and a model's vector holds numbers; take numbers of it, such as a count with a filter, a mean or the last value`,
+        );
+    }
   }
   if (model.outcome) validateOutcome(model.outcome, catalog, report);
+}
+
+/** Undefined where the view, its entity or its source is not known, and of an older version of the view. */
+function featureTypeOf(reference: definitions.FeatureReference, catalog: Catalog): FeatureType | undefined {
+  const spec = reference.viewVersion === '' ? catalog.featureView(reference.view) : undefined;
+  const entity = spec && catalog.entity(spec.entity);
+  const source = spec && catalog.source(spec.source);
+  if (!entity || !source) return undefined;
+  const view = resolveView(reference.view, spec, entity, source);
+  return viewFeatureTypes(view)[view.features.findIndex(({ name }) => name === reference.feature)];
 }
 
 function validateOutcome(outcome: definitions.OutcomeJoin, catalog: Catalog, report: Report): void {

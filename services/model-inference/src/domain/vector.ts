@@ -66,8 +66,8 @@ function takeFeature(
       `the feature service does not give feature "${name}" that the model was registered with; apply them together`,
       { feature: name },
     );
-  if (feature.type === 'STRING')
-    throw new MeshError('WRONG_TENSOR_TYPE', `feature "${name}" is a STRING and a model's vector is numeric`, {
+  if (feature.block > 2)
+    throw new MeshError('WRONG_TENSOR_TYPE', `feature "${name}" is ${feature.type} and a model's vector is numeric`, {
       feature: name,
     });
   const width = response.features.filter(({ block }) => block === feature.block).length;

@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asOfSql, type FieldType, type Scalar } from '@millrace/features';
+import {
+  asOfSql,
+  elementOf,
+  type FeatureType,
+  type FeatureValue,
+  type FieldType,
+  type Scalar,
+} from '@millrace/features';
 import { eventTable, type History, maxSeq } from '@millrace/history';
 import type { HistoryReader, HistoryRow, HistorySample } from '../app/read-features.ts';
 import type { PlannedView } from '../domain/plan.ts';
@@ -91,13 +98,19 @@ function valuesOf(view: PlannedView, record: Readonly<Record<string, unknown>>):
   return new Map(
     view.features.map((feature) => {
       const name = view.definition.features[feature.featureIndex]?.name ?? '';
-      return [name, scalarOf(feature.type, record[name])];
+      return [name, typedValue(feature.type, record[name])];
     }),
   );
 }
 
-function scalarOf(type: FieldType, value: unknown): Scalar {
+function typedValue(type: FeatureType, value: unknown): FeatureValue {
   if (value === null || value === undefined) return null;
+  const element = elementOf(type);
+  if (element === undefined) return scalarOf(type as FieldType, value);
+  return Array.isArray(value) ? value.map((each) => scalarOf(element, each)) : [];
+}
+
+function scalarOf(type: FieldType, value: unknown): Exclude<Scalar, null> {
   switch (type) {
     case 'DOUBLE':
       return Number(value);

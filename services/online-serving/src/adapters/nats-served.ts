@@ -1,6 +1,6 @@
 import { type compute, parity } from '@millrace/contracts';
 import { type NatsLink, subjects } from '@millrace/events';
-import type { FieldType, Scalar } from '@millrace/features';
+import { elementOf, type FeatureType, type FeatureValue, isListType } from '@millrace/features';
 import type { PublishServed, ServedRow, ServedRows } from '../app/served-sampler.ts';
 
 /** Core NATS, in no stream: nobody waits, and while the connection is away samples are dropped, not kept. */
@@ -31,7 +31,7 @@ function toWire({ featureService, view, keyNames, servedUs, rows }: ServedRows):
   };
 }
 
-function toSample(row: ServedRow, keyNames: readonly string[], types: readonly FieldType[]): compute.Sample {
+function toSample(row: ServedRow, keyNames: readonly string[], types: readonly FeatureType[]): compute.Sample {
   return {
     keys: new Map(keyNames.map((name, at) => [name, String(row.keys[at])])),
     asOfUs: BigInt(row.asOfUs),
@@ -40,8 +40,13 @@ function toSample(row: ServedRow, keyNames: readonly string[], types: readonly F
   };
 }
 
-function toSampleValue(value: Scalar, type: FieldType): compute.SampleValue {
+function toSampleValue(value: FeatureValue, type: FeatureType): compute.SampleValue {
   if (value === null) return { kind: undefined };
+  if (typeof value === 'object') {
+    const values = value.map((each) => toSampleValue(each, elementOf(type) ?? 'STRING'));
+    return { kind: { $case: 'listValue', value: { values } } };
+  }
+  if (isListType(type)) return { kind: undefined };
   switch (type) {
     case 'BOOL':
       return { kind: { $case: 'boolValue', value: Boolean(value) } };

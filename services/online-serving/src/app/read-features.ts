@@ -1,4 +1,4 @@
-import type { Scalar } from '@millrace/features';
+import type { FeatureValue, Scalar } from '@millrace/features';
 import { entityKey } from '@millrace/hot';
 import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
 import { evaluateRow, fillFromHistory, type MissedRow, markUnavailable, type StoredRow } from '../domain/evaluate.ts';
@@ -35,7 +35,7 @@ export type HistorySample = {
   readonly position: number;
 };
 /** Values by the name of the feature in its view. */
-export type HistoryRow = ReadonlyMap<string, Scalar>;
+export type HistoryRow = ReadonlyMap<string, FeatureValue>;
 
 type MissedView = { readonly view: PlannedView; readonly rows: readonly MissedRow[] };
 

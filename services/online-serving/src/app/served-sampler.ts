@@ -1,4 +1,4 @@
-import type { Scalar } from '@millrace/features';
+import type { FeatureValue, Scalar } from '@millrace/features';
 import type { Clock } from '@millrace/kernel';
 import type { Metrics } from '@millrace/runtime';
 import { eventTimeAt, type Matrix, positionAt, statusAt, valueAt } from '../domain/matrix.ts';
@@ -11,7 +11,7 @@ export type ServedRow = {
   readonly keys: readonly Scalar[];
   readonly asOfUs: number;
   readonly position: number;
-  readonly values: readonly Scalar[];
+  readonly values: readonly FeatureValue[];
   readonly statuses: readonly number[];
 };
 

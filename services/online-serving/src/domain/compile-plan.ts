@@ -1,7 +1,9 @@
 import { definitions, serving } from '@millrace/contracts';
 import {
   compileRowReader,
-  type FieldType,
+  elementOf,
+  type FeatureType,
+  isListType,
   type RowReader,
   type ViewDefinition,
   viewFeatureTypes,
@@ -25,7 +27,7 @@ export function compilePlan(
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
   const drafts = new Map<string, ViewDraft>();
-  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0 };
+  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0 };
   const features = service.spec.features.map((reference, position): PlannedFeature => {
     const draftKey = `${reference.view}@${reference.viewVersion}`;
     let draft = drafts.get(draftKey);
@@ -90,6 +92,7 @@ export function compilePlan(
     doubles: columns[Block.DOUBLES],
     int64s: columns[Block.INT64S],
     strings: columns[Block.STRINGS],
+    lists: features.flatMap(({ type }) => elementOf(type) ?? []),
     wireFeatures: Buffer.concat(features.map((feature) => encodeField(6, encodeFeatureColumn(feature)))),
     wireVersion: encodeField(7, Buffer.from(service.version)),
   };
@@ -97,7 +100,7 @@ export function compilePlan(
 
 interface ViewDraft {
   readonly definition: ViewDefinition;
-  readonly types: readonly FieldType[];
+  readonly types: readonly FeatureType[];
   readonly reader: RowReader;
   readonly index: number;
 }
@@ -132,7 +135,8 @@ function keyIndex(keys: PlannedKey[], key: PlannedKey): number {
   return known;
 }
 
-function blockOf(type: FieldType): 1 | 2 | 3 {
+function blockOf(type: FeatureType): 1 | 2 | 3 | 4 {
+  if (isListType(type)) return Block.LISTS;
   switch (type) {
     case 'DOUBLE':
       return Block.DOUBLES;

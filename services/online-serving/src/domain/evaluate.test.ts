@@ -1,12 +1,12 @@
 import { serving } from '@millrace/contracts';
-import type { RowReader, ViewDefinition } from '@millrace/features';
+import type { FeatureValue, List, RowReader, ViewDefinition } from '@millrace/features';
 import { expect, test } from 'vitest';
 import { evaluateRow, fillFromHistory, markUnavailable, type StoredRow } from './evaluate.ts';
 import { createMatrix, encodeMatrix, eventTimeAt, type Matrix, statusAt, valueAt } from './matrix.ts';
 import { Block, type Plan, type PlannedFeature, type PlannedView } from './plan.ts';
 import { encodeField } from './wire.ts';
 
-type FakeRow = { lastEventTimeUs: number; firstStepUs: number; values: readonly (number | bigint | string | null)[] };
+type FakeRow = { lastEventTimeUs: number; firstStepUs: number; values: readonly FeatureValue[] };
 
 const fakeRows: FakeRow[] = [];
 const fake = (row: DataView): FakeRow => fakeRows[row.getUint8(0)] as FakeRow;
@@ -21,6 +21,7 @@ const reader = {
   locate: (row: DataView, asOfUs: number) => asOfUs >= fake(row).firstStepUs,
   isNull: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] === null,
   f64: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] as number,
+  list: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] as List,
   string: (row: DataView, _cursor: Int32Array, index: number) => fake(row).values[index] as string,
   copyI64: (row: DataView, _cursor: Int32Array, index: number, out: DataView, at: number) => {
     out.setBigInt64(at, fake(row).values[index] as bigint, true);
@@ -72,6 +73,7 @@ function planOf(changes: Partial<PlannedFeature> = {}): { plan: Plan; view: Plan
     doubles: 1,
     int64s: 1,
     strings: 1,
+    lists: [],
     wireFeatures: Buffer.concat(wire),
     wireVersion: encodeField(7, Buffer.from('abc')),
   };
@@ -185,6 +187,47 @@ test('the bytes are what the generated code reads', () => {
       { name: 'string', type: 'STRING', block: 3, column: 0, view: 0 },
     ],
     version: 'abc',
+    lists: [],
     asOfUs: BigInt(noon),
   });
+});
+
+test('lists are columns of their own, from rows and from history, empty where there are none', () => {
+  const { plan, view } = planOf();
+  const features = (['INT64[]', 'STRING[]', 'DOUBLE[]'] as const).map(
+    (type, column): PlannedFeature => ({
+      ...(plan.features[0] as PlannedFeature),
+      name: type,
+      type,
+      position: column,
+      featureIndex: column,
+      block: Block.LISTS,
+      column,
+    }),
+  );
+  const lists: PlannedView = { ...view, features };
+  const elements = ['INT64', 'STRING', 'DOUBLE'] as const;
+  const listPlan: Plan = { ...plan, features, views: [lists], doubles: 0, int64s: 0, strings: 0, lists: elements };
+  const matrix = createMatrix(listPlan, Float64Array.of(noon, noon, noon), { sameAsOf: true, metadata: false });
+  const held = stored({ ...present, values: [[1, 2n ** 60n], ['x', ''], []] });
+  for (const [row, given] of [held, null, stored({ ...present, firstStepUs: noon + 1 })].entries())
+    evaluateRow(matrix, lists, 0, row, given, view.reader.newCursor());
+  fillFromHistory(
+    matrix,
+    lists,
+    2,
+    new Map([
+      ['a', [7]],
+      ['b', ['é']],
+      ['c', [0.5, 1.5]],
+    ]),
+    noon,
+  );
+  expect(values(matrix, 0)).toEqual([[1, 2n ** 60n], ['x', ''], []]);
+  expect(values(matrix, 1)).toEqual([null, null, null]);
+  expect(serving.GetFeaturesResponse.decode(encodeMatrix(matrix)).lists).toEqual([
+    { ends: [2, 2, 3], doubles: [], int64s: [1n, 2n ** 60n, 7n], strings: [] },
+    { ends: [2, 2, 3], doubles: [], int64s: [], strings: ['x', '', 'é'] },
+    { ends: [0, 0, 2], doubles: [0.5, 1.5], int64s: [], strings: [] },
+  ]);
 });

@@ -1,5 +1,5 @@
 import { serving } from '@millrace/contracts';
-import type { Scalar } from '@millrace/features';
+import type { FeatureValue, List } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { Matrix } from './matrix.ts';
 import { Block, type PlannedFeature, type PlannedView } from './plan.ts';
@@ -76,8 +76,10 @@ function fillRow(
       data.setFloat64(doublesAt + feature.column * 8, value, true);
     } else if (feature.block === Block.INT64S) {
       reader.copyI64(stored, cursor, feature.featureIndex, data, int64sAt + feature.column * 8);
-    } else {
+    } else if (feature.block === Block.STRINGS) {
       setText(matrix, feature, row, reader.string(stored, cursor, feature.featureIndex));
+    } else {
+      setList(matrix, feature, row, reader.list(stored, cursor, feature.featureIndex));
     }
     const status = mayBeStale && ageUs > feature.maxAgeUs ? STALE : PRESENT;
     bytes[statusesAt + feature.position] = status;
@@ -90,7 +92,7 @@ export function fillFromHistory(
   matrix: Matrix,
   view: PlannedView,
   row: number,
-  values: ReadonlyMap<string, Scalar>,
+  values: ReadonlyMap<string, FeatureValue>,
   lastEventTimeUs: number,
 ): void {
   const ageUs = (matrix.asOfUs[row] as number) - lastEventTimeUs;
@@ -101,7 +103,7 @@ export function fillFromHistory(
     if (ageUs > feature.maxAgeUs && feature.staleAction !== 'serve') fillStale(matrix, view, feature, row, ageUs);
     else if (value === null) fillNull(matrix, feature, row, NULL);
     else {
-      setScalar(matrix, feature, row, value);
+      setValue(matrix, feature, row, value);
       setStatus(matrix, feature, row, ageUs > feature.maxAgeUs ? STALE : PRESENT);
     }
   }
@@ -141,21 +143,27 @@ function fillNull(matrix: Matrix, feature: PlannedFeature, row: number, status: 
     return;
   }
   const { double, int64, text } = feature.fallback;
-  setScalar(matrix, feature, row, [double, int64, text][feature.block - 1] as Scalar);
+  setValue(matrix, feature, row, [double, int64, text][feature.block - 1] ?? null);
   setStatus(matrix, feature, row, DEFAULTED);
 }
 
 function clear(matrix: Matrix, feature: PlannedFeature, row: number): void {
-  if (feature.block === Block.DOUBLES) setScalar(matrix, feature, row, Number.NaN);
+  if (feature.block === Block.DOUBLES) setValue(matrix, feature, row, Number.NaN);
 }
 
-function setScalar(matrix: Matrix, feature: PlannedFeature, row: number, value: Scalar): void {
+function setValue(matrix: Matrix, feature: PlannedFeature, row: number, value: FeatureValue): void {
   const { plan, data } = matrix;
-  if (feature.block === Block.DOUBLES) {
+  if (typeof value === 'object' && value !== null) setList(matrix, feature, row, value);
+  else if (feature.block === Block.DOUBLES) {
     data.setFloat64(matrix.doublesAt + (row * plan.doubles + feature.column) * 8, Number(value), true);
   } else if (feature.block === Block.INT64S) {
     data.setBigInt64(matrix.int64sAt + (row * plan.int64s + feature.column) * 8, BigInt(value ?? 0), true);
   } else setText(matrix, feature, row, String(value));
+}
+
+function setList(matrix: Matrix, feature: PlannedFeature, row: number, value: List): void {
+  const column = matrix.lists[feature.column];
+  if (column) column[row] = value;
 }
 
 function setText(matrix: Matrix, feature: PlannedFeature, row: number, value: string): void {

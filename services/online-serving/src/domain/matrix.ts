@@ -1,10 +1,11 @@
 import { serving } from '@millrace/contracts';
+import type { FeatureValue, FieldType, List } from '@millrace/features';
 import { Block, type Plan, type PlannedFeature } from './plan.ts';
 import { encodeField, fieldSize, openField, varintSize, writeVarint } from './wire.ts';
 
 /**
  * The answer for N rows. Its numbers, statuses and times lie in `bytes` where the wire wants them, so that to encode is to
- * append the strings. Offsets of views that are left out are -1.
+ * append the strings and lists. Offsets of views that are left out are -1.
  */
 export type Matrix = {
   readonly plan: Plan;
@@ -20,6 +21,8 @@ export type Matrix = {
   readonly knownTimesAt: readonly number[];
   /** For each string column, its values. */
   readonly strings: readonly string[][];
+  /** For each list column, its values; empty where it is null. */
+  readonly lists: readonly List[][];
   readonly asOfUs: Float64Array;
   /** How many values have each status; the index is the ValueStatus. */
   readonly statusCounts: Int32Array;
@@ -90,6 +93,7 @@ export function createMatrix(
     positionsAt,
     knownTimesAt,
     strings: Array.from({ length: plan.strings }, () => new Array<string>(rows).fill('')),
+    lists: plan.lists.map(() => new Array<List>(rows).fill([])),
     asOfUs,
     statusCounts: new Int32Array(8),
   };
@@ -97,15 +101,28 @@ export function createMatrix(
 
 /** The bytes of the GetFeaturesResponse. */
 export function encodeMatrix(matrix: Matrix): Buffer {
-  if (matrix.strings.length === 0) return matrix.bytes;
+  if (matrix.strings.length === 0 && matrix.lists.length === 0) return matrix.bytes;
   const columns = matrix.strings.map((values) =>
     encodeField(3, Buffer.from(serving.StringColumn.encode({ values }).finish())),
   );
-  return Buffer.concat([matrix.bytes, ...columns]);
+  const lists = matrix.lists.map((values, at) =>
+    encodeField(10, Buffer.from(serving.ListColumn.encode(listColumn(values, matrix.plan.lists[at])).finish())),
+  );
+  return Buffer.concat([matrix.bytes, ...columns, ...lists]);
+}
+
+function listColumn(lists: readonly List[], element: FieldType | undefined): serving.ListColumn {
+  let end = 0;
+  const ends = lists.map(({ length }) => (end += length));
+  const values = lists.flat();
+  const column: serving.ListColumn = { ends, doubles: [], int64s: [], strings: [] };
+  if (element === 'DOUBLE') return { ...column, doubles: values.map(Number) };
+  if (element === 'STRING') return { ...column, strings: values.map(String) };
+  return { ...column, int64s: values.map((value) => BigInt(value)) };
 }
 
 /** One value for people: int64 as number when exact, else bigint; null where there is none. */
-export function valueAt(matrix: Matrix, row: number, position: number): number | bigint | boolean | string | null {
+export function valueAt(matrix: Matrix, row: number, position: number): FeatureValue {
   const feature = matrix.plan.features[position];
   const status = statusAt(matrix, row, position);
   if (!feature || !hasValue(status, feature)) return null;
@@ -120,6 +137,8 @@ export function valueAt(matrix: Matrix, row: number, position: number): number |
       const number = Number(value);
       return Number.isSafeInteger(number) ? number : value;
     }
+    case Block.LISTS:
+      return matrix.lists[feature.column]?.[row] ?? null;
     default:
       return matrix.strings[feature.column]?.[row] ?? null;
   }

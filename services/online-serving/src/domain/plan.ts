@@ -1,16 +1,16 @@
-import type { FieldType, RowReader, ViewDefinition } from '@millrace/features';
+import type { FeatureType, FieldType, RowReader, ViewDefinition } from '@millrace/features';
 
 export type StaleAction = 'serve' | 'null' | 'default' | 'fail';
 
 /** The blocks of the answer; the numbers are `FeatureColumn.block` on the wire. */
-export const Block = { DOUBLES: 1, INT64S: 2, STRINGS: 3 } as const;
+export const Block = { DOUBLES: 1, INT64S: 2, STRINGS: 3, LISTS: 4 } as const;
 
 /** What is put in place of a value that is not there. */
 export type Fallback = { readonly double: number; readonly int64: bigint; readonly text: string };
 
 export type PlannedFeature = {
   readonly name: string;
-  readonly type: FieldType;
+  readonly type: FeatureType;
   /** Its place in the service, which is its column among the statuses. */
   readonly position: number;
   readonly view: number;
@@ -61,6 +61,8 @@ export type Plan = {
   readonly doubles: number;
   readonly int64s: number;
   readonly strings: number;
+  /** What the lists of each column hold. */
+  readonly lists: readonly FieldType[];
   /** The `features` fields of the answer, and the `version` field. */
   readonly wireFeatures: Buffer;
   readonly wireVersion: Buffer;

@@ -1,10 +1,11 @@
+import { isListType } from '@millrace/features';
 import type { Matrix } from '../domain/matrix.ts';
-import type { PlannedFeature } from '../domain/plan.ts';
+import { Block, type PlannedFeature } from '../domain/plan.ts';
 import type { RequestKey } from '../domain/request.ts';
-import { floorSeconds } from './encode-proto.ts';
 import type { FeastAnswer } from './feast-read.ts';
-import { writeAscii, writeInteger, writeTime } from './json-text.ts';
-import { eventTimeUs, FieldStatus, fieldStatuses, valuedStatuses } from './values.ts';
+import { doubleText, writeAscii, writeInteger, writeTime } from './json-text.ts';
+import { jsonList } from './list-values.ts';
+import { eventTimeUs, FieldStatus, fieldStatuses, floorSeconds, valuedStatuses } from './values.ts';
 
 const start = Buffer.from('{"results":[');
 const openValues = Buffer.from('{"values":[');
@@ -36,11 +37,15 @@ export function encodeJson({ head, keys, matrix }: FeastAnswer): Buffer {
   const noTimes = Buffer.alloc(rows * zeroTime.length, zeroTime);
   const keyValues = keys.map(encodeKeys);
   const texts = matrix.strings.map((column) => column.map((text) => Buffer.from(`${JSON.stringify(text)},`)));
+  const lists = matrix.lists.map((column, at) => column.map((list) => jsonList(list, plan.lists[at])));
+  const textsOf = ({ block, column }: PlannedFeature) =>
+    block === Block.STRINGS ? texts[column] : block === Block.LISTS ? lists[column] : undefined;
   let bound = start.length + head.json.length;
   for (const values of keyValues) bound += frame + values.length + allPresent.length + noTimes.length;
   for (const feature of plan.features) {
     bound += frame + rows * statusBytesMax + (times[feature.view]?.length ?? 0);
-    if (feature.type === 'STRING') for (const text of texts[feature.column] ?? []) bound += Math.max(5, text.length);
+    const written = textsOf(feature);
+    if (written) for (const text of written) bound += Math.max(nothing.length, text.length);
     else bound += rows * numberBytesMax;
   }
   const bytes = Buffer.allocUnsafeSlow(bound);
@@ -51,7 +56,7 @@ export function encodeJson({ head, keys, matrix }: FeastAnswer): Buffer {
     at = endColumn(bytes, copy(bytes, copy(bytes, at, openTimes), noTimes));
   }
   for (const feature of plan.features) {
-    at = writeValues(bytes, copy(bytes, at, openValues), matrix, feature, texts[feature.column]) - 1;
+    at = writeValues(bytes, copy(bytes, at, openValues), matrix, feature, textsOf(feature)) - 1;
     at = writeStatuses(bytes, copy(bytes, at, openStatuses), matrix, feature, allPresent) - 1;
     at = endColumn(bytes, copy(bytes, copy(bytes, at, openTimes), times[feature.view] ?? noTimes));
   }
@@ -122,6 +127,10 @@ function writeValues(
       at = copyShort(bytes, at, nothing);
       continue;
     }
+    if (isListType(type)) {
+      at = copy(bytes, at, texts?.[row] ?? nothing);
+      continue;
+    }
     switch (type) {
       case 'INT64':
         at = writeInteger(bytes, at, data, from);
@@ -146,13 +155,6 @@ function writeValues(
     }
   }
   return at;
-}
-
-/** As Python writes a float: a whole one keeps its `.0`, so that a client does not take it for an integer. */
-function doubleText(value: number): string {
-  if (!Number.isFinite(value)) return `"${value}"`;
-  if (Object.is(value, -0)) return '-0.0';
-  return Number.isInteger(value) && Math.abs(value) < 1e21 ? `${value}.0` : String(value);
 }
 
 function encodeTimes(matrix: Matrix, view: number): Buffer {

@@ -1,10 +1,11 @@
-import type { FieldType } from '@millrace/features';
+import { type FieldType, isListType } from '@millrace/features';
 import type { Matrix } from '../domain/matrix.ts';
 import type { PlannedFeature } from '../domain/plan.ts';
 import type { RequestKey } from '../domain/request.ts';
 import { openField, writeVarint } from '../domain/wire.ts';
 import type { FeastAnswer } from './feast-read.ts';
-import { eventTimeUs, FieldStatus, fieldStatuses, valuedStatuses } from './values.ts';
+import { protoList } from './list-values.ts';
+import { eventTimeUs, FieldStatus, fieldStatuses, floorSeconds, valuedStatuses } from './values.ts';
 
 /** Tags of the fields of FeatureVector and of the oneof of Value. */
 const valueTag = 0x0a;
@@ -23,15 +24,17 @@ const columnHead = 6;
 export function encodeProto({ head, keys, matrix }: FeastAnswer): Buffer {
   const { plan, rows } = matrix;
   const times = plan.views.map((_, view) => encodeTimes(matrix, view));
+  const lists = matrix.lists.map((column, at) => column.map((list) => protoList(list, plan.lists[at])));
   const noTimes = Buffer.alloc(rows * 2, Buffer.of(timeTag, 0));
   let bound = head.proto.length;
   for (const key of keys) bound += columnHead * 2 + rows + noTimes.length + keyBound(key);
   for (const feature of plan.features)
-    bound += columnHead * 2 + rows + (times[feature.view]?.length ?? 0) + valueBound(matrix, feature);
+    bound += columnHead * 2 + rows + (times[feature.view]?.length ?? 0) + valueBound(matrix, feature, lists);
   const bytes = Buffer.allocUnsafeSlow(bound);
   let at = head.proto.copy(bytes);
   for (const key of keys) at = writeKeyColumn(bytes, at, key, noTimes);
-  for (const feature of plan.features) at = writeColumn(bytes, at, matrix, feature, times[feature.view] ?? noTimes);
+  for (const feature of plan.features)
+    at = writeColumn(bytes, at, matrix, feature, lists, times[feature.view] ?? noTimes);
   return bytes.subarray(0, at);
 }
 
@@ -42,7 +45,8 @@ function keyBound(key: RequestKey): number {
   return size;
 }
 
-function valueBound({ strings, rows }: Matrix, { type, column }: PlannedFeature): number {
+function valueBound({ strings, rows }: Matrix, { type, column }: PlannedFeature, lists: Lists): number {
+  if (isListType(type)) return (lists[column] ?? []).reduce((size, list) => size + Math.max(2, list.length), 0);
   if (type !== 'STRING') return rows * 13;
   let size = 0;
   for (const text of strings[column] ?? []) size += 12 + 3 * text.length;
@@ -64,11 +68,21 @@ function writeKeyColumn(bytes: Buffer, start: number, key: RequestKey, times: Bu
   return closeColumn(bytes, start, at + key.values.length, times);
 }
 
-function writeColumn(bytes: Buffer, start: number, matrix: Matrix, feature: PlannedFeature, times: Buffer): number {
+function writeColumn(
+  bytes: Buffer,
+  start: number,
+  matrix: Matrix,
+  feature: PlannedFeature,
+  lists: Lists,
+  times: Buffer,
+): number {
   const { rows } = matrix;
   const valued = valuedStatuses(feature);
   const width = matrix.plan.features.length;
-  let at = writeValues(bytes, start + columnHead, matrix, feature, valued);
+  const column = isListType(feature.type) ? lists[feature.column] : undefined;
+  let at = column
+    ? writeLists(bytes, start + columnHead, matrix, feature, valued, column)
+    : writeValues(bytes, start + columnHead, matrix, feature, valued);
   at = openField(bytes, at, statusesField, rows);
   for (let row = 0, from = matrix.statusesAt + feature.position; row < rows; row++, from += width)
     bytes[at++] = fieldStatuses[matrix.bytes[from] as number] as number;
@@ -82,6 +96,28 @@ function closeColumn(bytes: Buffer, start: number, end: number, times: Buffer): 
   const at = openField(bytes, start, 2, length);
   bytes.copyWithin(at, start + columnHead, start + columnHead + length);
   return at + length;
+}
+
+/** Per list column its rows, each a `values` field. */
+type Lists = readonly (readonly Buffer[])[];
+
+function writeLists(
+  bytes: Buffer,
+  start: number,
+  { plan, ...matrix }: Matrix,
+  { position }: PlannedFeature,
+  valued: Uint8Array,
+  lists: readonly Buffer[],
+): number {
+  let at = start;
+  for (const [row, list] of lists.entries()) {
+    const status = matrix.bytes[matrix.statusesAt + row * plan.features.length + position] as number;
+    if (valued[status] === 0) {
+      bytes[at++] = valueTag;
+      bytes[at++] = 0;
+    } else at += list.copy(bytes, at);
+  }
+  return at;
 }
 
 function writeValues(
@@ -103,7 +139,7 @@ function writeValues(
     if (valued[matrix.bytes[status] as number] === 0) {
       bytes[at++] = valueTag;
       bytes[at++] = 0;
-    } else at = writeValue(bytes, at, type, data, from, strings[column]?.[row]);
+    } else if (!isListType(type)) at = writeValue(bytes, at, type, data, from, strings[column]?.[row]);
   }
   return at;
 }
@@ -188,10 +224,4 @@ function encodeTimes(matrix: Matrix, view: number): Buffer {
     bytes[start + 1] = at - start - 2;
   }
   return bytes.subarray(0, at);
-}
-
-/** Microseconds → whole seconds, downwards. */
-export function floorSeconds(timeUs: bigint): bigint {
-  const seconds = timeUs / 1_000_000n;
-  return timeUs < 0n && seconds * 1_000_000n !== timeUs ? seconds - 1n : seconds;
 }

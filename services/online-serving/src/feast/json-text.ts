@@ -77,3 +77,10 @@ function writeDigits(bytes: Buffer, at: number, value: number, digits: number): 
   }
   return at + digits;
 }
+
+/** As Python writes a float: a whole one keeps its `.0`, so that a client does not take it for an integer. */
+export function doubleText(value: number): string {
+  if (!Number.isFinite(value)) return `"${value}"`;
+  if (Object.is(value, -0)) return '-0.0';
+  return Number.isInteger(value) && Math.abs(value) < 1e21 ? `${value}.0` : String(value);
+}

@@ -31,3 +31,9 @@ export function eventTimeUs(matrix: Matrix, view: number, row: number): number {
   const at = (matrix.eventTimesAt[view] as number) + row * 8;
   return matrix.data.getInt32(at + 4, true) * 0x1_0000_0000 + matrix.data.getUint32(at, true);
 }
+
+/** Microseconds → whole seconds, downwards. */
+export function floorSeconds(timeUs: bigint): bigint {
+  const seconds = timeUs / 1_000_000n;
+  return timeUs < 0n && seconds * 1_000_000n !== timeUs ? seconds - 1n : seconds;
+}

@@ -1,4 +1,5 @@
 import { serving } from '@millrace/contracts';
+import { elementOf, type Scalar } from '@millrace/features';
 import type { z } from 'zod';
 import { eventTimeAt, type Matrix, statusAt, valueAt } from '../domain/matrix.ts';
 import type { Plan, PlannedFeature } from '../domain/plan.ts';
@@ -8,14 +9,18 @@ const statusNames = Object.fromEntries(
   Object.entries(serving.ValueStatus).map(([name, number]) => [number, name]),
 ) as Readonly<Record<number, string>>;
 
+const integerTypes: ReadonlySet<string> = new Set(['INT64', 'TIMESTAMP']);
+
 /** A matrix, row by row, for people. */
 export function answerOf(matrix: Matrix, int64As: 'number' | 'string'): z.output<typeof readAnswer> {
   const { plan } = matrix;
   const value = (row: number, feature: PlannedFeature) => {
     const found = valueAt(matrix, row, feature.position);
-    if (typeof found === 'bigint') return found.toString();
-    const isInt64 = feature.type === 'INT64' || feature.type === 'TIMESTAMP';
-    return isInt64 && int64As === 'string' && found !== null ? String(found) : found;
+    const isInt64 = integerTypes.has(elementOf(feature.type) ?? feature.type);
+    const shown = (each: Exclude<Scalar, null>) =>
+      typeof each === 'bigint' || (isInt64 && int64As === 'string') ? String(each) : each;
+    if (found === null) return null;
+    return typeof found === 'object' ? found.map(shown) : shown(found);
   };
   return {
     feature_service: plan.name,

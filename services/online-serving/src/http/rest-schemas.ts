@@ -58,8 +58,11 @@ export const statusName = z
     'PRESENT; NULL: the entity is known, the value is null; NOT_FOUND: no such entity; STALE: older than its max_age; DEFAULTED; UNAVAILABLE: the store did not answer in time; OUT_OF_ROW: before what the row holds.',
   );
 
+const scalar = z.union([z.number(), z.string(), z.boolean()]);
 const value = z.object({
-  value: z.union([z.number(), z.string(), z.boolean(), z.null()]).describe('Null unless the status has a value.'),
+  value: z
+    .union([scalar, z.array(scalar), z.null()])
+    .describe('A list of a feature with a type such as INT64[]; null unless the status has a value.'),
   status: statusName,
   age_ms: z.number().nullable().describe('The read time less the last event time of the row; null without a row.'),
 });

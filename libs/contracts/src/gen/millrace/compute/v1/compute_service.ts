@@ -117,7 +117,16 @@ export interface SampleValue {
     | //
     /** A text. */
     { $case: "stringValue"; value: string }
+    | //
+    /** A list. */
+    { $case: "listValue"; value: SampleList }
     | undefined;
+}
+
+/** The values of a list. */
+export interface SampleList {
+  /** Never null, and no lists; at most 1,000. */
+  values: SampleValue[];
 }
 
 /** One entity at one instant. */
@@ -854,6 +863,9 @@ export const SampleValue: MessageFns<SampleValue> = {
       case "stringValue":
         writer.uint32(34).string(message.kind.value);
         break;
+      case "listValue":
+        SampleList.encode(message.kind.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -903,6 +915,14 @@ export const SampleValue: MessageFns<SampleValue> = {
             message.kind = { $case: "stringValue", value: reader.string() };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.kind = { $case: "listValue", value: SampleList.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -945,7 +965,68 @@ export const SampleValue: MessageFns<SampleValue> = {
         }
         break;
       }
+      case "listValue": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "listValue", value: SampleList.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseSampleList(): SampleList {
+  return { values: [] };
+}
+
+export const SampleList: MessageFns<SampleList> = {
+  encode(message: SampleList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      SampleValue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SampleList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampleList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(SampleValue.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SampleList>): SampleList {
+    return SampleList.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SampleList>): SampleList {
+    const message = createBaseSampleList();
+    message.values = object.values?.map((e) => SampleValue.fromPartial(e)) || [];
     return message;
   },
 };

@@ -168,6 +168,18 @@ export const AggregationFunction = {
   DECAYED_COUNT: 16,
   /** DECAYED_MEAN - The mean of the field with those weights. */
   DECAYED_MEAN: 17,
+  /** LAST_N - A list of the field's last n non-null values by (event time, position, index), the last one first. */
+  LAST_N: 18,
+  /** FIRST_N - A list of the field's first n non-null values, the first one first. */
+  FIRST_N: 19,
+  /** LAST_DISTINCT_N - As LAST_N, each value once, at its last event. */
+  LAST_DISTINCT_N: 20,
+  /** FIRST_DISTINCT_N - As FIRST_N, each value once, at its first event. */
+  FIRST_DISTINCT_N: 21,
+  /** TOP_K - A list of the field's n most frequent values, those that come as often by value; beyond 1,024 distinct values, of a sample of 1,024 of them. */
+  TOP_K: 22,
+  /** HISTOGRAM - A list with the count of each bucket between the edges, one more than there are edges. */
+  HISTOGRAM: 23,
 } as const;
 
 export type AggregationFunction = typeof AggregationFunction[keyof typeof AggregationFunction];
@@ -191,6 +203,12 @@ export namespace AggregationFunction {
   export type DECAYED_SUM = typeof AggregationFunction.DECAYED_SUM;
   export type DECAYED_COUNT = typeof AggregationFunction.DECAYED_COUNT;
   export type DECAYED_MEAN = typeof AggregationFunction.DECAYED_MEAN;
+  export type LAST_N = typeof AggregationFunction.LAST_N;
+  export type FIRST_N = typeof AggregationFunction.FIRST_N;
+  export type LAST_DISTINCT_N = typeof AggregationFunction.LAST_DISTINCT_N;
+  export type FIRST_DISTINCT_N = typeof AggregationFunction.FIRST_DISTINCT_N;
+  export type TOP_K = typeof AggregationFunction.TOP_K;
+  export type HISTOGRAM = typeof AggregationFunction.HISTOGRAM;
 }
 
 /** What happens to a value older than its max_age. */
@@ -389,6 +407,10 @@ export interface AggregatedFeature {
     | undefined;
   /** Of DECAYED_SUM, DECAYED_COUNT and DECAYED_MEAN, and required there: after so many microseconds an event weighs half; 1 s or more. */
   halfLifeUs: bigint;
+  /** Of LAST_N, FIRST_N, their distinct variants and TOP_K, and required there: how many values at most, 1 to 1,000. */
+  n: number;
+  /** Of HISTOGRAM, and required there: ascending; bucket i counts edge i-1 <= value < edge i; at most 128. */
+  edges: number[];
   /** A CEL expression over the source's fields, in place of `field`; empty: the field. */
   input: string;
 }
@@ -1751,6 +1773,8 @@ function createBaseAggregatedFeature(): AggregatedFeature {
     description: "",
     quantile: undefined,
     halfLifeUs: 0n,
+    n: 0,
+    edges: [],
     input: "",
   };
 }
@@ -1786,6 +1810,16 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
         throw new globalThis.Error("value provided for field message.halfLifeUs of type int64 too large");
       }
       writer.uint32(72).int64(message.halfLifeUs);
+    }
+    if (message.n !== 0) {
+      writer.uint32(80).int32(message.n);
+    }
+    if (message.edges.length !== 0) {
+      writer.uint32(90).fork();
+      for (const v of message.edges) {
+        writer.double(v);
+      }
+      writer.join();
     }
     if (message.input !== "") {
       writer.uint32(162).string(message.input);
@@ -1878,6 +1912,32 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
             message.halfLifeUs = reader.int64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.n = reader.int32();
+            continue;
+          }
+          case 11: {
+            if (tag === 89) {
+              message.edges.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 90) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.edges.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
           case 20: {
             if (tag !== 162) {
               break;
@@ -1916,6 +1976,8 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
     message.halfLifeUs = (object.halfLifeUs !== undefined && object.halfLifeUs !== null)
       ? BigInt(object.halfLifeUs)
       : 0n;
+    message.n = object.n ?? 0;
+    message.edges = object.edges?.map((e) => e) || [];
     message.input = object.input ?? "";
     return message;
   },

@@ -94,6 +94,18 @@ export interface StringColumn {
   values: string[];
 }
 
+/** A column of lists; one of doubles, int64s and strings holds the values of all rows one after the other. */
+export interface ListColumn {
+  /** For each row, where its list ends among the values; it starts where the last one ends. */
+  ends: number[];
+  /** Values of a list of DOUBLE; at most 1,000 a row. */
+  doubles: number[];
+  /** Values of a list of INT64, BOOL or TIMESTAMP; at most 1,000 a row. */
+  int64s: bigint[];
+  /** Values of a list of STRING; at most 1,000 a row. */
+  strings: string[];
+}
+
 /** A view that was read, and what its rows reflect. */
 export interface ViewRead {
   /** The view's name. */
@@ -112,9 +124,9 @@ export interface ViewRead {
 export interface FeatureColumn {
   /** The name in the service. */
   name: string;
-  /** Its type: BOOL, INT64, DOUBLE, STRING or TIMESTAMP. */
+  /** Its type: BOOL, INT64, DOUBLE, STRING or TIMESTAMP, or a list of one, such as INT64[]. */
   type: string;
-  /** Its block: 1 doubles, 2 int64s, 3 strings. */
+  /** Its block: 1 doubles, 2 int64s, 3 strings, 4 lists. */
   block: number;
   /** Its column in that block. */
   column: number;
@@ -122,7 +134,7 @@ export interface FeatureColumn {
   view: number;
 }
 
-/** Features of N rows; F = D + I + S features in request order, D doubles, I integers (BOOL and TIMESTAMP among them), S strings. */
+/** Features of N rows; F = D + I + S + L features in request order, D doubles, I integers (BOOL and TIMESTAMP among them), S strings, L lists. */
 export interface GetFeaturesResponse {
   /** Row-major N x D; null is NaN. */
   doubles: number[];
@@ -140,6 +152,8 @@ export interface GetFeaturesResponse {
   version: string;
   /** The read time that was used, when it is the same for all rows. */
   asOfUs: bigint;
+  /** The list features. */
+  lists: ListColumn[];
 }
 
 /** One read of a stream. */
@@ -526,6 +540,142 @@ export const StringColumn: MessageFns<StringColumn> = {
   },
 };
 
+function createBaseListColumn(): ListColumn {
+  return { ends: [], doubles: [], int64s: [], strings: [] };
+}
+
+export const ListColumn: MessageFns<ListColumn> = {
+  encode(message: ListColumn, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ends.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.ends) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.doubles.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.doubles) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.int64s.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.int64s) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field int64s of type sfixed64 is too large");
+        }
+        writer.sfixed64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.strings) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListColumn {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListColumn();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.ends.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.ends.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 17) {
+              message.doubles.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.doubles.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 25) {
+              message.int64s.push(reader.sfixed64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.int64s.push(reader.sfixed64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.strings.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListColumn>): ListColumn {
+    return ListColumn.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListColumn>): ListColumn {
+    const message = createBaseListColumn();
+    message.ends = object.ends?.map((e) => e) || [];
+    message.doubles = object.doubles?.map((e) => e) || [];
+    message.int64s = object.int64s?.map((e) => BigInt(e)) || [];
+    message.strings = object.strings?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseViewRead(): ViewRead {
   return { view: "", version: "", eventTimesUs: [], positions: [], knownTimesUs: [] };
 }
@@ -793,6 +943,7 @@ function createBaseGetFeaturesResponse(): GetFeaturesResponse {
     features: [],
     version: "",
     asOfUs: 0n,
+    lists: [],
   };
 }
 
@@ -835,6 +986,9 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
         throw new globalThis.Error("value provided for field message.asOfUs of type int64 too large");
       }
       writer.uint32(64).int64(message.asOfUs);
+    }
+    for (const v of message.lists) {
+      ListColumn.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -936,6 +1090,14 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
             message.asOfUs = reader.int64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.lists.push(ListColumn.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -961,6 +1123,7 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
     message.features = object.features?.map((e) => FeatureColumn.fromPartial(e)) || [];
     message.version = object.version ?? "";
     message.asOfUs = (object.asOfUs !== undefined && object.asOfUs !== null) ? BigInt(object.asOfUs) : 0n;
+    message.lists = object.lists?.map((e) => ListColumn.fromPartial(e)) || [];
     return message;
   },
 };
