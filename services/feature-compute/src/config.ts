@@ -13,6 +13,7 @@ const schema = z.object({
   MILLRACE_COMPUTE_MEMORY_ENTITIES_MAX: positive(200_000),
   MILLRACE_COMPUTE_STATE_BYTES_MAX: positive(64 * 2 ** 30),
   MILLRACE_COMPUTE_HEAL_INTERVAL_MS: positive(1_000),
+  MILLRACE_COMPUTE_TELL_CHANGES: z.stringbool().default(false),
   MILLRACE_COMPUTE_VERIFY_WAIT_MS: positive(10_000),
   MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX: positive(2_000),
 });
@@ -34,6 +35,7 @@ export function loadConfig(env: Env) {
     stateBytesMax: own.MILLRACE_COMPUTE_STATE_BYTES_MAX,
     healIntervalMs: own.MILLRACE_COMPUTE_HEAL_INTERVAL_MS,
     samplesWaitingMax: own.MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX,
+    tellChanges: own.MILLRACE_COMPUTE_TELL_CHANGES,
     verifyWaitMs: own.MILLRACE_COMPUTE_VERIFY_WAIT_MS,
   };
 }

@@ -10,6 +10,7 @@ import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
 import { createAlertPublisher } from './adapters/nats-alerts.ts';
 import { createEventLog } from './adapters/nats-events.ts';
+import { tellingChanges } from './adapters/nats-row-changes.ts';
 import { redisDropRows, redisIdentity } from './adapters/redis-rows.ts';
 import { createEvaluateAsOf } from './app/as-of.ts';
 import { createCompareSamples } from './app/compare-samples.ts';
@@ -44,7 +45,7 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   const compute = await openCompute({
     store,
     events,
-    writer,
+    writer: config.tellChanges ? tellingChanges(writer, nats) : writer,
     field: rowField,
     hot: redisIdentity(hot, writer),
     history: viewHistory,

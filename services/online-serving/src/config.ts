@@ -20,6 +20,15 @@ const limitsSchema = z.object({
   MILLRACE_SERVING_CALLER_IN_FLIGHT_ROWS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(25_000),
   MILLRACE_SERVING_CALLER_ROWS_PER_S_MAX: z.coerce.number().int().min(0).max(1_000_000_000).default(0),
   MILLRACE_SERVING_QUEUE_TARGET_MS: z.coerce.number().min(1).max(10_000).default(25),
+  MILLRACE_SERVING_COALESCE: z.stringbool().default(false),
+  MILLRACE_SERVING_NEAR_TTL_MS: z.coerce.number().int().min(0).max(60_000).default(0),
+  MILLRACE_SERVING_NEAR_ENTRIES_MAX: z.coerce.number().int().min(1).max(10_000_000).default(100_000),
+  MILLRACE_SERVING_NEAR_BYTES_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16 * 2 ** 30)
+    .default(256 * 2 ** 20),
   MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
@@ -43,6 +52,13 @@ export function loadConfig(env: Env) {
       callerRowsPerSMax: limits.MILLRACE_SERVING_CALLER_ROWS_PER_S_MAX,
       queueTargetMs: limits.MILLRACE_SERVING_QUEUE_TARGET_MS,
     } satisfies AdmissionLimits,
+    coalesce: limits.MILLRACE_SERVING_COALESCE,
+    near: {
+      ttlMs: limits.MILLRACE_SERVING_NEAR_TTL_MS,
+      entriesMax: limits.MILLRACE_SERVING_NEAR_ENTRIES_MAX,
+      bytesMax: limits.MILLRACE_SERVING_NEAR_BYTES_MAX,
+      readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,
+    },
     streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

@@ -10,11 +10,13 @@ import { createServedPublisher } from './adapters/nats-served.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
 import { createRegistryCatalog } from './adapters/registry-catalog.ts';
 import { createAdmission } from './app/admission.ts';
-import { admissionTelemetry, measured, openStreams } from './app/metrics.ts';
+import { admissionTelemetry, measured, nearTelemetry, openStreams } from './app/metrics.ts';
+import { createNearRows } from './app/near-rows.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { sampled } from './app/served-sampler.ts';
 import { loadConfig } from './config.ts';
+import { followRowChanges } from './consumers/row-changes.ts';
 import { createFeastSurface } from './feast/surface.ts';
 import { createRest } from './http/rest.ts';
 import { featureService } from './rpc/feature-service.ts';
@@ -37,9 +39,12 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     registry.onChange(() => void plans.refresh()),
   );
 
+  const near = createNearRows(rows, { ...config.near, nowMs: () => performance.now(), ...nearTelemetry(telemetry) });
+  const keeps = config.near.ttlMs > 0;
+  if (keeps) await life.start('row-changes', async () => followRowChanges({ link: nats, near, log }));
   const reads = createReadFeatures({
     plans,
-    rows,
+    rows: keeps || config.coalesce ? near : rows,
     history,
     clock,
     limits: config.limits,

@@ -2,6 +2,7 @@ import { serving } from '@millrace/contracts';
 import { toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { AdmissionTelemetry } from './admission.ts';
+import type { NearRowsOptions } from './near-rows.ts';
 import type { ReadFeatures } from './read-features.ts';
 
 /** The same use case, counted and timed. One histogram observation and one count a request, one count per status seen. */
@@ -53,6 +54,19 @@ export function admissionTelemetry({ metrics }: Telemetry): AdmissionTelemetry {
     state(inFlightRows, limitRows) {
       rows.set(inFlightRows);
       limit.set(limitRows);
+    },
+  };
+}
+
+/** How entities were read: from what was kept, with another's question, or from the store. */
+export function nearTelemetry({ metrics }: Telemetry): Pick<NearRowsOptions, 'onOutcome'> {
+  const entities = metrics.counter('millrace_serving_entities_total', 'entities read, by where their rows came from', [
+    'outcome',
+  ]);
+  const labelOf = memoized((outcome) => ({ outcome }));
+  return {
+    onOutcome(outcome, count) {
+      if (count > 0) entities.inc(count, labelOf(outcome));
     },
   };
 }

@@ -120,6 +120,16 @@ export interface PredictionBatch {
   entity: EntityKey[];
 }
 
+/** Rows of one view that were written anew: subject `millrace.features.<view>`, in no stream. A hint, which may be lost or come late. */
+export interface RowsChanged {
+  /** The view's name. */
+  view: string;
+  /** Its version. */
+  version: string;
+  /** The entities' keys, as `{route:ORD,ATL}`; at most 4,000. */
+  keys: string[];
+}
+
 function createBaseColumn(): Column {
   return { name: "", doubles: [], int64s: [], bools: Buffer.alloc(0), strings: [], nulls: Buffer.alloc(0) };
 }
@@ -1113,6 +1123,85 @@ export const PredictionBatch: MessageFns<PredictionBatch> = {
     message.statuses = object.statuses ?? Buffer.alloc(0);
     message.agesUs = object.agesUs?.map((e) => BigInt(e)) || [];
     message.entity = object.entity?.map((e) => EntityKey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRowsChanged(): RowsChanged {
+  return { view: "", version: "", keys: [] };
+}
+
+export const RowsChanged: MessageFns<RowsChanged> = {
+  encode(message: RowsChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.view !== "") {
+      writer.uint32(10).string(message.view);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    for (const v of message.keys) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RowsChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRowsChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.view = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RowsChanged>): RowsChanged {
+    return RowsChanged.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RowsChanged>): RowsChanged {
+    const message = createBaseRowsChanged();
+    message.view = object.view ?? "";
+    message.version = object.version ?? "";
+    message.keys = object.keys?.map((e) => e) || [];
     return message;
   },
 };
