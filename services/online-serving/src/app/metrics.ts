@@ -60,9 +60,7 @@ export function admissionTelemetry({ metrics }: Telemetry): AdmissionTelemetry {
 
 /** How entities were read: from what was kept, with another's question, or from the store. */
 export function nearTelemetry({ metrics }: Telemetry): Pick<NearRowsOptions, 'onOutcome'> {
-  const entities = metrics.counter('millrace_serving_entities_total', 'entities read, by where their rows came from', [
-    'outcome',
-  ]);
+  const entities = metrics.counter('millrace_serving_entities_total', 'entities read, by what answered', ['outcome']);
   const labelOf = memoized((outcome) => ({ outcome }));
   return {
     onOutcome(outcome, count) {
