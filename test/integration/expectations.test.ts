@@ -184,6 +184,6 @@ expectations:
 `),
   ).rejects.toMatchObject({
     reason: 'INVALID_DEFINITION',
-    message: expect.stringMatching(/fields\.b: its default is a string[\s\S]*RE2[\s\S]*no field "c"/),
+    message: expect.stringMatching(/fields\.b: its default is a string[\s\S]*RE2[\s\S]*condition "c > 1"/),
   });
 });

@@ -96,7 +96,7 @@ describe('an apply', () => {
     const name = nextName();
     await world.apply(shop(name));
     const source = (amount: string) =>
-      `kind: source\nname: ${name}\nfields: { user: STRING, amount: ${amount}, ok: BOOL, more: STRING }`;
+      `kind: source\nname: ${name}\ncompatibility: none\nfields: { user: STRING, amount: ${amount}, ok: BOOL, more: STRING }`;
     const wider = await world.apply(source('DOUBLE'));
     expect(actions(wider.changes)).toEqual([`CHANGED SOURCE ${name}`]);
     const { changes } = await world.apply(source('INT64'));

@@ -105,26 +105,43 @@ test('every type comes back to the last bit, nulls and times before 1970 include
   ]);
 });
 
-test('an older batch fills the columns of a newer schema with null, or with zero where null is not allowed', async () => {
-  const source = await newSource(doubles);
+test('a table that is fitted to a newer schema keeps what was there: defaults, nulls, wider types, and types that changed aside', async () => {
+  const source = await newSource([
+    ...doubles,
+    { name: 'wide', type: 'INT64', nullable: false },
+    { name: 'other', type: 'BOOL', nullable: false },
+  ]);
   await insertBatches(history, source, [numbered(1, 2)]);
   const newer: EventSource = {
     name: source.name,
     fields: [
-      ...doubles,
+      { name: 'x', type: 'DOUBLE', nullable: true },
+      { name: 'wide', type: 'DOUBLE', nullable: false },
+      { name: 'other', type: 'STRING', nullable: false },
       { name: 'note', type: 'STRING', nullable: true },
       { name: 'n', type: 'INT64', nullable: false },
+      { name: 'big', type: 'INT64', nullable: false, default: '9223372036854775807' },
+      { name: 'quote', type: 'STRING', nullable: false, default: "it's \\" },
     ],
   };
-  await ensureEventTable(history, newer);
-  await insertBatches(history, newer, [numbered(2, 1)]);
-  const found = await history.query(`SELECT x, note, n FROM ${eventTable(source.name)} ORDER BY _seq`);
-  const filled = { note: null, n: '0' };
-  expect(found).toEqual([
-    { x: 1, ...filled },
-    { x: 1, ...filled },
-    { x: 2, ...filled },
+  const fields = await ensureEventTable(history, newer);
+  expect(fields.filter(({ nullable }) => nullable).map(({ name }) => name)).toEqual(['x', 'other', 'note', 'n']);
+  const older = numbered(2, 1);
+  const columns = new Map([
+    ...older.batch.columns,
+    ['wide', { type: 'i64' as const, values: BigInt64Array.of(7n), nulls: null }],
   ]);
+  await insertBatches(history, { ...newer, fields }, [{ ...older, batch: { ...older.batch, columns } }]);
+  const found = await history.query(
+    `SELECT x, wide, other, other__Bool, note, n, big, quote FROM ${eventTable(source.name)} ORDER BY _seq`,
+  );
+  const filled = { other: null, other__Bool: false, note: null, n: null, big: '9223372036854775807', quote: "it's \\" };
+  expect(found).toEqual([
+    { x: 1, wide: 0, ...filled },
+    { x: 1, wide: 0, ...filled },
+    { x: 2, wide: 7, ...filled },
+  ]);
+  expect(await ensureEventTable(history, newer)).toEqual(fields);
   expect(await maxSeq(history, eventTable(source.name))).toBe(2);
 });
 

@@ -1,3 +1,4 @@
+import { alignColumns } from './align.ts';
 import { newParts, newSlots } from './cells/cell.ts';
 import { fillCell } from './cells/operations.ts';
 import { pairReader, type ReadPair } from './cells/pairs.ts';
@@ -28,10 +29,11 @@ export function createBinder(layout: Layout): Binder {
   );
   const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
   const given = { pair: newSlots(2), text: '', timeUs: 0, seq: 0, index: 0 };
+  const align = alignColumns(view.fields);
   const withInputs = inputColumns(view);
 
   return (batch) => {
-    const columns = withInputs(batch);
+    const columns = withInputs(align(batch));
     const keys = view.joinKeys.map(({ field }) => keyReader(columns.get(field)));
     const passes = filters.map((filter) => filter?.bind(columns));
     const reads = layout.cells.map(({ cell }): ReadPair | undefined =>

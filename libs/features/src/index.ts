@@ -1,3 +1,4 @@
+export { alignColumns } from './align.ts';
 export { asOfSql } from './as-of-sql.ts';
 export type { BoundBatch } from './bound-batch.ts';
 export { valueOfNothing } from './cells/cell.ts';

@@ -12,7 +12,13 @@ export type List = readonly Exclude<Scalar, null>[];
 
 export type FeatureValue = Scalar | List;
 
-export type SourceField = { readonly name: string; readonly type: FieldType; readonly nullable: boolean };
+export type SourceField = {
+  readonly name: string;
+  readonly type: FieldType;
+  readonly nullable: boolean;
+  /** Of events from before the field was added; integers beyond 2^53 as decimal text. */
+  readonly default?: number | string | boolean;
+};
 
 export type AggregationFunction =
   | 'count'

@@ -1,24 +1,7 @@
-import type { FieldType, SourceField } from '@millrace/features';
+import type { SourceField } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { History } from './clickhouse.ts';
-
-export interface EventSource {
-  readonly name: string;
-  readonly fields: readonly SourceField[];
-}
-
-const columnTypes: Readonly<Record<FieldType, string>> = {
-  BOOL: 'Bool',
-  INT64: 'Int64',
-  DOUBLE: 'Float64',
-  STRING: 'String',
-  TIMESTAMP: "DateTime64(6, 'UTC')",
-};
-
-/** A source's table. */
-export function eventTable(source: string): string {
-  return `\`events_${source}\``;
-}
+import { columnType, type EventSource, eventTable, evolveEventTable } from './evolve-table.ts';
 
 /** What every event table has before its fields. */
 export const envelopeColumns = ['_event_id', '_event_time', '_known_time', '_seq', '_index'] as const;
@@ -26,10 +9,11 @@ export const envelopeColumns = ['_event_id', '_event_time', '_known_time', '_seq
 const settlePatienceMs = 60_000;
 
 /**
- * Makes the source's table, or adds the columns that a newer schema has; columns are never removed. Inserts of a writer that was cut
- * off and that ClickHouse still works on have ended when it resolves, so `max(_seq)` does not move afterwards.
+ * Makes the source's table, or fits it to a newer schema; see `evolveEventTable`. Inserts of a writer that was cut off and that ClickHouse
+ * still works on have ended when it resolves, so `max(_seq)` does not move afterwards. Returns the fields as the table has them: one that is
+ * nullable there may not be so in the schema.
  */
-export async function ensureEventTable(history: History, source: EventSource): Promise<string> {
+export async function ensureEventTable(history: History, source: EventSource): Promise<SourceField[]> {
   const table = eventTable(source.name);
   await insertsEnded(history, table);
   const fields = source.fields.map((field) => `\`${field.name}\` ${columnType(field)}`);
@@ -38,11 +22,7 @@ export async function ensureEventTable(history: History, source: EventSource): P
       _event_id String, _event_time DateTime64(6, 'UTC'), _known_time DateTime64(6, 'UTC'), _seq UInt64, _index UInt32,
       ${fields.join(', ')}
     ) ENGINE = MergeTree ORDER BY (_event_time, _seq, _index)`);
-  if (fields.length > 0)
-    await history.command(
-      `ALTER TABLE ${table} ${fields.map((field) => `ADD COLUMN IF NOT EXISTS ${field}`).join(', ')}`,
-    );
-  return table;
+  return evolveEventTable(history, source);
 }
 
 /** Resolves when ClickHouse works on no insert whose statement contains `table`; STORE_UNAVAILABLE after a minute. */
@@ -62,10 +42,6 @@ export async function insertsEnded(history: History, table: string): Promise<voi
       );
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-function columnType({ type, nullable }: SourceField): string {
-  return nullable ? `Nullable(${columnTypes[type]})` : columnTypes[type];
 }
 
 /** The largest position in a table; 0 when it is empty. */

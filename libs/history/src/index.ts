@@ -1,5 +1,6 @@
 export { type History, type HistoryOptions, openHistory } from './clickhouse.ts';
-export { type EventSource, ensureEventTable, eventTable, insertsEnded, maxSeq } from './event-table.ts';
+export { ensureEventTable, insertsEnded, maxSeq } from './event-table.ts';
+export { type EventSource, eventTable } from './evolve-table.ts';
 export { type EventColumn, insertBatches, type PositionedBatch } from './insert-batches.ts';
 export { type Block, insertBlock } from './insert-block.ts';
 export { RowBinaryWriter } from './row-binary.ts';

@@ -1,5 +1,7 @@
+import { alignColumns } from '@millrace/features';
 import type { History } from './clickhouse.ts';
-import { type EventSource, envelopeColumns, eventTable } from './event-table.ts';
+import { envelopeColumns } from './event-table.ts';
+import { type EventSource, eventTable } from './evolve-table.ts';
 import { insertBlock } from './insert-block.ts';
 import { RowBinaryWriter } from './row-binary.ts';
 
@@ -23,7 +25,7 @@ export interface PositionedBatch {
 
 /**
  * Inserts at most a million rows as one block: all of it is there afterwards, or nothing. Returns the number of rows. A field that a batch of an older
- * schema does not have is null, or the type's zero where null is not allowed.
+ * schema does not have is its default, else null, or the type's zero where null is not allowed. `source.fields` are the table's.
  */
 export async function insertBatches(
   history: History,
@@ -42,7 +44,8 @@ export async function insertBatches(
 type WriteCell = (writer: RowBinaryWriter, row: number) => void;
 
 function writeRows(writer: RowBinaryWriter, source: EventSource, { seq, batch }: PositionedBatch): void {
-  const cells = source.fields.map((field) => cellWriter(field, batch.columns.get(field.name)));
+  const { columns } = alignColumns(source.fields)(batch);
+  const cells = source.fields.map((field) => cellWriter(field, columns.get(field.name)));
   for (let row = 0; row < batch.count; row++) {
     writer.string(batch.ids[row] ?? '');
     writer.int64(batch.eventTimeUs[row] ?? 0);

@@ -55,7 +55,16 @@ export function functionOf(fn: definitions.AggregationFunction): AggregationFunc
 
 /** The fields of a source in the words of libs/features. */
 export function sourceFieldsOf(source: definitions.Source): SourceField[] {
-  return source.fields.map(({ name, type, nullable }) => ({ name, type: fieldTypeOf(type) ?? 'STRING', nullable }));
+  return source.fields.map(({ name, type, nullable, defaultValue }) => {
+    const value = defaultValue?.kind?.value;
+    const field = { name, type: fieldTypeOf(type) ?? 'STRING', nullable };
+    if (value === undefined) return field;
+    return { ...field, default: typeof value === 'bigint' ? plainInteger(value) : value };
+  });
+}
+
+function plainInteger(value: bigint): number | string {
+  return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
 }
 
 /**

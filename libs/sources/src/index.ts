@@ -1,3 +1,11 @@
+export {
+  allows,
+  type CompatibilityRule,
+  compatibilityRule,
+  retiredFields,
+  type SchemaDelta,
+  schemaDeltas,
+} from './evolution.ts';
 export { expectationProblems, type SourceProblem, treatmentProblems } from './expectation-problems.ts';
 export {
   type Columns,

@@ -144,6 +144,13 @@ function printChanges(changes: readonly registry.Change[]): void {
       `${(actionMarks[change.action] ?? '?').padEnd(12)} ${kind} "${change.name}" ${versions}${change.needsBackfill ? '  needs backfill' : ''}\n`,
     );
     for (const difference of change.differences) process.stdout.write(`               ${difference}\n`);
+    for (const { impact, field, what, against, affected } of change.schemaChanges) {
+      const name = Object.entries(registry.SchemaImpact).find(([, value]) => value === impact)?.[0] ?? '?';
+      const users = affected.length === 0 ? '' : `; used by ${affected.join(', ')}`;
+      process.stdout.write(
+        `             ${name.toLowerCase().replace('_', ' ')}: "${field}" ${what} (against ${against})${users}\n`,
+      );
+    }
     for (const broken of change.breaks) process.stdout.write(`             ! breaks ${broken}\n`);
   }
 }

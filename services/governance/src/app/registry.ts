@@ -2,8 +2,10 @@ import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { Kind, Manifest, ManifestEntry, Registered, RegistrySnapshot } from '@millrace/registry';
+import { compatibilityRule } from '@millrace/sources';
 import { makePlan, type Plan, textOf } from '../domain/plan.ts';
 import type { PlannedChange } from '../domain/planned-change.ts';
+import type { SourceVersion } from '../domain/schema-changes.ts';
 
 /** Where definitions are kept. */
 export interface DefinitionStore {
@@ -45,7 +47,25 @@ export function createRegistry(deps: { readonly store: DefinitionStore; readonly
       );
     }
     const before = await store.read();
-    return { before, plan: makePlan(before.snapshot, before.manifest, set, removals) };
+    const earlier = await earlierVersions(set, before.manifest);
+    return { before, plan: makePlan(before.snapshot, before.manifest, set, removals, earlier) };
+  }
+
+  /** Every version that a source of a transitive compatibility ever had, but for the current one. */
+  async function earlierVersions(set: readonly definitions.Definition[], manifest: Manifest) {
+    const found = new Map<string, readonly SourceVersion[]>();
+    for (const { name, spec } of set) {
+      if (spec?.$case !== 'source' || !compatibilityRule(spec.value.compatibility).transitive) continue;
+      const versions = manifest[`source/${name}`]?.previousVersions ?? [];
+      const kept = await Promise.all(versions.map((version) => store.get('source', name, version)));
+      found.set(
+        name,
+        kept.flatMap((registered, at) =>
+          registered ? [{ version: versions[at] ?? '', spec: sourceSpec(registered.spec) }] : [],
+        ),
+      );
+    }
+    return found;
   }
 
   async function applyOnce(
@@ -104,6 +124,11 @@ export function createRegistry(deps: { readonly store: DefinitionStore; readonly
   };
 }
 
+/** The store hands a spec out with its case around it. */
+function sourceSpec(spec: unknown): definitions.Source {
+  return (spec as { readonly value: definitions.Source }).value;
+}
+
 function refuse({ problems, changes }: Plan, allowBreaking: boolean): void {
   if (problems.length > 0) {
     const lines = problems.map(
@@ -113,6 +138,21 @@ function refuse({ problems, changes }: Plan, allowBreaking: boolean): void {
       'INVALID_DEFINITION',
       `${problems.length} problem${problems.length > 1 ? 's' : ''}, nothing was applied:\n${lines.join('\n')}`,
       { problems: problems.length },
+    );
+  }
+  const incompatible = changes.flatMap(({ name, schemaChanges = [] }) =>
+    schemaChanges
+      .filter(({ allowed }) => !allowed)
+      .map(({ field, what, rule, against, affected }) => {
+        const users = affected.length === 0 ? '' : `; used by ${affected.slice(0, 20).join(', ')}`;
+        return `source "${name}": field "${field}": ${what}: not ${rule} compatible with version ${against}${users}`;
+      }),
+  );
+  if (incompatible.length > 0 && !allowBreaking) {
+    throw new MeshError(
+      'INCOMPATIBLE_SCHEMA',
+      `nothing was applied, since a schema does not fit the compatibility of its source:\n${incompatible.join('\n')}\ngive added fields a default or make them nullable, set another compatibility, or allow breaking`,
+      { changes: incompatible.length },
     );
   }
   const fatal = changes.flatMap(({ kind, name, breaks }) =>

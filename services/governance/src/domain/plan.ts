@@ -2,12 +2,14 @@ import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { canonicalJson, contentVersion } from '@millrace/kernel';
 import { type Kind, kindOfSpec, type Manifest, type RegistrySnapshot, resolveView } from '@millrace/registry';
+import { retiredFields } from '@millrace/sources';
 import { breaksOf } from './breaks.ts';
 import { type Catalog, catalogOf } from './catalog.ts';
 import { differences } from './differences.ts';
 import { pinProblems } from './pins.ts';
 import type { Action, PlannedChange } from './planned-change.ts';
 import { labelOf, type Problem } from './problem.ts';
+import { consumersOf, type SourceVersion, schemaChangesOf } from './schema-changes.ts';
 import { validate } from './validate.ts';
 import { valueAffecting } from './value-affecting.ts';
 
@@ -26,6 +28,8 @@ export function makePlan(
   manifest: Manifest,
   set: readonly definitions.Definition[],
   removals: readonly string[],
+  /** Of sources whose compatibility is transitive: their earlier versions. */
+  earlier: ReadonlyMap<string, readonly SourceVersion[]> = new Map(),
 ): Plan {
   const removed = new Set(removals.map((path) => path.replace(':', '/')));
   const problems = removalProblems(removed, manifest, set);
@@ -55,7 +59,11 @@ export function makePlan(
       breaks: [],
     });
   }
-  const withBreaks = changes.map((change) => ({ ...change, breaks: breaksOf(change, current, catalog) }));
+  const withBreaks = changes.map((change) => ({
+    ...change,
+    breaks: breaksOf(change, current, catalog),
+    schemaChanges: schemaChangesOf(change, earlier.get(change.name) ?? [], current, catalog),
+  }));
   return { changes: withBreaks, problems };
 }
 
@@ -113,7 +121,11 @@ function cascaded(
         (changed?.$case === 'entity' && changedName === spec.entity),
     );
     const broken = validate([definition], catalog);
-    problems.push(...broken.map((problem) => ({ ...problem, file: cause?.file ?? '' })));
+    const users = consumersOf(new Set([name]), current);
+    const read = users.length === 0 ? '' : `; it is read by ${users.slice(0, 20).join(', ')}`;
+    problems.push(
+      ...broken.map((problem) => ({ ...problem, message: `${problem.message}${read}`, file: cause?.file ?? '' })),
+    );
     if (broken.length === 0) views.push(definition);
   }
   return { views, problems };
@@ -128,7 +140,7 @@ function changeOf(
 ): PlannedChange {
   const kind = kindOfSpec(spec);
   const path = `${kind}/${given.name}`;
-  const resolvedSpec = pinned(spec, versions);
+  const resolvedSpec = withRetired(given.name, pinned(spec, versions), before.current);
   const definition = { ...given, spec: resolvedSpec };
   const resolved = spec.$case === 'featureView' ? resolvedViewOf(given.name, spec.value, catalog) : undefined;
   const newVersion = resolved?.version ?? contentVersion(valueAffecting(resolvedSpec));
@@ -187,6 +199,13 @@ function resolvedViewOf(name: string, view: definitions.FeatureView, catalog: Ca
   const entity = catalog.entity(view.entity);
   const source = catalog.source(view.source);
   return entity && source ? resolveView(name, view, entity, source) : undefined;
+}
+
+/** A source drops what earlier versions had and older publishers may still send. */
+function withRetired(name: string, spec: Spec, current: RegistrySnapshot): Spec {
+  if (spec.$case !== 'source') return spec;
+  const retired = retiredFields(current.sources.get(name)?.spec, spec.value);
+  return { $case: 'source', value: { ...spec.value, retiredFields: retired } };
 }
 
 /** References without a version get the one that is current after the change. */

@@ -13,6 +13,8 @@ export interface PlannedChange {
   readonly differences: readonly string[];
   readonly needsBackfill: boolean;
   readonly breaks: readonly Break[];
+  /** Of a source. */
+  readonly schemaChanges?: readonly SchemaChange[];
   /** With references resolved to versions; undefined for a removal. */
   readonly definition?: definitions.Definition;
   /** For a feature view. */
@@ -24,4 +26,20 @@ export interface Break {
   readonly consumer: string;
   readonly why: string;
   readonly fatal: boolean;
+}
+
+/** One change of a source's schema, and what it means. */
+export interface SchemaChange {
+  readonly field: string;
+  readonly what: string;
+  readonly impact: 'SAFE' | 'NEEDS_BACKFILL' | 'BREAKING';
+  readonly backward: boolean;
+  readonly forward: boolean;
+  /** The version that it is compared with. */
+  readonly against: string;
+  /** True when the compatibility allows it. */
+  readonly allowed: boolean;
+  /** The compatibility. */
+  readonly rule: string;
+  readonly affected: readonly string[];
 }

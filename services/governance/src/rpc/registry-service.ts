@@ -92,6 +92,10 @@ function toChange(change: PlannedChange): wire.Change {
     breaks: change.breaks
       .slice(0, 100)
       .map(({ consumer, why, fatal }) => `${consumer}: ${fatal ? '' : 'warning: '}${why}`),
-    schemaChanges: [],
+    schemaChanges: (change.schemaChanges ?? []).map(({ allowed: _, rule: __, impact, affected, ...rest }) => ({
+      ...rest,
+      impact: wire.SchemaImpact[impact],
+      affected: [...affected],
+    })),
   };
 }

@@ -1,5 +1,5 @@
 import type { Column, SourceField } from '@millrace/features';
-import { ensureEventTable, eventTable, type History, maxSeq } from '@millrace/history';
+import { eventTable, type History, maxSeq } from '@millrace/history';
 import { sourceFieldsOf } from '@millrace/registry';
 import type { FieldStatistics } from '../app/fitted-states.ts';
 import type { Past, PastEvent } from '../app/intakes.ts';
@@ -23,7 +23,8 @@ export function createHistoryPast(
 ): Past & { statistics(source: SourceDefinition, field: string): Promise<FieldStatistics> } {
   return {
     async recent(source, fields, windowUs, limit) {
-      const table = await tableOf(source);
+      const table = await tableOf(source, fields);
+      if (table === undefined) return tail(source.name, 0, fields);
       const position = await maxSeq(history, table);
       const rows = await history.query<Row>(
         `SELECT _event_id AS id, toUnixTimestamp64Micro(_event_time) AS time, [${texts(source, fields)}] AS texts FROM ${table}
@@ -35,9 +36,10 @@ export function createHistoryPast(
     },
 
     async latest(source, field, limit) {
-      const table = await tableOf(source);
-      const position = await maxSeq(history, table);
       const { keyField } = source.spec;
+      const table = await tableOf(source, [keyField, field]);
+      if (table === undefined) return tail(source.name, 0, [keyField, field]);
+      const position = await maxSeq(history, table);
       const rows = await history.query<Row>(
         `SELECT '' AS id, toUnixTimestamp64Micro(max(_event_time)) AS time,
            [key, argMax(value, (_event_time, _seq, _index))] AS texts
@@ -50,7 +52,8 @@ export function createHistoryPast(
     },
 
     async statistics(source, field) {
-      const table = await tableOf(source);
+      const table = await tableOf(source, [field]);
+      if (table === undefined) return { rows: 0, mean: 0, stddev: 0, q1: 0, median: 0, q3: 0 };
       const [row] = await history.query<Record<keyof FieldStatistics, number | string | null>>(
         `SELECT count() AS rows, avg(value) AS mean, stddevSamp(value) AS stddev, quantileExactInclusive(0.25)(value) AS q1,
            quantileExactInclusive(0.5)(value) AS median, quantileExactInclusive(0.75)(value) AS q3
@@ -69,9 +72,17 @@ export function createHistoryPast(
     },
   };
 
-  async function tableOf({ name, spec }: SourceDefinition): Promise<string> {
-    await ensureEventTable(history, { name, fields: sourceFieldsOf(spec) });
-    return eventTable(name);
+  /**
+   * The table, once it has the fields; undefined before. It is the writer's to make and to change: whoever changes it under an insert in the
+   * older form corrupts it.
+   */
+  async function tableOf({ name }: SourceDefinition, fields: readonly string[]): Promise<string | undefined> {
+    const [row] = await history.query<{ found: string }>(
+      `SELECT count() AS found FROM system.columns WHERE database = currentDatabase() AND table = {table: String}
+       AND name IN {fields: Array(String)}`,
+      { table: `events_${name}`, fields: [...new Set(fields)] },
+    );
+    return Number(row?.found ?? 0) === new Set(fields).size ? eventTable(name) : undefined;
   }
 
   async function tail(source: string, position: number, fields: readonly string[]): Promise<PastEvent[]> {
