@@ -1,3 +1,4 @@
+import { compute } from '@millrace/contracts';
 import { viewFeatureTypes } from '@millrace/features';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { delaysView, featureService } from './compute-definitions.ts';
@@ -75,12 +76,11 @@ test('a training set has the point-in-time values under the names of the feature
     ({ code, timeUs }, at) =>
       `SELECT '${code}' AS code, fromUnixTimestamp64Micro(toInt64(${timeUs}), 'UTC') AS label_time, ${at} AS label`,
   );
-  const request = {
+  const request = compute.BuildTrainingSetRequest.fromPartial({
     featureService: 'delay_features',
     labelQuery: rows.join(' UNION ALL '),
-    allowedDelayUs: 0n,
     complete: true,
-  };
+  });
   const [once, again] = [await world.trainingSet(request), await world.trainingSet(request)];
   expect(once.record.rows).toBe(BigInt(labels.length));
   expect(again.record.digest).toBe(once.record.digest);

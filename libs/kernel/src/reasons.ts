@@ -45,6 +45,7 @@ export const ReasonCode = {
   // state
   BREAKS_CONSUMERS: 9,
   INCOMPATIBLE_SCHEMA: 9,
+  LEAKAGE_FOUND: 9,
   NOT_READY: 9,
   FEATURE_STALE: 9,
   CONCURRENT_CHANGE: 10,

@@ -19,3 +19,11 @@ export * from './define/index.ts';
 export { type Endpoints, findEndpoints, readEndpoints } from './endpoints.ts';
 
 export { listValues } from './list-values.ts';
+export {
+  type BuildContext,
+  buildTrainingSet,
+  type LabelSource,
+  rebuildTrainingSet,
+  type TrainingSetOptions,
+} from './training/build.ts';
+export type { SamplingOptions, SplitKindName, SplitOptions } from './training/options.ts';

@@ -6,7 +6,7 @@ export {
   type TimeSeriesOptions,
   timeSeriesSplit,
 } from './selection/folds.ts';
-export type { Label } from './selection/labels.ts';
+export { encodeLabels, type Label } from './selection/labels.ts';
 export { createRandomState, type RandomState } from './selection/random-state.ts';
 export {
   groupShuffleSplit,

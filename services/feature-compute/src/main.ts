@@ -6,6 +6,7 @@ import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
+import { createTrainingSetBook } from './adapters/clickhouse-training-sets.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
 import { createAlertPublisher } from './adapters/nats-alerts.ts';
@@ -20,7 +21,8 @@ import { createDefinitions } from './app/definitions.ts';
 import { createMismatchAlerts } from './app/mismatch-alerts.ts';
 import { createReportMismatches } from './app/report-mismatches.ts';
 import { createStatus } from './app/status.ts';
-import { createBuildTrainingSet } from './app/training-set.ts';
+import { createUploadLabels } from './app/training/label-store.ts';
+import { createBuildTrainingSet } from './app/training/training-set.ts';
 import { createVerifier } from './app/verifier.ts';
 import { createVerifySamples } from './app/verify.ts';
 import { wantedViews } from './app/wanted-views.ts';
@@ -94,6 +96,7 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     const followed = { link: nats, verifier, view: definitions.view, telemetry, signal };
     void followServedRows(followed).catch((cause) => life.fail(cause));
   });
+  const book = createTrainingSetBook(history);
   const service = computeService({
     status: createStatus({ ...compute, metrics, verifier, streamPosition: async () => (await events.bounds()).last }),
     view: definitions.view,
@@ -101,7 +104,9 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     verify: createVerifySamples({ compare, report, maxPosition, clock, waitMs: config.verifyWaitMs }),
     mismatches,
     verifier,
-    buildTrainingSet: createBuildTrainingSet({ ...definitions, history, telemetry }),
+    buildTrainingSet: createBuildTrainingSet({ ...definitions, history, book, clock }),
+    uploadLabels: createUploadLabels({ history, dir: join(config.dataDir, 'uploads') }),
+    trainingSets: book,
   });
   const grpc = await life.start('grpc', () =>
     serveGrpc({ address: config.grpcAddress, services: [service], telemetry }),

@@ -27,12 +27,9 @@ const client = connect(compute.ComputeServiceService, readEndpoints().services['
 const file = createWriteStream(target);
 try {
   // the whole history was loaded today, so known times say nothing about 2001: every event before the label time counts
-  const parts = client.buildTrainingSet({
-    featureService: 'flight_delay',
-    labelQuery,
-    allowedDelayUs: 0n,
-    complete: true,
-  });
+  const parts = client.buildTrainingSet(
+    compute.BuildTrainingSetRequest.fromPartial({ featureService: 'flight_delay', labelQuery, complete: true }),
+  );
   for await (const { part } of parts) {
     if (part?.$case === 'progress')
       process.stderr.write(`${part.value.stepsDone} of ${part.value.stepsTotal}: ${part.value.activity}\n`);

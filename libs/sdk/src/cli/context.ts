@@ -85,6 +85,7 @@ export function reportError(thrown: unknown, options: CommonOptions): void {
 /** What to do when only the caller's side knows that something is not there. */
 const remedies: Readonly<Partial<Record<Reason, string>>> = {
   SERVICE_UNAVAILABLE: '; is the mesh running? try: millrace doctor',
+  LEAKAGE_FOUND: ': --allow-leakage <reason>',
 };
 
 /** The value of an option that is a number above 0. */

@@ -6,6 +6,7 @@ import { addLoadCommands } from './load-commands.ts';
 import { addParityCommand } from './parity-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
+import { addTrainingCommands } from './training-commands.ts';
 
 const program = new Command('millrace')
   .description('define features, publish events, read features and predictions of a running mesh')
@@ -24,5 +25,6 @@ addLoadCommands(program);
 addHealthCommands(program);
 addParityCommand(program);
 addQuarantineCommands(program);
+addTrainingCommands(program);
 
 await program.parseAsync();

@@ -3,7 +3,7 @@ import { MeshError } from '@millrace/kernel';
 import { type RegistrySnapshot, viewDefinition } from '@millrace/registry';
 import { viewId } from '../domain/view-record.ts';
 import type { Engine } from './engine.ts';
-import type { ServiceToTrain } from './training-set.ts';
+import type { ServiceToTrain } from './training/training-set.ts';
 
 /** Names in requests → definitions: the registry's, or a view version that this process still keeps. */
 export function createDefinitions(deps: { readonly snapshot: () => RegistrySnapshot; readonly engine: Engine }) {

@@ -5,13 +5,15 @@ import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { EvaluateAsOf } from '../app/as-of.ts';
 import type { MismatchBook } from '../app/report-mismatches.ts';
 import type { ComputeStatus } from '../app/status.ts';
-import type { BuildTrainingSet } from '../app/training-set.ts';
+import type { UploadLabels } from '../app/training/label-store.ts';
+import { type BuildTrainingSet, type TrainingSetBook, unknownTrainingSet } from '../app/training/training-set.ts';
 import type { Verifier, VerifierStatus } from '../app/verifier.ts';
 import type { VerifySamples } from '../app/verify.ts';
 import { fromSampleValue, toAsOfSamples, toSampleValue, toServedMismatch } from './sample-values.ts';
 
 const samplesMax = 10_000;
 const mismatchesListedMax = 1_000;
+const trainingSetsListedMax = 1_000;
 const mismatchesListed = 100;
 
 export type ComputeServiceParts = {
@@ -23,6 +25,8 @@ export type ComputeServiceParts = {
   readonly mismatches: Pick<MismatchBook, 'list'>;
   readonly verifier: Pick<Verifier, 'status'>;
   readonly buildTrainingSet: BuildTrainingSet;
+  readonly uploadLabels: UploadLabels;
+  readonly trainingSets: TrainingSetBook;
 };
 
 /** The wire of ComputeService. */
@@ -73,27 +77,35 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
     },
 
     buildTrainingSet: async function* (request, context) {
-      const options = {
-        featureService: request.featureService,
-        labelQuery: request.labelQuery,
-        allowedDelayUs: Number(request.allowedDelayUs),
-        complete: request.complete,
-      };
-      for await (const part of parts.buildTrainingSet(options, context.signal)) {
+      for await (const part of parts.buildTrainingSet(request, context.signal)) {
         switch (part.t) {
-          case 'parquet':
+          case 'bytes':
             yield { part: { $case: 'parquet' as const, value: part.bytes } };
             break;
           case 'progress':
             yield { part: { $case: 'progress' as const, value: part.progress } };
             break;
           case 'record':
-            yield { part: { $case: 'record' as const, value: { ...part.record, rows: BigInt(part.record.rows) } } };
+            yield { part: { $case: 'record' as const, value: part.record } };
             break;
           default:
             part satisfies never;
         }
       }
+    },
+
+    uploadLabels: async function* (requests) {
+      yield await parts.uploadLabels(requests);
+    },
+
+    listTrainingSets: async ({ featureService, limit }) => ({
+      records: await parts.trainingSets.list(featureService, Math.min(limit || 100, trainingSetsListedMax)),
+    }),
+
+    getTrainingSet: async ({ id }) => {
+      const record = await parts.trainingSets.get(id);
+      if (record === undefined) throw unknownTrainingSet(id);
+      return { record };
     },
   });
 

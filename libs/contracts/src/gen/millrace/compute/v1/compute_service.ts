@@ -7,9 +7,11 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
@@ -17,6 +19,17 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { FeatureReference } from "../../registry/v1/definitions.ts";
+import {
+  FeatureCount,
+  LeakageFinding,
+  TrainingSetFormat,
+  TrainingSetSampling,
+  TrainingSetSplit,
+  TrainingSetView,
+  UploadLabelsRequest,
+  UploadLabelsResponse,
+} from "./training_set.ts";
 
 /** The state of streamed features, and what history says about them. */
 
@@ -273,9 +286,33 @@ export interface BuildTrainingSetRequest {
   allowedDelayUs: bigint;
   /** Counts every event before label time, whenever it became known. */
   complete: boolean;
+  /** Labels that UploadLabels took; instead of label_query. */
+  labelsId: string;
+  /** Builds this training set again, from the same labels, versions, events and seed; beside it only format counts. */
+  likeId: string;
+  /** Which labels are taken; unset: all. */
+  sampling:
+    | TrainingSetSampling
+    | undefined;
+  /** How rows are divided; unset: not at all. */
+  split:
+    | TrainingSetSplit
+    | undefined;
+  /** Of sampling and split. */
+  seed: number;
+  /** The file that is made. */
+  format: TrainingSetFormat;
+  /** Adds a column `<feature>__status` for each feature, as online says it: PRESENT, NULL, NOT_FOUND or DEFAULTED. */
+  withStatuses: boolean;
+  /** The column that is to be predicted, for the search for features that give it away; empty: not searched. */
+  target: string;
+  /** Goes on in spite of leakage. */
+  allowLeakage: boolean;
+  /** Why; kept in the record; needed with allow_leakage. */
+  leakageReason: string;
 }
 
-/** A piece of the Parquet file, or the record at the end. */
+/** A piece of the file, or the record at the end. */
 export interface BuildTrainingSetResponse {
   /** What this message carries. */
   part:
@@ -313,6 +350,74 @@ export interface TrainingSetRecord {
   labelQuery: string;
   /** True when known times were not looked at. */
   complete: boolean;
+  /** Names it. */
+  id: string;
+  /** When it was built, in UTC microseconds. */
+  createdUs: bigint;
+  /** The feature service. */
+  featureService: string;
+  /** The labels of a file, where they are not of a query. */
+  labelsId: string;
+  /** SHA-256 of the labels in order, before sampling, hex. */
+  labelDigest: string;
+  /** Labels before sampling. */
+  labelRows: bigint;
+  /** Labels that say what another says: same keys and time. */
+  duplicateLabels: bigint;
+  /** As in the request. */
+  allowedDelayUs: bigint;
+  /** As in the request. */
+  sampling:
+    | TrainingSetSampling
+    | undefined;
+  /** As in the request. */
+  split:
+    | TrainingSetSplit
+    | undefined;
+  /** As in the request. */
+  seed: number;
+  /** As in the request. */
+  withStatuses: boolean;
+  /** As in the request. */
+  target: string;
+  /** What the leakage linter found; at most 1,000. */
+  findings: LeakageFinding[];
+  /** Why it was built in spite of them. */
+  leakageReason: string;
+  /** The views; at most 1,024. */
+  views: TrainingSetView[];
+  /** For each feature how many rows have a value; at most 1,024. */
+  counts: FeatureCount[];
+  /** The training set that it was built like; empty: none. */
+  likeId: string;
+  /** The features with their versions, in order; at most 1,024. */
+  features: FeatureReference[];
+}
+
+/** Asks for records. */
+export interface ListTrainingSetsRequest {
+  /** Only of this feature service; empty: of all. */
+  featureService: string;
+  /** At most so many, up to 1,000; 0: 100. */
+  limit: number;
+}
+
+/** Records. */
+export interface ListTrainingSetsResponse {
+  /** Newest first; at most 1,000. */
+  records: TrainingSetRecord[];
+}
+
+/** Asks for one record. */
+export interface GetTrainingSetRequest {
+  /** Its id. */
+  id: string;
+}
+
+/** One record. */
+export interface GetTrainingSetResponse {
+  /** The record. */
+  record: TrainingSetRecord | undefined;
 }
 
 function createBaseGetStatusRequest(): GetStatusRequest {
@@ -2134,7 +2239,22 @@ export const ListMismatchesResponse: MessageFns<ListMismatchesResponse> = {
 };
 
 function createBaseBuildTrainingSetRequest(): BuildTrainingSetRequest {
-  return { featureService: "", labelQuery: "", allowedDelayUs: 0n, complete: false };
+  return {
+    featureService: "",
+    labelQuery: "",
+    allowedDelayUs: 0n,
+    complete: false,
+    labelsId: "",
+    likeId: "",
+    sampling: undefined,
+    split: undefined,
+    seed: 0,
+    format: 0,
+    withStatuses: false,
+    target: "",
+    allowLeakage: false,
+    leakageReason: "",
+  };
 }
 
 export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
@@ -2153,6 +2273,36 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
     }
     if (message.complete !== false) {
       writer.uint32(32).bool(message.complete);
+    }
+    if (message.labelsId !== "") {
+      writer.uint32(42).string(message.labelsId);
+    }
+    if (message.likeId !== "") {
+      writer.uint32(50).string(message.likeId);
+    }
+    if (message.sampling !== undefined) {
+      TrainingSetSampling.encode(message.sampling, writer.uint32(58).fork()).join();
+    }
+    if (message.split !== undefined) {
+      TrainingSetSplit.encode(message.split, writer.uint32(66).fork()).join();
+    }
+    if (message.seed !== 0) {
+      writer.uint32(72).uint32(message.seed);
+    }
+    if (message.format !== 0) {
+      writer.uint32(80).int32(message.format);
+    }
+    if (message.withStatuses !== false) {
+      writer.uint32(88).bool(message.withStatuses);
+    }
+    if (message.target !== "") {
+      writer.uint32(98).string(message.target);
+    }
+    if (message.allowLeakage !== false) {
+      writer.uint32(104).bool(message.allowLeakage);
+    }
+    if (message.leakageReason !== "") {
+      writer.uint32(114).string(message.leakageReason);
     }
     return writer;
   },
@@ -2202,6 +2352,86 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
             message.complete = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.labelsId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.likeId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.sampling = TrainingSetSampling.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.split = TrainingSetSplit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.seed = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.withStatuses = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.allowLeakage = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.leakageReason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2225,6 +2455,20 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
       ? BigInt(object.allowedDelayUs)
       : 0n;
     message.complete = object.complete ?? false;
+    message.labelsId = object.labelsId ?? "";
+    message.likeId = object.likeId ?? "";
+    message.sampling = (object.sampling !== undefined && object.sampling !== null)
+      ? TrainingSetSampling.fromPartial(object.sampling)
+      : undefined;
+    message.split = (object.split !== undefined && object.split !== null)
+      ? TrainingSetSplit.fromPartial(object.split)
+      : undefined;
+    message.seed = object.seed ?? 0;
+    message.format = object.format ?? 0;
+    message.withStatuses = object.withStatuses ?? false;
+    message.target = object.target ?? "";
+    message.allowLeakage = object.allowLeakage ?? false;
+    message.leakageReason = object.leakageReason ?? "";
     return message;
   },
 };
@@ -2407,7 +2651,32 @@ export const TrainingSetProgress: MessageFns<TrainingSetProgress> = {
 };
 
 function createBaseTrainingSetRecord(): TrainingSetRecord {
-  return { digest: "", rows: 0n, featureServiceVersion: "", labelQuery: "", complete: false };
+  return {
+    digest: "",
+    rows: 0n,
+    featureServiceVersion: "",
+    labelQuery: "",
+    complete: false,
+    id: "",
+    createdUs: 0n,
+    featureService: "",
+    labelsId: "",
+    labelDigest: "",
+    labelRows: 0n,
+    duplicateLabels: 0n,
+    allowedDelayUs: 0n,
+    sampling: undefined,
+    split: undefined,
+    seed: 0,
+    withStatuses: false,
+    target: "",
+    findings: [],
+    leakageReason: "",
+    views: [],
+    counts: [],
+    likeId: "",
+    features: [],
+  };
 }
 
 export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
@@ -2429,6 +2698,75 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     }
     if (message.complete !== false) {
       writer.uint32(40).bool(message.complete);
+    }
+    if (message.id !== "") {
+      writer.uint32(50).string(message.id);
+    }
+    if (message.createdUs !== 0n) {
+      if (BigInt.asIntN(64, message.createdUs) !== message.createdUs) {
+        throw new globalThis.Error("value provided for field message.createdUs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.createdUs);
+    }
+    if (message.featureService !== "") {
+      writer.uint32(66).string(message.featureService);
+    }
+    if (message.labelsId !== "") {
+      writer.uint32(74).string(message.labelsId);
+    }
+    if (message.labelDigest !== "") {
+      writer.uint32(82).string(message.labelDigest);
+    }
+    if (message.labelRows !== 0n) {
+      if (BigInt.asUintN(64, message.labelRows) !== message.labelRows) {
+        throw new globalThis.Error("value provided for field message.labelRows of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.labelRows);
+    }
+    if (message.duplicateLabels !== 0n) {
+      if (BigInt.asUintN(64, message.duplicateLabels) !== message.duplicateLabels) {
+        throw new globalThis.Error("value provided for field message.duplicateLabels of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.duplicateLabels);
+    }
+    if (message.allowedDelayUs !== 0n) {
+      if (BigInt.asIntN(64, message.allowedDelayUs) !== message.allowedDelayUs) {
+        throw new globalThis.Error("value provided for field message.allowedDelayUs of type int64 too large");
+      }
+      writer.uint32(104).int64(message.allowedDelayUs);
+    }
+    if (message.sampling !== undefined) {
+      TrainingSetSampling.encode(message.sampling, writer.uint32(114).fork()).join();
+    }
+    if (message.split !== undefined) {
+      TrainingSetSplit.encode(message.split, writer.uint32(122).fork()).join();
+    }
+    if (message.seed !== 0) {
+      writer.uint32(128).uint32(message.seed);
+    }
+    if (message.withStatuses !== false) {
+      writer.uint32(136).bool(message.withStatuses);
+    }
+    if (message.target !== "") {
+      writer.uint32(146).string(message.target);
+    }
+    for (const v of message.findings) {
+      LeakageFinding.encode(v!, writer.uint32(154).fork()).join();
+    }
+    if (message.leakageReason !== "") {
+      writer.uint32(162).string(message.leakageReason);
+    }
+    for (const v of message.views) {
+      TrainingSetView.encode(v!, writer.uint32(170).fork()).join();
+    }
+    for (const v of message.counts) {
+      FeatureCount.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.likeId !== "") {
+      writer.uint32(186).string(message.likeId);
+    }
+    for (const v of message.features) {
+      FeatureReference.encode(v!, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -2486,6 +2824,158 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
             message.complete = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.createdUs = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.featureService = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.labelsId = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.labelDigest = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.labelRows = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.duplicateLabels = reader.uint64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.allowedDelayUs = reader.int64() as bigint;
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.sampling = TrainingSetSampling.decode(reader, reader.uint32());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.split = TrainingSetSplit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.seed = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.withStatuses = reader.bool();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.findings.push(LeakageFinding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.leakageReason = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.views.push(TrainingSetView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.counts.push(FeatureCount.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.likeId = reader.string();
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.features.push(FeatureReference.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2508,6 +2998,267 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     message.featureServiceVersion = object.featureServiceVersion ?? "";
     message.labelQuery = object.labelQuery ?? "";
     message.complete = object.complete ?? false;
+    message.id = object.id ?? "";
+    message.createdUs = (object.createdUs !== undefined && object.createdUs !== null) ? BigInt(object.createdUs) : 0n;
+    message.featureService = object.featureService ?? "";
+    message.labelsId = object.labelsId ?? "";
+    message.labelDigest = object.labelDigest ?? "";
+    message.labelRows = (object.labelRows !== undefined && object.labelRows !== null) ? BigInt(object.labelRows) : 0n;
+    message.duplicateLabels = (object.duplicateLabels !== undefined && object.duplicateLabels !== null)
+      ? BigInt(object.duplicateLabels)
+      : 0n;
+    message.allowedDelayUs = (object.allowedDelayUs !== undefined && object.allowedDelayUs !== null)
+      ? BigInt(object.allowedDelayUs)
+      : 0n;
+    message.sampling = (object.sampling !== undefined && object.sampling !== null)
+      ? TrainingSetSampling.fromPartial(object.sampling)
+      : undefined;
+    message.split = (object.split !== undefined && object.split !== null)
+      ? TrainingSetSplit.fromPartial(object.split)
+      : undefined;
+    message.seed = object.seed ?? 0;
+    message.withStatuses = object.withStatuses ?? false;
+    message.target = object.target ?? "";
+    message.findings = object.findings?.map((e) => LeakageFinding.fromPartial(e)) || [];
+    message.leakageReason = object.leakageReason ?? "";
+    message.views = object.views?.map((e) => TrainingSetView.fromPartial(e)) || [];
+    message.counts = object.counts?.map((e) => FeatureCount.fromPartial(e)) || [];
+    message.likeId = object.likeId ?? "";
+    message.features = object.features?.map((e) => FeatureReference.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseListTrainingSetsRequest(): ListTrainingSetsRequest {
+  return { featureService: "", limit: 0 };
+}
+
+export const ListTrainingSetsRequest: MessageFns<ListTrainingSetsRequest> = {
+  encode(message: ListTrainingSetsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.featureService !== "") {
+      writer.uint32(10).string(message.featureService);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTrainingSetsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTrainingSetsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.featureService = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListTrainingSetsRequest>): ListTrainingSetsRequest {
+    return ListTrainingSetsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListTrainingSetsRequest>): ListTrainingSetsRequest {
+    const message = createBaseListTrainingSetsRequest();
+    message.featureService = object.featureService ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListTrainingSetsResponse(): ListTrainingSetsResponse {
+  return { records: [] };
+}
+
+export const ListTrainingSetsResponse: MessageFns<ListTrainingSetsResponse> = {
+  encode(message: ListTrainingSetsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.records) {
+      TrainingSetRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTrainingSetsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTrainingSetsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records.push(TrainingSetRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListTrainingSetsResponse>): ListTrainingSetsResponse {
+    return ListTrainingSetsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListTrainingSetsResponse>): ListTrainingSetsResponse {
+    const message = createBaseListTrainingSetsResponse();
+    message.records = object.records?.map((e) => TrainingSetRecord.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGetTrainingSetRequest(): GetTrainingSetRequest {
+  return { id: "" };
+}
+
+export const GetTrainingSetRequest: MessageFns<GetTrainingSetRequest> = {
+  encode(message: GetTrainingSetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTrainingSetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTrainingSetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetTrainingSetRequest>): GetTrainingSetRequest {
+    return GetTrainingSetRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetTrainingSetRequest>): GetTrainingSetRequest {
+    const message = createBaseGetTrainingSetRequest();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseGetTrainingSetResponse(): GetTrainingSetResponse {
+  return { record: undefined };
+}
+
+export const GetTrainingSetResponse: MessageFns<GetTrainingSetResponse> = {
+  encode(message: GetTrainingSetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.record !== undefined) {
+      TrainingSetRecord.encode(message.record, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTrainingSetResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTrainingSetResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = TrainingSetRecord.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetTrainingSetResponse>): GetTrainingSetResponse {
+    return GetTrainingSetResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetTrainingSetResponse>): GetTrainingSetResponse {
+    const message = createBaseGetTrainingSetResponse();
+    message.record = (object.record !== undefined && object.record !== null)
+      ? TrainingSetRecord.fromPartial(object.record)
+      : undefined;
     return message;
   },
 };
@@ -2571,6 +3322,41 @@ export const ComputeServiceService = {
       Buffer.from(BuildTrainingSetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BuildTrainingSetResponse => BuildTrainingSetResponse.decode(value),
   },
+  /** Takes a file of labels for BuildTrainingSet; answers once, at the end of the file. */
+  uploadLabels: {
+    path: "/millrace.compute.v1.ComputeService/UploadLabels" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: UploadLabelsRequest): Buffer => Buffer.from(UploadLabelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UploadLabelsRequest => UploadLabelsRequest.decode(value),
+    responseSerialize: (value: UploadLabelsResponse): Buffer =>
+      Buffer.from(UploadLabelsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UploadLabelsResponse => UploadLabelsResponse.decode(value),
+  },
+  /** Lists the records of training sets, newest first. */
+  listTrainingSets: {
+    path: "/millrace.compute.v1.ComputeService/ListTrainingSets" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListTrainingSetsRequest): Buffer =>
+      Buffer.from(ListTrainingSetsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListTrainingSetsRequest => ListTrainingSetsRequest.decode(value),
+    responseSerialize: (value: ListTrainingSetsResponse): Buffer =>
+      Buffer.from(ListTrainingSetsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListTrainingSetsResponse => ListTrainingSetsResponse.decode(value),
+  },
+  /** Gives one record. */
+  getTrainingSet: {
+    path: "/millrace.compute.v1.ComputeService/GetTrainingSet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTrainingSetRequest): Buffer =>
+      Buffer.from(GetTrainingSetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTrainingSetRequest => GetTrainingSetRequest.decode(value),
+    responseSerialize: (value: GetTrainingSetResponse): Buffer =>
+      Buffer.from(GetTrainingSetResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetTrainingSetResponse => GetTrainingSetResponse.decode(value),
+  },
 } as const;
 
 export interface ComputeServiceServer extends UntypedServiceImplementation {
@@ -2584,6 +3370,12 @@ export interface ComputeServiceServer extends UntypedServiceImplementation {
   listMismatches: handleUnaryCall<ListMismatchesRequest, ListMismatchesResponse>;
   /** Builds a training set point-in-time from history and streams it as Parquet. */
   buildTrainingSet: handleServerStreamingCall<BuildTrainingSetRequest, BuildTrainingSetResponse>;
+  /** Takes a file of labels for BuildTrainingSet; answers once, at the end of the file. */
+  uploadLabels: handleBidiStreamingCall<UploadLabelsRequest, UploadLabelsResponse>;
+  /** Lists the records of training sets, newest first. */
+  listTrainingSets: handleUnaryCall<ListTrainingSetsRequest, ListTrainingSetsResponse>;
+  /** Gives one record. */
+  getTrainingSet: handleUnaryCall<GetTrainingSetRequest, GetTrainingSetResponse>;
 }
 
 export interface ComputeServiceClient extends Client {
@@ -2661,6 +3453,45 @@ export interface ComputeServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<BuildTrainingSetResponse>;
+  /** Takes a file of labels for BuildTrainingSet; answers once, at the end of the file. */
+  uploadLabels(): ClientDuplexStream<UploadLabelsRequest, UploadLabelsResponse>;
+  uploadLabels(options: Partial<CallOptions>): ClientDuplexStream<UploadLabelsRequest, UploadLabelsResponse>;
+  uploadLabels(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<UploadLabelsRequest, UploadLabelsResponse>;
+  /** Lists the records of training sets, newest first. */
+  listTrainingSets(
+    request: ListTrainingSetsRequest,
+    callback: (error: ServiceError | null, response: ListTrainingSetsResponse) => void,
+  ): ClientUnaryCall;
+  listTrainingSets(
+    request: ListTrainingSetsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListTrainingSetsResponse) => void,
+  ): ClientUnaryCall;
+  listTrainingSets(
+    request: ListTrainingSetsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListTrainingSetsResponse) => void,
+  ): ClientUnaryCall;
+  /** Gives one record. */
+  getTrainingSet(
+    request: GetTrainingSetRequest,
+    callback: (error: ServiceError | null, response: GetTrainingSetResponse) => void,
+  ): ClientUnaryCall;
+  getTrainingSet(
+    request: GetTrainingSetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetTrainingSetResponse) => void,
+  ): ClientUnaryCall;
+  getTrainingSet(
+    request: GetTrainingSetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetTrainingSetResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ComputeServiceClient = makeGenericClientConstructor(

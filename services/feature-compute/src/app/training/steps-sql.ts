@@ -1,7 +1,6 @@
-import type { definitions } from '@millrace/contracts';
 import { asOfSql, rangeSettings, rangeSql, type ViewDefinition, windowReachUs } from '@millrace/features';
 import { eventTable } from '@millrace/history';
-import { sqlLiteral, sqlName } from './sql.ts';
+import { sqlName } from '../sql.ts';
 
 /** Features of one view that are computed together: by ranges, or all by a join. */
 export type StepPlan = { readonly view: ViewDefinition; readonly byRanges: boolean };
@@ -13,25 +12,20 @@ export type ChunkBounds = {
   readonly lastUs: number;
 };
 
-/** Labels in a stated order, numbered from 1: the order of the training set. */
-export function labelsSql(table: string, labelQuery: string, columns: readonly string[]): string {
-  const carried = columns.filter((name) => name !== 'label_time').map(sqlName);
-  const order = ['label_time', ...carried].join(', ');
-  return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY sample_id AS
-    SELECT toUInt64(row_number() OVER (ORDER BY ${order})) AS sample_id, ${order}
-    FROM (SELECT * REPLACE (toDateTime64(label_time, 6, 'UTC') AS label_time) FROM (${labelQuery}))`;
-}
-
 /**
  * Up to which position a source was known at an instant. Known times grow with positions but for steps of a clock; the
  * running maximum then leaves events out rather than let one in early.
  */
-export function positionsSql(table: string, source: string, options: { readonly complete: boolean }): string {
+export function positionsSql(
+  table: string,
+  source: string,
+  options: { readonly complete: boolean; readonly cutoff: number },
+): string {
   const rows = options.complete
-    ? `SELECT toDateTime64('1900-01-01', 6, 'UTC') AS known, toUInt64(18446744073709551615) AS position, toUInt8(1) AS one`
+    ? `SELECT toDateTime64('1900-01-01', 6, 'UTC') AS known, toUInt64(${options.cutoff}) AS position, toUInt8(1) AS one`
     : `SELECT known, max(_seq) AS position, toUInt8(1) AS one FROM (
          SELECT _seq, max(batch_known) OVER (ORDER BY _seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS known
-         FROM (SELECT _seq, max(_known_time) AS batch_known FROM ${eventTable(source)} GROUP BY _seq)
+         FROM (SELECT _seq, max(_known_time) AS batch_known FROM ${eventTable(source)} WHERE _seq <= ${options.cutoff} GROUP BY _seq)
        ) GROUP BY known`;
   return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY known AS ${rows}`;
 }
@@ -45,6 +39,8 @@ export type StepTables = {
   readonly bounds: ChunkBounds;
   readonly allowedDelayUs: number;
   readonly complete: boolean;
+  /** Events after this position came while the set was built. */
+  readonly cutoff: number;
 };
 
 /** An empty table with the columns that `asOfSql` gives. */
@@ -63,7 +59,7 @@ export function rangesSql(step: StepTables, shard: { readonly at: number; readon
   const { view } = step.plan;
   const keys = view.joinKeys.map((key) => sqlName(key.name)).join(', ');
   const samples = samplesSql(view, step, `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}`);
-  const ranges = rangeSql(view, eventsBetween(view, step.bounds), samples, {
+  const ranges = rangeSql(view, eventsBetween(view, step), samples, {
     complete: step.complete,
     eventsPerEntityMax,
   });
@@ -79,7 +75,7 @@ export function joinSql(step: StepTables): string {
   const columns = columnsOf(view);
   // one thread: the order of additions, and with it the last bits of floats and the digest, stay the same
   return `INSERT INTO ${sqlName(step.target)} (${columns})
-    SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step.bounds), samplesSql(view, step, left))}) SETTINGS max_threads = 1`;
+    SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step), samplesSql(view, step, left))}) SETTINGS max_threads = 1`;
 }
 
 function columnsOf(view: ViewDefinition): string {
@@ -100,41 +96,14 @@ function samplesSql(
 }
 
 /** The events that any window of the chunk can need. */
-export function eventsBetween(view: ViewDefinition, bounds: ChunkBounds): string {
+export function eventsBetween(
+  view: ViewDefinition,
+  { bounds, cutoff }: { readonly bounds: ChunkBounds; readonly cutoff: number },
+): string {
   const reachUs = Math.max(...view.features.map(({ window }) => windowReachUs(window)));
   const until = `_event_time < fromUnixTimestamp64Micro(toInt64(${bounds.lastUs}), 'UTC')`;
   const since = Number.isFinite(reachUs)
     ? ` AND _event_time >= fromUnixTimestamp64Micro(toInt64(${Math.max(0, bounds.firstUs - reachUs)}), 'UTC')`
     : '';
-  return `(SELECT * FROM ${eventTable(view.source)} WHERE ${until}${since})`;
-}
-
-/** Label columns, then the features under the names of the feature service, with its defaults. */
-export function exportSql(
-  labels: string,
-  columns: readonly string[],
-  steps: readonly { readonly plan: StepPlan; readonly target: string }[],
-  service: { readonly features: readonly definitions.FeatureReference[] },
-): string {
-  const carried = columns.map((name) => `l.${sqlName(name)} AS ${sqlName(name)}`);
-  const features = service.features.map((reference) => {
-    const at = steps.findIndex(
-      ({ plan: { view } }) =>
-        view.name === reference.view &&
-        versionFits(view, reference) &&
-        view.features.some(({ name }) => name === reference.feature),
-    );
-    const column = `s${at}.${sqlName(reference.feature)}`;
-    const fallback = reference.defaultValue?.kind;
-    const value = fallback === undefined ? column : `ifNull(${column}, ${sqlLiteral(fallback.value)})`;
-    return `${value} AS ${sqlName(reference.alias === '' ? `${reference.view}__${reference.feature}` : reference.alias)}`;
-  });
-  const joins = steps.map(
-    ({ target }, at) => `LEFT JOIN ${sqlName(target)} AS s${at} ON l.sample_id = s${at}.sample_id`,
-  );
-  return `SELECT ${[...carried, ...features].join(', ')} FROM ${sqlName(labels)} AS l ${joins.join(' ')} ORDER BY l.sample_id`;
-}
-
-function versionFits(view: ViewDefinition, reference: definitions.FeatureReference): boolean {
-  return reference.viewVersion === '' || reference.viewVersion === view.version;
+  return `(SELECT * FROM ${eventTable(view.source)} WHERE _seq <= ${cutoff} AND ${until}${since})`;
 }

@@ -1,0 +1,115 @@
+import type { definitions } from '@millrace/contracts';
+import { type FeatureDefinition, isRangeable, type ViewDefinition } from '@millrace/features';
+import type { History } from '@millrace/history';
+import { MeshError } from '@millrace/kernel';
+import { sqlName } from '../sql.ts';
+import {
+  type ChunkBounds,
+  eventsBetween,
+  joinSql,
+  positionsSql,
+  rangesSql,
+  type StepPlan,
+  targetSql,
+} from './steps-sql.ts';
+
+/** Labels are joined in time order, this many at once: bounds the events that one statement has to look at. */
+const labelsPerJoin = 20_000;
+/**
+ * One statement over ranges holds about so many events, and about so many labels, of as many entities as that is: at 100 to 200 bytes for an event of a
+ * few columns, below a gigabyte.
+ */
+const eventsPerShard = 4_000_000;
+const labelsPerShard = 200_000;
+
+/** Tells whether an entity had any event, for statuses. */
+export const seenFeature: FeatureDefinition = {
+  name: 'millrace_seen',
+  function: 'count',
+  field: '',
+  window: { t: 'lifetime' },
+  filter: '',
+  ddof: 1,
+};
+
+export type FillOptions = {
+  readonly labels: string;
+  readonly rows: number;
+  readonly allowedDelayUs: number;
+  readonly complete: boolean;
+  /** By source. */
+  readonly cutoffs: ReadonlyMap<string, number>;
+};
+
+/**
+ * What is computed together: of each view the features that ranges can say, then those that only a join says. With statuses, whether
+ * the entity was seen besides.
+ */
+export function planSteps(
+  views: readonly ViewDefinition[],
+  features: readonly definitions.FeatureReference[],
+  options: { readonly withStatuses: boolean },
+): readonly StepPlan[] {
+  return views.flatMap((view) => {
+    const wanted = new Set(
+      features
+        .filter((each) => each.view === view.name && each.viewVersion === view.version)
+        .map(({ feature }) => feature),
+    );
+    const plans = [true, false].flatMap((byRanges): StepPlan[] => {
+      const asked = view.features.filter(({ name }) => wanted.has(name) && isRangeable(view, name) === byRanges);
+      return asked.length === 0 ? [] : [{ byRanges, view: { ...view, features: asked } }];
+    });
+    // a window without end reads all of history, so it has a step of its own
+    return options.withStatuses ? [...plans, { byRanges: true, view: { ...view, features: [seenFeature] } }] : plans;
+  });
+}
+
+/** Values of a step for every label: by ranges, a shard of the entities at a time, then by a join for the labels that are left. */
+export async function fillStep(
+  history: History,
+  plan: StepPlan,
+  target: string,
+  options: FillOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { labels, rows } = options;
+  const cutoff = options.cutoffs.get(plan.view.source) ?? 0;
+  const step = { ...options, plan, target, positions: `${target}_positions`, cutoff };
+  await history.command(positionsSql(step.positions, plan.view.source, step));
+  await history.command(targetSql(step));
+  if (plan.byRanges) {
+    const bounds = await chunkBounds(history, labels, 0, rows);
+    const [found] = await history.query<{ events: string }>(
+      `SELECT count() AS events FROM ${eventsBetween(plan.view, { bounds, cutoff })}`,
+    );
+    const shards = Math.ceil(Math.max(Number(found?.events ?? 0) / eventsPerShard, rows / labelsPerShard));
+    for (let at = 0; at < shards; at++) {
+      stopIf(signal);
+      await history.command(rangesSql({ ...step, bounds }, { at, of: shards }));
+    }
+    if ((await countRows(history, target)) === rows) return;
+  }
+  for (let from = 0; from < rows; from += labelsPerJoin) {
+    stopIf(signal);
+    const bounds = await chunkBounds(history, labels, from, from + labelsPerJoin);
+    await history.command(joinSql({ ...step, bounds }));
+  }
+}
+
+export function stopIf(signal: AbortSignal): void {
+  if (signal.aborted) throw new MeshError('CANCELLED', 'the training set was cancelled', {});
+}
+
+async function countRows(history: History, table: string): Promise<number> {
+  const [row] = await history.query<{ rows: string | number }>(`SELECT count() AS rows FROM ${sqlName(table)}`);
+  return Number(row?.rows ?? 0);
+}
+
+async function chunkBounds(history: History, labels: string, from: number, to: number): Promise<ChunkBounds> {
+  const [row] = await history.query<{ first: string; last: string }>(
+    `SELECT toString(toUnixTimestamp64Micro(min(label_time))) AS first, toString(toUnixTimestamp64Micro(max(label_time))) AS last
+     FROM ${sqlName(labels)} WHERE sample_id > ${from} AND sample_id <= ${to}`,
+  );
+  return { from, to, firstUs: Number(row?.first ?? 0), lastUs: Number(row?.last ?? 0) };
+}
