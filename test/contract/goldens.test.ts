@@ -32,7 +32,9 @@ function codecOf(typeName: string): Codec {
       ? [contracts.registry, contracts.definitions, contracts.expectations]
       : area === 'ingestion'
         ? [contracts.ingestion, contracts.loads]
-        : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
+        : area === 'compute'
+          ? [contracts.compute, contracts.trainingSets]
+          : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])
     .find((found) => found !== undefined);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { access, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { compute, trainingSets } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
@@ -117,12 +117,10 @@ async function upload(
     for await (const data of createReadStream(file, { highWaterMark: uploadBytesMax }))
       yield { name: basename(file), format, timeColumn, data: data as Buffer };
   }
-  try {
-    for await (const { labelsId } of client.uploadLabels(messages(), signal ? { signal } : {})) return labelsId;
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw new MeshError('INPUT_NOT_FOUND', `there is no file "${file}"`, { file }, { cause });
-  }
+  await access(file).catch((cause) => {
+    throw new MeshError('INPUT_NOT_FOUND', `there is no file "${file}" that can be read`, { file }, { cause });
+  });
+  for await (const { labelsId } of client.uploadLabels(messages(), signal ? { signal } : {})) return labelsId;
   throw new MeshError('INTERNAL', 'the upload of labels ended without an answer', { file });
 }
 

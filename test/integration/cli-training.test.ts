@@ -1,0 +1,97 @@
+import { join } from 'node:path';
+import { definitions } from '@millrace/contracts';
+import { openRows } from '@millrace/inputs';
+import { eventually } from '@millrace/testkit';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type CliWorld, openCliWorld } from './cli-world.ts';
+
+let world: CliWorld;
+
+const shop = `
+kind: entity
+name: user
+join_keys: { user: STRING }
+---
+kind: source
+name: orders
+fields: { user: STRING, amount: DOUBLE }
+---
+kind: feature_view
+name: spend
+entity: user
+source: orders
+features:
+  orders: { function: count, window: lifetime }
+  total: { function: sum, field: amount, window: 1d }
+---
+kind: feature_service
+name: basket
+features: ['spend:*']
+`;
+
+beforeAll(async () => {
+  world = await openCliWorld();
+  world.write('shop.yaml', shop);
+  const applied = await world.millrace('apply', 'shop.yaml');
+  expect(applied.code, applied.err).toBe(0);
+  const lines = ['ada', 'ada', 'bob'].map((user) => `{"user": "${user}", "amount": 2.5, "at": "2001-02-03T04:05:06Z"}`);
+  await world.feed(lines.join('\n'), 'publish', 'orders', '--time-field', 'at');
+  await eventually(async () => {
+    const { out } = await world.millrace('get', 'basket', 'user=bob');
+    expect(out).toMatch(/spend__orders +│ 1/);
+  });
+});
+afterAll(() => world?.close());
+
+test('training sets are built from a file of labels, listed, shown and built again', async () => {
+  const at = '2001-02-03T04:05:07Z';
+  world.write(
+    'labels.csv',
+    `user,label_time,bought\nada,${at},1\nbob,${at},0\nada,2001-02-03T04:05:06Z,1\neve,${at},0\n`,
+  );
+  const build = ['training', 'build', 'basket', '--labels', 'labels.csv', '--complete', '--out', 'set.parquet'];
+  const split = ['--split', 'hold-out', '--test-size', '0.25', '--no-shuffle', '--with-statuses'];
+  const built = await world.millrace(...build, ...split, '--json');
+  expect(built.code, built.err).toBe(0);
+  expect(built.err).toMatch(/^\[#*\.*\] \d\/\d view "spend", 4 labels$/m);
+  const record = built.json<{ readonly id: string; readonly digest: string; readonly rows: number }>();
+  expect(record).toMatchObject({ rows: 4, labelRows: 4, featureService: 'basket', findings: [] });
+  const reader = await openRows(join(world.dir, 'set.parquet'), definitions.RowFormat.fromPartial({}));
+  const rows: unknown[] = [];
+  for await (const chunk of reader.chunks())
+    for (const row of chunk.rows)
+      if (row.t === 'row') {
+        const { user, split: side, spend__orders: orders, spend__orders__status: status } = row.fields;
+        rows.push([user, side, Number(orders), status]);
+      }
+  expect(rows).toEqual([
+    ['ada', 'train', 0, 'NOT_FOUND'],
+    ['ada', 'train', 2, 'PRESENT'],
+    ['bob', 'train', 1, 'PRESENT'],
+    ['eve', 'test', 0, 'NOT_FOUND'],
+  ]);
+
+  const listed = await world.millrace('training', 'list');
+  expect(listed.out).toContain(record.id);
+  const shown = await world.millrace('training', 'show', record.id);
+  expect(shown.out).toMatch(new RegExp(`digest +${record.digest}`));
+  expect(shown.out).toMatch(/spend__orders +│ 4 +│ 0 +│ 2/);
+  const again = await world.millrace(
+    'training',
+    'build',
+    '--like',
+    record.id,
+    '--out',
+    'again.arrow',
+    '--format',
+    'arrow',
+  );
+  expect(again.code, again.err).toBe(0);
+  expect(again.out).toContain(`the same digest as ${record.id}`);
+
+  const leaky = await world.millrace(...build, '--split', 'hold-out', '--seed', '6', '--test-size', '2');
+  expect(leaky.code).toBe(1);
+  expect(leaky.err).toMatch(/test rows lie before training rows of the same user.*--allow-leakage.*\(LEAKAGE_FOUND\)/s);
+  const missing = await world.millrace('training', 'build', 'basket', '--labels', 'nowhere.csv', '--out', 'x');
+  expect(missing.err).toMatch(/there is no file "nowhere.csv" that can be read \(INPUT_NOT_FOUND\)/);
+});
