@@ -256,7 +256,7 @@ test('labels of a file have the types that every row fits, and the same file the
     ["it's", 1, 0.5, 2, 'PRESENT'],
     ['nobody', 1, null, 0, 'NOT_FOUND'],
   ]);
-  expect(record.counts).toEqual([{ column: 'v__n', present: 3n, nullRows: 0n, notFound: 1n }]);
+  expect(record.counts[0]).toEqual({ column: 'v__n', present: 3n, nullRows: 0n, notFound: 1n });
 });
 
 test.each<[string, string, string, RegExp]>([
