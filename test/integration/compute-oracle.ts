@@ -19,6 +19,7 @@ export function oracle(
 }
 
 function windowUs({ window }: FeatureDefinition, asOfUs: number): [startUs: number, endUs: number] {
+  if (window.t === 'session') throw new Error('this oracle does not know sessions');
   if (window.t === 'lifetime') return [Number.NEGATIVE_INFINITY, asOfUs];
   const hopUs = window.t === 'tumbling' ? window.sizeUs : window.hopUs || defaultHopUs(window.sizeUs);
   const pastUs = asOfUs - (window.offsetUs ?? 0);

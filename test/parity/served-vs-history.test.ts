@@ -9,6 +9,7 @@ import {
   int64,
   lifetime,
   listValues,
+  session,
   sliding,
   source,
   string,
@@ -29,7 +30,13 @@ const orders = source('orders', {
   },
 });
 const shop = entity('shop', { joinKeys: { shop: 'STRING' } });
-const windows = { s30: sliding('30m'), s24: sliding('24h'), t1: tumbling('1h'), all: lifetime() } as const;
+const windows = {
+  s30: sliding('30m'),
+  s24: sliding('24h'),
+  t1: tumbling('1h'),
+  all: lifetime(),
+  visit: session('20m'),
+} as const;
 const view = featureView('orders_by_shop', {
   entity: shop,
   source: orders,

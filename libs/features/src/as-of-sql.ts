@@ -17,11 +17,11 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
   const resolved = view.features.map(({ window }) => resolveWindow(window));
   const windows = [...new Map(resolved.map((window) => [windowKey(window), window])).entries()];
   const startOf = new Map(windows.map(([key], index) => [key, `w${index}`]));
-  const starts = windows.map(([, { sizeUs, hopUs, offsetUs }], index) =>
-    hopUs === lifetimeHopUs
-      ? `fromUnixTimestamp64Micro(toInt64(0), 'UTC') AS w${index}`
-      : `${bucketStart(sizeUs + offsetUs, hopUs)} AS w${index}`,
-  );
+  const starts = windows.flatMap(([, { sizeUs, hopUs, offsetUs, gapUs }], index) => {
+    if (gapUs > 0) return [];
+    if (hopUs === lifetimeHopUs) return [`fromUnixTimestamp64Micro(toInt64(0), 'UTC') AS w${index}`];
+    return [`${bucketStart(sizeUs + offsetUs, hopUs)} AS w${index}`];
+  });
   const ends = windows.flatMap(([, { hopUs, offsetUs }], index) =>
     offsetUs === 0 ? [] : [`${bucketStart(offsetUs, hopUs)} AS w${index}_end`],
   );
@@ -37,14 +37,38 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
   const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
   const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');
   const outer = view.features.map((feature) => `${outerSql(feature)} AS ${sqlName(feature.name)}`);
-  return `WITH given AS (SELECT sample_id, ${keyNames}, as_of, position, ${[...starts, ...ends].join(', ')} FROM (${samples}))
+  const events = `${tableWithInputs(view, table)} AS e`;
+  const asked = `SELECT ${['sample_id', keyNames, 'as_of', 'position', ...starts, ...ends].join(', ')} FROM (${samples})`;
+  const sessions = windows.flatMap(([, { gapUs }], index) => (gapUs > 0 ? [{ gapUs, name: `w${index}` }] : []));
+  return `WITH ${sessions.length === 0 ? `given AS (${asked})` : withSessions(asked, sessions, events, on)}
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}
-      FROM ${tableWithInputs(view, table)} AS e INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
+      FROM ${events} INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
       WHERE e._event_time < s.as_of AND e._seq <= s.position AND e._event_time >= s.w_first
         AND e._event_time >= (SELECT min(${earliest}) FROM given) AND e._event_time < (SELECT max(as_of) FROM given)
       GROUP BY s.sample_id
     ) AS f ON f.sample_id = g.sample_id`;
+}
+
+/** `given` with a column for the start of each session as of its sample; where the last event is too long ago, the read time itself. */
+function withSessions(
+  asked: string,
+  sessions: readonly { readonly gapUs: number; readonly name: string }[],
+  events: string,
+  on: string,
+): string {
+  const eventUs = 'toUnixTimestamp64Micro(e._event_time)';
+  const joins = sessions.map(({ gapUs, name }) => {
+    const before = `lagInFrame(${eventUs}, 1, ${eventUs} - ${gapUs + 1}) OVER (PARTITION BY s.sample_id ORDER BY e._event_time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)`;
+    const isOver = `toUnixTimestamp64Micro(any(as_of)) - max(us) > ${gapUs}`;
+    const start = `if(${isOver}, any(as_of), fromUnixTimestamp64Micro(maxIf(us, us - before > ${gapUs}), 'UTC'))`;
+    return `LEFT JOIN (SELECT sample_id, ${start} AS ${name} FROM (
+      SELECT s.sample_id AS sample_id, s.as_of AS as_of, ${eventUs} AS us, ${before} AS before
+      FROM ${events} INNER JOIN asked AS s ON ${on} WHERE e._event_time < s.as_of AND e._seq <= s.position
+    ) GROUP BY sample_id) AS of_${name} ON of_${name}.sample_id = a.sample_id`;
+  });
+  const starts = sessions.map(({ name }) => `of_${name}.${name} AS ${name}`);
+  return `asked AS (${asked}), given AS (SELECT a.*, ${starts.join(', ')} FROM asked AS a ${joins.join(' ')})`;
 }
 
 /** A sample without events has an empty list from the join; of a histogram it is zeros. */

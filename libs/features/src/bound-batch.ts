@@ -6,7 +6,7 @@ import { entityKey } from './entity-key.ts';
 import { type CompiledFilter, compileFilter } from './expression/filter.ts';
 import { inputColumns } from './inputs.ts';
 import type { Layout } from './layout.ts';
-import type { HeadEvent } from './state.ts';
+import type { HeadEvent } from './tiles.ts';
 import type { Column, EventColumns } from './types.ts';
 
 /** A batch's columns, resolved once: what follows is loops over typed arrays. */

@@ -109,10 +109,10 @@ function featureProblems(
   problems.push(...halfLifeProblems(feature), ...listProblems(feature));
   const window = windowProblem(feature.window);
   if (window !== undefined) problems.push({ path: 'window', problem: window });
-  if (feature.function === 'rate' && feature.window.t === 'lifetime')
+  if (feature.function === 'rate' && (feature.window.t === 'lifetime' || feature.window.t === 'session'))
     problems.push({
       path: 'window',
-      problem: 'a rate over a lifetime has no seconds to divide by; use a sliding or tumbling window',
+      problem: `a rate over a ${feature.window.t} has no seconds to divide by; use a sliding or tumbling window`,
     });
   if (feature.filter !== '') {
     try {

@@ -1,22 +1,15 @@
 import { type BoundBatch, createBinder } from './bound-batch.ts';
-import { newParts, newSlots } from './cells/cell.ts';
+import { newSlots } from './cells/cell.ts';
 import { readCell } from './cells/operations.ts';
 import { type Group, type Layout, layoutOf } from './layout.ts';
 import { createRowWriter, type RowMeta } from './row-writer.ts';
-import {
-  addEvent,
-  type EntityState,
-  mergeEvent,
-  mergeTileInto,
-  newState,
-  settleState,
-  type Tile,
-  tileAt,
-} from './state.ts';
+import { addSession, collectSession } from './sessions.ts';
+import { addEvent, type EntityState, newState, settleState, tileAt } from './state.ts';
 import { decodeState, encodeState } from './state-codec.ts';
-import { sqlColumns, type TileRecord } from './tiles-sql.ts';
+import { type Accumulator, mergeEvent, mergeTileInto, newTile, type Tile } from './tiles.ts';
+import { sqlColumns, type TileRecord, tilesHopUs } from './tiles-sql.ts';
 import type { EventColumns, FeatureType, FeatureValue, ViewDefinition } from './types.ts';
-import { windowEnd, windowStart } from './windows.ts';
+import { type ResolvedWindow, windowEnd, windowStart } from './windows.ts';
 
 /** A view, compiled once: the stream side. Not for use from two threads. */
 export interface CompiledView {
@@ -67,10 +60,12 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
   const lastUs = Number(record.last_us);
   state.lastEventTimeUs = Math.max(state.lastEventTimeUs, lastUs);
   state.validFromUs = Math.max(state.validFromUs, lastUs + 1, Number(record.valid_from_us ?? 0));
-  const index = layout.groups.findIndex((group) => group.hopUs === hopUs);
+  const index = layout.groups.findIndex((group) => tilesHopUs(group) === hopUs);
   const group = layout.groups[index];
   if (!group) return;
-  const tile = tileAt(group, state.tiles[index] as Tile[], bucketUs);
+  const tiles = state.tiles[index] as Tile[];
+  const isSession = group.gapUs > 0;
+  const tile = isSession ? newTile(group, bucketUs) : tileAt(group, tiles, bucketUs);
   for (const { cell, merge, viewCell, at, partAt } of group.cells) {
     const [n, x, y, z, value] = sqlColumns(viewCell).map((column) => record[column]);
     if (Number(n ?? 0) === 0) continue;
@@ -78,13 +73,16 @@ function mergeTile(layout: Layout, state: EntityState, hopUs: number, bucketUs: 
     const part = readCell(cell, { n: Number(n), x, y, z, value }, slots);
     merge(tile.slots, at, slots, 0, tile.parts, partAt, [part], 0);
   }
+  if (isSession) addSession(group, tiles, tile);
 }
 
 function valuesAt(layout: Layout, state: EntityState, asOfUs: number): FeatureValue[] {
   const values = new Array<FeatureValue>(layout.types.length).fill(null);
   for (const [index, group] of layout.groups.entries()) {
+    const tiles = state.tiles[index] as Tile[];
+    const windows = group.windows.map((window) => windowAt(layout, group, state, tiles, window, asOfUs));
     for (const feature of group.features) {
-      const { slots, parts } = windowAt(layout, group, state, state.tiles[index] as Tile[], feature.window, asOfUs);
+      const { slots, parts } = windows[feature.window] as Accumulator;
       const place = group.cells[feature.cell] as Group['cells'][number];
       const value = feature.finish(slots, place.at, parts, place.partAt, asOfUs);
       const isMoving = feature.atRead !== undefined && value !== null;
@@ -99,14 +97,16 @@ function windowAt(
   group: Group,
   state: EntityState,
   tiles: readonly Tile[],
-  window: number,
+  window: ResolvedWindow,
   asOfUs: number,
-) {
-  const resolved = group.windows[window] as Group['windows'][number];
-  const start = windowStart(resolved, asOfUs);
-  const end = Math.min(asOfUs, windowEnd(resolved, asOfUs));
-  const slots = newSlots(group.width);
-  const parts = newParts(group.parts);
+): Accumulator {
+  const { slots, parts } = newTile(group, 0);
+  if (group.gapUs > 0) {
+    collectSession(layout, group, state.head, tiles, asOfUs, { slots, parts });
+    return { slots, parts };
+  }
+  const start = windowStart(window, asOfUs);
+  const end = Math.min(asOfUs, windowEnd(window, asOfUs));
   for (const tile of tiles) if (tile.startUs >= start && tile.startUs < end) mergeTileInto(group, slots, parts, tile);
   for (const event of state.head)
     if (event.timeUs >= start && event.timeUs < end) mergeEvent(layout, group, slots, parts, event);

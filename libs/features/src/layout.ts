@@ -22,10 +22,14 @@ export interface GroupFeature {
   readonly decays: boolean;
 }
 
-/** Features whose windows share a hop: they share tiles and timeline. */
+/** Features whose windows share a hop or are the same sessions: they share tiles and timeline. */
 export interface Group {
-  /** 0 for lifetime. */
+  /** 0 for lifetime and sessions. */
   readonly hopUs: number;
+  /** Of sessions, whose tiles are one for each session (sessions.ts); else 0. */
+  readonly gapUs: number;
+  /** Of sessions: where in a tile's slots the time of its newest event is. */
+  readonly endAt: number;
   readonly windows: readonly ResolvedWindow[];
   /** How far back the window that reaches farthest starts: size and offset. */
   readonly maxSizeUs: number;
@@ -85,8 +89,7 @@ export function layoutOf(given: ViewDefinition): Layout {
   const cells: { cell: Cell; at: number; partAt: number }[] = [];
   const cellIndex = new Map<string, number>();
   const size = { width: 0, parts: 0 };
-  const featureCells = view.features.map((feature) => {
-    const cell = cellOf(feature, fields);
+  const place = (cell: Cell): number => {
     const known = cellIndex.get(cellKey(cell));
     if (known !== undefined) return known;
     cellIndex.set(cellKey(cell), cells.length);
@@ -94,9 +97,16 @@ export function layoutOf(given: ViewDefinition): Layout {
     size.width += cell.width;
     size.parts += Number(cell.part !== 'none');
     return cells.length - 1;
+  };
+  const members = view.features.map((feature, index): Member => {
+    const window = resolveWindow(feature.window);
+    return { feature, index, type: types[index] ?? 'DOUBLE', window, viewCell: place(cellOf(feature, fields)) };
   });
-  const hops = [...new Set(view.features.map(({ window }) => resolveWindow(window).hopUs))];
-  const groups = hops.map((hopUs) => groupOf(view, hopUs, cells, featureCells, types));
+  const byGroup = Map.groupBy(members, ({ window: { hopUs, gapUs } }) => `${hopUs}/${gapUs}`);
+  const groups = [...byGroup.values()].map((own) => {
+    const isSession = (own[0]?.window.gapUs ?? 0) > 0;
+    return groupOf(own, cells, isSession ? [place(cellOf(everyEvent, fields))] : []);
+  });
   const places = view.features.map((_, index) => {
     const group = groups.findIndex(({ features }) => features.some((feature) => feature.index === index));
     return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
@@ -111,22 +121,31 @@ function bytesInStep({ n = 0, edges = [] }: FeatureDefinition): number {
   return 8 * (1 + n + (edges.length > 0 ? edges.length + 1 : 0));
 }
 
-function groupOf(
-  view: ViewDefinition,
-  hopUs: number,
-  viewCells: Layout['cells'],
-  featureCells: readonly number[],
-  types: readonly FeatureType[],
-): Group {
-  const all = view.features.flatMap((feature, index) => {
-    const window = resolveWindow(feature.window);
-    return window.hopUs === hopUs ? [{ feature, index, window, viewCell: featureCells[index] ?? 0 }] : [];
-  });
-  const integer = ({ index }: { readonly index: number }) => isInteger(types[index] ?? 'DOUBLE');
-  const members = [...all.filter((member) => !integer(member)), ...all.filter(integer)];
+/** A feature on its way into a group. */
+interface Member {
+  readonly feature: FeatureDefinition;
+  readonly index: number;
+  readonly type: FeatureType;
+  readonly window: ResolvedWindow;
+  readonly viewCell: number;
+}
+
+/** What tells when a session ends. */
+const everyEvent: FeatureDefinition = {
+  name: '',
+  function: 'age',
+  field: '',
+  window: { t: 'lifetime' },
+  filter: '',
+  ddof: 0,
+};
+
+/** `first` are cells of the view that the group needs beside those of its features, at the start of its tiles. */
+function groupOf(all: readonly Member[], viewCells: Layout['cells'], first: readonly number[]): Group {
+  const members = [...all.filter(({ type }) => !isInteger(type)), ...all.filter(({ type }) => isInteger(type))];
   const windows = new Map(members.map(({ window }) => [windowKey(window), window]));
   const windowKeys = [...windows.keys()];
-  const used = [...new Set(members.map(({ viewCell }) => viewCell))];
+  const used = [...new Set([...first, ...members.map(({ viewCell }) => viewCell)])];
   let width = 0;
   let parts = 0;
   const cells = used.flatMap((viewCell) => {
@@ -137,13 +156,13 @@ function groupOf(
     parts += Number(cell.part !== 'none');
     return [place];
   });
-  const features = members.flatMap(({ feature, index, window, viewCell }) => {
+  const features = members.flatMap(({ feature, index, type, window, viewCell }) => {
     const cell = viewCells[viewCell]?.cell;
     if (!cell) return [];
     return [
       {
         index,
-        type: types[index] ?? 'DOUBLE',
+        type,
         window: windowKeys.indexOf(windowKey(window)),
         cell: used.indexOf(viewCell),
         finish: finisher(feature, cell),
@@ -153,13 +172,16 @@ function groupOf(
     ];
   });
   return {
-    hopUs,
+    hopUs: all[0]?.window.hopUs ?? 0,
+    gapUs: all[0]?.window.gapUs ?? 0,
+    // the second slot of the cell of every event, which is the first
+    endAt: 1,
     windows: [...windows.values()],
     maxSizeUs: Math.max(...members.map(({ window }) => window.sizeUs + window.offsetUs)),
     cells,
     width,
     parts,
     features,
-    integers: members.filter(integer).length,
+    integers: members.filter(({ type }) => isInteger(type)).length,
   };
 }

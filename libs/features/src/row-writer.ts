@@ -1,8 +1,10 @@
 import type { Group, Layout } from './layout.ts';
 import { elementOf } from './list-codec.ts';
 import { RowHeap } from './row-heap.ts';
-import type { EntityState, Tile } from './state.ts';
-import { type Accumulator, createTimelineMaker } from './timeline.ts';
+import { createSessionTimeline } from './session-timeline.ts';
+import type { EntityState } from './state.ts';
+import type { Accumulator, Tile } from './tiles.ts';
+import { createTimelineMaker } from './timeline.ts';
 import type { Scalar } from './types.ts';
 
 /**
@@ -65,7 +67,7 @@ interface GroupWriter {
 }
 
 function createGroupWriter(layout: Layout, group: Group): GroupWriter {
-  const maker = createTimelineMaker(layout, group);
+  const maker = group.gapUs > 0 ? createSessionTimeline(layout, group) : createTimelineMaker(layout, group);
   const width = group.features.length;
   const bitmap = Math.ceil(width / 8);
   /** Values that decay from their step on: as two steps they are two values, even with the same bits. */

@@ -2,7 +2,8 @@ import { MeshError } from '@millrace/kernel';
 import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
 import type { Layout } from './layout.ts';
 import { createPartsReader, partsBytes, writeParts } from './parts-codec.ts';
-import { type EntityState, newState, type Tile } from './state.ts';
+import { type EntityState, newState } from './state.ts';
+import type { Tile } from './tiles.ts';
 
 const format = 2;
 const headerDoubles = 4;

@@ -1,28 +1,13 @@
-import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
 import type { Group, Layout } from './layout.ts';
+import { foldIntoSessions } from './sessions.ts';
+import { type HeadEvent, mergeEvent, newTile, type Tile } from './tiles.ts';
 import { floorTo, lifetimeHopUs } from './windows.ts';
-
-/** The partial aggregates of one hop bucket. */
-export interface Tile {
-  readonly startUs: number;
-  readonly slots: Slots;
-  readonly parts: Parts | null;
-}
-
-/** One event that is not in a tile yet: the view's cells, each filled with it or empty. */
-export interface HeadEvent {
-  readonly timeUs: number;
-  readonly seq: number;
-  readonly index: number;
-  readonly slots: Slots;
-  readonly parts: Parts | null;
-}
 
 /** One entity's state in one view. */
 export interface EntityState {
   /** By time, position and index. */
   head: HeadEvent[];
-  /** For each group its tiles, by start. */
+  /** For each group its tiles, by start; of sessions one for each. */
   readonly tiles: Tile[][];
   /** The first time that the state can answer for. */
   validFromUs: number;
@@ -112,25 +97,12 @@ export function bucketOf(group: Group, timeUs: number): number {
 function foldEvent(layout: Layout, state: EntityState, event: HeadEvent): void {
   for (let g = 0; g < layout.groups.length; g++) {
     const group = layout.groups[g] as Group;
+    if (group.gapUs > 0) {
+      foldIntoSessions(layout, group, state.tiles[g] as Tile[], event);
+      continue;
+    }
     const tile = tileAt(group, state.tiles[g] as Tile[], bucketOf(group, event.timeUs));
     mergeEvent(layout, group, tile.slots, tile.parts, event);
-  }
-}
-
-/** Adds a head event to slots that are laid out for a group. */
-export function mergeEvent(layout: Layout, group: Group, slots: Slots, parts: Parts | null, event: HeadEvent): void {
-  for (let i = 0; i < group.cells.length; i++) {
-    const { merge, viewCell, at, partAt } = group.cells[i] as Group['cells'][number];
-    const from = layout.cells[viewCell] as Layout['cells'][number];
-    merge(slots, at, event.slots, from.at, parts, partAt, event.parts, from.partAt);
-  }
-}
-
-/** Adds a tile to slots that are laid out for its group. */
-export function mergeTileInto(group: Group, slots: Slots, parts: Parts | null, tile: Tile): void {
-  for (let i = 0; i < group.cells.length; i++) {
-    const { merge, at, partAt } = group.cells[i] as Group['cells'][number];
-    merge(slots, at, tile.slots, at, parts, partAt, tile.parts, partAt);
   }
 }
 
@@ -140,11 +112,7 @@ export function tileAt(group: Group, tiles: Tile[], startUs: number): Tile {
   while (at > 0 && (tiles[at - 1] as Tile).startUs > startUs) at--;
   const found = tiles[at - 1];
   if (found && found.startUs === startUs) return found;
-  const tile: Tile = {
-    startUs,
-    slots: newSlots(group.width),
-    parts: newParts(group.parts),
-  };
+  const tile = newTile(group, startUs);
   if (at === tiles.length) tiles.push(tile);
   else tiles.splice(at, 0, tile);
   return tile;

@@ -1,13 +1,8 @@
-import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
+import { newParts, newSlots } from './cells/cell.ts';
 import type { Group, Layout } from './layout.ts';
-import { bucketOf, type EntityState, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './state.ts';
+import { bucketOf, type EntityState } from './state.ts';
+import { type Accumulator, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './tiles.ts';
 import { lifetimeHopUs, windowEnd, windowStart } from './windows.ts';
-
-/** The partial aggregates of one window while a timeline is made. */
-export interface Accumulator {
-  readonly slots: Slots;
-  readonly parts: Parts | null;
-}
 
 /** Takes the steps of a group in any order; `step` is the place in the timeline. */
 export type EmitStep = (step: number, validFromUs: number, windows: readonly Accumulator[]) => void;

@@ -53,7 +53,9 @@ export type WindowSpec =
   | { readonly t: 'sliding'; readonly sizeUs: number; readonly hopUs: number; readonly offsetUs?: number }
   /** A sliding window whose hop is its size. */
   | { readonly t: 'tumbling'; readonly sizeUs: number; readonly offsetUs?: number }
-  | { readonly t: 'lifetime' };
+  | { readonly t: 'lifetime' }
+  /** As of t: the run of the entity's events, no two in a row farther apart than the gap, that ends less than that before t. */
+  | { readonly t: 'session'; readonly gapUs: number };
 
 export type FeatureDefinition = {
   readonly name: string;

@@ -18,8 +18,14 @@ export function defaultHopUs(sizeUs: number): number {
   return hops.findLast((hop) => hop <= sizeUs / 12) ?? s;
 }
 
-/** A window with its hop decided; lifetime has neither. */
-export type ResolvedWindow = { readonly sizeUs: number; readonly hopUs: number; readonly offsetUs: number };
+/** A window with its hop decided; lifetime has neither, and a session only its gap. */
+export type ResolvedWindow = {
+  readonly sizeUs: number;
+  readonly hopUs: number;
+  readonly offsetUs: number;
+  /** 0 where there are no sessions. */
+  readonly gapUs: number;
+};
 
 export const lifetimeHopUs = 0;
 
@@ -27,12 +33,14 @@ export function resolveWindow(window: WindowSpec): ResolvedWindow {
   switch (window.t) {
     case 'sliding': {
       const { sizeUs, hopUs, offsetUs = 0 } = window;
-      return { sizeUs, hopUs: hopUs > 0 ? hopUs : offsetHopUs(sizeUs, offsetUs), offsetUs };
+      return { sizeUs, hopUs: hopUs > 0 ? hopUs : offsetHopUs(sizeUs, offsetUs), offsetUs, gapUs: 0 };
     }
     case 'tumbling':
-      return { sizeUs: window.sizeUs, hopUs: window.sizeUs, offsetUs: window.offsetUs ?? 0 };
+      return { sizeUs: window.sizeUs, hopUs: window.sizeUs, offsetUs: window.offsetUs ?? 0, gapUs: 0 };
     case 'lifetime':
-      return { sizeUs: 0, hopUs: lifetimeHopUs, offsetUs: 0 };
+      return { sizeUs: 0, hopUs: lifetimeHopUs, offsetUs: 0, gapUs: 0 };
+    case 'session':
+      return { sizeUs: 0, hopUs: lifetimeHopUs, offsetUs: 0, gapUs: window.gapUs };
     default:
       return window satisfies never;
   }
@@ -50,15 +58,15 @@ function offsetHopUs(sizeUs: number, offsetUs: number): number {
   return hops.find((hop) => hop >= usual && (sizeUs + offsetUs) / hop <= stepsMax) ?? day;
 }
 
-/** The longest time before a read at which an event may still count; ∞ for lifetime. */
+/** The longest time before a read at which an event may still count; ∞ for lifetime and sessions. */
 export function windowReachUs(window: WindowSpec): number {
   const { sizeUs, hopUs, offsetUs } = resolveWindow(window);
   return hopUs === lifetimeHopUs ? Number.POSITIVE_INFINITY : offsetUs + sizeUs + hopUs;
 }
 
 /** What makes two windows the same. */
-export function windowKey({ sizeUs, hopUs, offsetUs }: ResolvedWindow): string {
-  return `${sizeUs}/${hopUs}/${offsetUs}`;
+export function windowKey({ sizeUs, hopUs, offsetUs, gapUs }: ResolvedWindow): string {
+  return `${sizeUs}/${hopUs}/${offsetUs}/${gapUs}`;
 }
 
 /** Where the window starts as of t; −∞ for lifetime. */
@@ -75,6 +83,10 @@ export function windowEnd(window: ResolvedWindow, t: number): number {
 /** What is wrong with a window, with the remedy. */
 export function windowProblem(window: WindowSpec): string | undefined {
   if (window.t === 'lifetime') return undefined;
+  if (window.t === 'session')
+    return Number.isSafeInteger(window.gapUs) && window.gapUs >= s
+      ? undefined
+      : `a session's gap of ${window.gapUs} µs is too small; the smallest is 1s`;
   if (!Number.isSafeInteger(window.sizeUs) || window.sizeUs < s)
     return `a window of ${window.sizeUs} µs is too small; the smallest is 1s`;
   const { hopUs } = resolveWindow(window);

@@ -145,6 +145,8 @@ function windowOf(window: definitions.Window | undefined): WindowSpec {
       };
     case 'tumbling':
       return { t: 'tumbling', sizeUs: Number(kind.value.sizeUs), ...offsetOf(kind.value.offsetUs) };
+    case 'session':
+      return { t: 'session', gapUs: Number(kind.value.gapUs) };
     case 'lifetime':
     case undefined:
       return { t: 'lifetime' };

@@ -26,6 +26,7 @@ export interface RangeFeature {
  * 1,024 they need registers), percentiles and entropies, whose states are maps and cost more in ranges than in a join. New functions land there too.
  */
 export function rangeFeature(feature: FeatureDefinition, view: ViewDefinition): RangeFeature | undefined {
+  if (feature.window.t === 'session') return undefined;
   const cell = cellOf(feature, new Map(view.fields.map((field) => [field.name, field])));
   const isNullable = view.fields.some((field) => field.name === feature.field && field.nullable);
   const where =

@@ -38,7 +38,10 @@ export function oracleValues(
   filters: OracleFilters = {},
 ): OracleValue[] {
   return view.features.map((feature) => {
-    const [startUs, endUs] = rangeOf(feature.window, asOfUs);
+    const [startUs, endUs] =
+      feature.window.t === 'session'
+        ? sessionOf(feature.window.gapUs, events, asOfUs)
+        : rangeOf(feature.window, asOfUs);
     const passes = feature.filter === '' ? () => true : filters[feature.filter];
     if (!passes) throw new Error(`the oracle was not told what filter "${feature.filter}" means`);
     const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < endUs && passes(fields));
@@ -58,7 +61,22 @@ const defaultHops: readonly (readonly [number, number])[] = [
   [5, 12 * 5],
 ];
 
-function rangeOf(window: WindowSpec, asOfUs: number): [startUs: number, endUs: number] {
+/** From the last event before a time back to the first larger gap; nothing when the last is farther away than the gap. */
+function sessionOf(gapUs: number, events: readonly OracleEvent[], asOfUs: number): [startUs: number, endUs: number] {
+  const times = events.map(({ timeUs }) => timeUs).filter((timeUs) => timeUs < asOfUs);
+  times.sort((x, y) => y - x);
+  let startUs = asOfUs;
+  for (const timeUs of times) {
+    if (startUs - timeUs > gapUs) break;
+    startUs = timeUs;
+  }
+  return [startUs, asOfUs];
+}
+
+function rangeOf(
+  window: Exclude<WindowSpec, { readonly t: 'session' }>,
+  asOfUs: number,
+): [startUs: number, endUs: number] {
   if (window.t === 'lifetime') return [Number.NEGATIVE_INFINITY, asOfUs];
   const [defaultHop] = defaultHops.find(([, size]) => window.sizeUs >= size * 1e6) ?? [1];
   const hopUs = window.t === 'tumbling' ? window.sizeUs : window.hopUs || defaultHop * 1e6;
@@ -166,7 +184,7 @@ function decayed(
 }
 
 function secondsOf(window: WindowSpec): number {
-  return window.t === 'lifetime' ? Number.NaN : window.sizeUs / 1e6;
+  return 'sizeUs' in window ? window.sizeUs / 1e6 : Number.NaN;
 }
 
 function wholeSum(values: readonly NonNullable<Scalar>[]): bigint {

@@ -34,6 +34,8 @@ export const worldWindows: readonly WindowSpec[] = [
   { t: 'tumbling', sizeUs: 10 * min },
   { t: 'tumbling', sizeUs: 7 * s },
   { t: 'lifetime' },
+  { t: 'session', gapUs: 10 * min },
+  { t: 'session', gapUs: 90 * s },
 ];
 
 /** One window of each kind: what takes long is asked of these. */
@@ -42,6 +44,7 @@ export const worldWindowKinds: readonly WindowSpec[] = [
   { t: 'sliding', sizeUs: 90 * s, hopUs: min, offsetUs: min },
   { t: 'tumbling', sizeUs: 10 * min },
   { t: 'lifetime' },
+  { t: 'session', gapUs: 5 * min },
 ];
 
 /** The filters of random views, in CEL and in JavaScript. */
@@ -94,9 +97,9 @@ function parametersOf(fn: AggregationFunction, at: number): Partial<FeatureDefin
   return fn === 'top_k' || fn.endsWith('_n') ? { n: pick([1, 3, 1000]) } : {};
 }
 
-/** A lifetime has no rate. */
+/** Lifetimes and sessions have no rate. */
 function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
-  return windows.filter(({ t }) => fn !== 'rate' || t !== 'lifetime');
+  return windows.filter(({ t }) => fn !== 'rate' || (t !== 'lifetime' && t !== 'session'));
 }
 
 const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc

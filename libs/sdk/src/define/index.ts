@@ -24,5 +24,5 @@ export { loadDefinitions } from './load.ts';
 export { deployment, type InputColumn, type Model, model } from './model.ts';
 export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';
 export { type Defined, isDefined, type MetadataOptions } from './types.ts';
-export { lifetime, sliding, tumbling } from './windows.ts';
+export { lifetime, session, sliding, tumbling } from './windows.ts';
 export { parseYamlDefinitions } from './yaml.ts';

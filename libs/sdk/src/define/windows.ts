@@ -31,3 +31,12 @@ function microseconds(duration: string | undefined): bigint {
 export function lifetime(): WindowOption {
   return { kind: { $case: 'lifetime', value: {} } };
 }
+
+/**
+ * The events since the last pause longer than the gap: the run of the entity's events, whether a filter lets them count or not, that ends
+ * with the last one before t. Empty once that one is longer ago than the gap. Exact while late events do not bridge all gaps of the newest
+ * 64 sessions.
+ */
+export function session(gap: string): WindowOption {
+  return { kind: { $case: 'session', value: { gapUs: BigInt(parseDurationUs(gap)) } } };
+}

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type Entity, entity } from './entity.ts';
 import { toValue } from './feature-service.ts';
 import { define, type MetadataOptions } from './types.ts';
-import { lifetime, sliding, tumbling } from './windows.ts';
+import { lifetime, session, sliding, tumbling } from './windows.ts';
 import { duration, metadata } from './yaml-parts.ts';
 import { sourceDocument, sourceSpec } from './yaml-source.ts';
 
@@ -14,11 +14,13 @@ const windowText = z.union([
   z.string(),
   z.strictObject({ sliding: z.string(), hop: z.string().optional(), offset: z.string().optional() }),
   z.strictObject({ tumbling: z.string(), offset: z.string().optional() }),
+  z.strictObject({ session: z.string() }),
 ]);
 const window = windowText.transform((given, context) => {
   try {
     if (given === 'lifetime') return lifetime();
     if (typeof given === 'string') return sliding(given);
+    if ('session' in given) return session(given.session);
     const offset = given.offset === undefined ? {} : { offset: given.offset };
     if ('tumbling' in given) return tumbling(given.tumbling, offset);
     return sliding(given.sliding, given.hop === undefined ? offset : { hop: given.hop, ...offset });

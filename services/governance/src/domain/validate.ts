@@ -153,7 +153,7 @@ function validateView(name: string, view: definitions.FeatureView, catalog: Cata
       report(`features.${feature.name}`, `"${feature.name}" is not a name; use lowercase letters, digits and _`);
     if (functionOf(feature.function) === undefined) report(`features.${feature.name}.function`, 'has no function');
     if (!feature.window?.kind)
-      report(`features.${feature.name}.window`, 'has no window; use sliding, tumbling or lifetime');
+      report(`features.${feature.name}.window`, 'has no window; use sliding, tumbling, session or lifetime');
   }
   for (const { joinKey } of view.keys) {
     if (entity && !entity.joinKeys.some((key) => key.name === joinKey))

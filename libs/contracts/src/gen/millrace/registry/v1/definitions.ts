@@ -365,6 +365,12 @@ export interface TumblingWindow {
 export interface LifetimeWindow {
 }
 
+/** As of t: the run of the entity's events of which no two in a row are farther apart than the gap, when its last is no longer before t. */
+export interface SessionWindow {
+  /** The gap that ends a session, in microseconds; 1 s or more. */
+  gapUs: bigint;
+}
+
 /** The span of events that an aggregation covers. */
 export interface Window {
   /** Which kind of window. */
@@ -378,6 +384,9 @@ export interface Window {
     | //
     /** Everything so far. */
     { $case: "lifetime"; value: LifetimeWindow }
+    | //
+    /** The events since the last longer pause. */
+    { $case: "session"; value: SessionWindow }
     | undefined;
 }
 
@@ -1664,6 +1673,64 @@ export const LifetimeWindow: MessageFns<LifetimeWindow> = {
   },
 };
 
+function createBaseSessionWindow(): SessionWindow {
+  return { gapUs: 0n };
+}
+
+export const SessionWindow: MessageFns<SessionWindow> = {
+  encode(message: SessionWindow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gapUs !== 0n) {
+      if (BigInt.asIntN(64, message.gapUs) !== message.gapUs) {
+        throw new globalThis.Error("value provided for field message.gapUs of type int64 too large");
+      }
+      writer.uint32(8).int64(message.gapUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionWindow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionWindow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.gapUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SessionWindow>): SessionWindow {
+    return SessionWindow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionWindow>): SessionWindow {
+    const message = createBaseSessionWindow();
+    message.gapUs = (object.gapUs !== undefined && object.gapUs !== null) ? BigInt(object.gapUs) : 0n;
+    return message;
+  },
+};
+
 function createBaseWindow(): Window {
   return { kind: undefined };
 }
@@ -1679,6 +1746,9 @@ export const Window: MessageFns<Window> = {
         break;
       case "lifetime":
         LifetimeWindow.encode(message.kind.value, writer.uint32(26).fork()).join();
+        break;
+      case "session":
+        SessionWindow.encode(message.kind.value, writer.uint32(34).fork()).join();
         break;
     }
     return writer;
@@ -1721,6 +1791,14 @@ export const Window: MessageFns<Window> = {
             message.kind = { $case: "lifetime", value: LifetimeWindow.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.kind = { $case: "session", value: SessionWindow.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1754,6 +1832,12 @@ export const Window: MessageFns<Window> = {
       case "lifetime": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "lifetime", value: LifetimeWindow.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "session": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "session", value: SessionWindow.fromPartial(object.kind.value) };
         }
         break;
       }
