@@ -1,4 +1,4 @@
-export { type History, type HistoryOptions, openHistory } from './clickhouse.ts';
+export { type History, type HistoryOptions, historyError, openHistory } from './clickhouse.ts';
 export { ensureEventTable, insertsEnded, maxSeq } from './event-table.ts';
 export { type EventSource, eventTable } from './evolve-table.ts';
 export { type EventColumn, insertBatches, type PositionedBatch } from './insert-batches.ts';

@@ -8,4 +8,4 @@ export type { S3Access } from './locations/s3.ts';
 export { openRows, type RowFormat } from './open-rows.ts';
 export { chunkRowsMax, type InputRow, Instant, type RowChunk, type RowReader } from './rows.ts';
 export { sourceYaml, timeFormatNames } from './source-yaml.ts';
-export { compileMapping, type RowEvent, type RowMapping } from './to-event.ts';
+export { compileMapping, type RowEvent, type RowMapping, rowId } from './to-event.ts';

@@ -51,7 +51,7 @@ export function compileMapping(
         if (target === undefined) event[column] = plain(value);
         else if (target.t === 'field') event[target.field] = target.convert(value);
       }
-      const id = format.idColumns.length === 0 ? `${idBase}-${row.number}` : idOf(row.fields, format.idColumns);
+      const id = format.idColumns.length === 0 ? `${idBase}-${row.number}` : rowId(row.fields, format.idColumns);
       const time = format.timeColumn === '' ? undefined : toTimeUs(row.fields[format.timeColumn], format.timeFormat);
       return { id, eventTimeUs: time ?? rowTimeUs, json: Buffer.from(JSON.stringify(event)) };
     },
@@ -76,7 +76,7 @@ export function compileMapping(
 }
 
 /** One column: its value. Several: joined by a colon, colons inside written as %3A. Empty when one has no value. */
-function idOf(fields: Readonly<Record<string, unknown>>, columns: readonly string[]): string {
+export function rowId(fields: Readonly<Record<string, unknown>>, columns: readonly string[]): string {
   const values = columns.map((column) => {
     const value = plain(fields[column] ?? '');
     return typeof value === 'object' ? JSON.stringify(value) : String(value);

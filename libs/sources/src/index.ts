@@ -1,3 +1,4 @@
+export { batchProblems, scheduleProblem } from './batch-problems.ts';
 export {
   allows,
   type CompatibilityRule,

@@ -5,6 +5,7 @@ import { watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
+import { createClickHouseQueries } from './adapters/clickhouse-queries.ts';
 import { createHistoryPast } from './adapters/history-past.ts';
 import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
@@ -22,6 +23,7 @@ import { createIngestionMetrics } from './app/ingestion-metrics.ts';
 import { createIntakes } from './app/intakes.ts';
 import { createJudge } from './app/judge.ts';
 import { openLoadDesk } from './app/load-desk.ts';
+import { createLoadSchedule } from './app/load-schedule.ts';
 import { createProgress } from './app/progress.ts';
 import { createQuarantineDesk } from './app/quarantine-desk.ts';
 import { loadConfig } from './config.ts';
@@ -119,12 +121,17 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
     clock,
     telemetry,
     inputs,
+    queries: createClickHouseQueries(history),
     store: loadStore,
     definitions: registry,
     uploads,
     limits: config,
   });
   await background('loads', (signal) => desk.run(signal));
+  const schedule = createLoadSchedule({ desk, clock, telemetry });
+  schedule.follow(registry.current());
+  registry.onChange((next) => schedule.follow(next));
+  life.onStop('schedule', () => schedule.stop());
   const sampling = setInterval(() => metrics.sample(ids.waiting), 1_000);
   life.onStop('sampling', () => clearInterval(sampling));
 

@@ -20,9 +20,12 @@ export function addLoadCommands(program: Command): void {
     addFileOptions(
       program
         .command('load')
-        .description('load a file, a folder, a glob, an http(s) URL or s3://bucket/prefix into a source')
+        .description(
+          'load a file, a folder, a glob, an http(s) URL or s3://bucket/prefix into a source, or what is new in its batch inputs',
+        )
         .argument('<source>')
-        .argument('<location>')
+        .argument('[location]', "left out: the source's batch input")
+        .option('--input <name>', 'the batch input, where the source has several')
         .option('--dry-run', 'show the columns and the first bad rows; publish nothing')
         .option('--rows <n>', 'rows that a dry run looks at', positive, 100_000),
     ),
@@ -35,7 +38,7 @@ export function addLoadCommands(program: Command): void {
     )
     .option('--follow', 'watch until the load has ended; the default', true)
     .option('--no-follow', 'return at once; the load goes on')
-    .action((source: string, location: string, _options, command: Command) =>
+    .action((source: string, location: string | undefined, _options, command: Command) =>
       load(source, location, command.optsWithGlobals()),
     );
   addLoadsCommands(program.command('loads').description('loads that wait, run or have ended, and what was read'));

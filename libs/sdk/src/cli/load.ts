@@ -14,6 +14,8 @@ export interface LoadOptions extends CommonOptions, FormatOptions {
   readonly dryRun?: boolean;
   /** Rows that a dry run looks at. */
   readonly rows: number;
+  /** The batch input of the source to read when no location is given. */
+  readonly input?: string;
   readonly whenChanged?: keyof typeof whenChangedNames;
   /** False with --no-follow. */
   readonly follow: boolean;
@@ -24,15 +26,24 @@ export const whenChangedNames = { 'new-rows': 1, 'read-again': 2, ignore: 3 } as
   definitions.WhenChanged
 >;
 
-/** Loads a location into a source: ingestion reads it where it can see it, else the command sends the bytes. */
-export async function load(source: string, location: string, options: LoadOptions): Promise<void> {
+/** Loads a location, or what is new in a batch input, into a source: ingestion reads it where it can see it, else the command sends the bytes. */
+export async function load(source: string, location: string | undefined, options: LoadOptions): Promise<void> {
   await withServices(options, async (services) => {
     const interrupt = new AbortController();
     process.once('SIGINT', () => interrupt.abort());
-    if (options.dryRun) return dryRun(services, { source, location, options, signal: interrupt.signal });
+    if (options.dryRun) {
+      if (location === undefined) throw new MeshError('INVALID_ARGUMENT', 'a dry run needs a location', {});
+      return dryRun(services, { source, location, options, signal: interrupt.signal });
+    }
     const client = services.loads();
     const whenChanged = options.whenChanged === undefined ? 0 : whenChangedNames[options.whenChanged];
-    const request = loads.StartLoadRequest.fromPartial({ source, location, format: rowFormatOf(options), whenChanged });
+    const request = loads.StartLoadRequest.fromPartial({
+      source,
+      location: location ?? '',
+      batchInput: options.input ?? '',
+      format: rowFormatOf(options),
+      whenChanged,
+    });
     const seen: loads.Load[] = [];
     for await (const started of begin(client, request, interrupt.signal))
       seen.push(
@@ -49,7 +60,7 @@ async function* begin(
   signal: AbortSignal,
 ): AsyncGenerator<loads.Load> {
   const { location } = request;
-  if (!isLocal(location)) return yield loadOf(await client.startLoad(request));
+  if (location === '' || !isLocal(location)) return yield loadOf(await client.startLoad(request));
   const path = resolve(location.replace(/^file:\/\//, ''));
   const inputs = await locateHere(path, signal);
   const visible = await startVisible(client, { ...request, location: path, bytes: sizeOf(inputs) });

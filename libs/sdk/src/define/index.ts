@@ -1,3 +1,4 @@
+export type { BatchInputSpec } from './batch.ts';
 export { type Cel, cel } from './cel.ts';
 export { type Entity, entity, type JoinKeys } from './entity.ts';
 export type { ExpectationSpec, SeverityName } from './expectations.ts';

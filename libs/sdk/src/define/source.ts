@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
+import { type BatchInputSpec, batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { type Defined, define, type FieldTypeName, type MetadataOptions } from './types.ts';
@@ -32,6 +33,8 @@ export interface SourceOptions<F extends Fields> extends MetadataOptions {
   readonly partitions?: number;
   /** What is expected of the events, by name. */
   readonly expectations?: Readonly<Record<string, ExpectationSpec<keyof F & string>>>;
+  /** Where rows come from beside the stream, by name: files, buckets, URLs, ClickHouse; each on its schedule. */
+  readonly batch?: Readonly<Record<string, BatchInputSpec>>;
   /** Which schemas the next schema must fit; `'backward'` unless set. */
   readonly compatibility?: CompatibilityName;
 }
@@ -63,6 +66,7 @@ export function source<const F extends Fields>(name: string, options: SourceOpti
     expectations: expectationsToProto(options.expectations),
     compatibility: compatibilityToProto(options.compatibility),
     retiredFields: [],
+    batchInputs: batchToProto(options.batch),
   };
   return {
     kind: 'source',

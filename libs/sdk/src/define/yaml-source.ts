@@ -1,8 +1,10 @@
 import { definitions } from '@millrace/contracts';
 import { z } from 'zod';
+import { batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { compatibilityToProto } from './source.ts';
+import { batchInput } from './yaml-batch.ts';
 import { duration, durationText, metadata } from './yaml-parts.ts';
 
 const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
@@ -109,6 +111,7 @@ export const sourceDocument = z.strictObject({
   max_future_skew: duration.optional(),
   max_lateness: duration.optional(),
   partitions: z.int().optional(),
+  batch: z.record(z.string(), batchInput).optional(),
   expectations: z.record(z.string(), expectation).optional(),
   compatibility: z
     .enum(['none', 'backward', 'backward_transitive', 'forward', 'forward_transitive', 'full', 'full_transitive'])
@@ -127,5 +130,6 @@ export function sourceSpec(given: z.infer<typeof sourceDocument>): definitions.S
     expectations: expectationsToProto(given.expectations),
     compatibility: compatibilityToProto(given.compatibility),
     retiredFields: [],
+    batchInputs: batchToProto(given.batch),
   };
 }

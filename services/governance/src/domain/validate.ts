@@ -1,7 +1,7 @@
 import { definitions } from '@millrace/contracts';
 import { checkView } from '@millrace/features';
 import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
-import { expectationProblems, treatmentProblems } from '@millrace/sources';
+import { batchProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import { labelOf, type Problem, type Report } from './problem.ts';
 import { cycleProblems } from './reference-cycles.ts';
@@ -123,8 +123,12 @@ function validateSource(source: definitions.Source, report: Report): void {
   if (source.maxFutureSkewUs < 0n) report('max_future_skew_us', 'cannot be negative');
   if (source.maxLatenessUs < 0n) report('max_lateness_us', 'cannot be negative');
   const typed = sourceFieldsOf(source);
-  for (const { path, problem } of [...treatmentProblems(source, typed), ...expectationProblems(source, typed)])
-    report(path, problem);
+  const problems = [
+    ...treatmentProblems(source, typed),
+    ...expectationProblems(source, typed),
+    ...batchProblems(source),
+  ];
+  for (const { path, problem } of problems) report(path, problem);
 }
 
 function validateField(field: definitions.SourceField, report: Report): void {

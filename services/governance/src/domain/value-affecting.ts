@@ -3,8 +3,8 @@ import type { definitions } from '@millrace/contracts';
 type Spec = NonNullable<definitions.Definition['spec']>;
 
 /**
- * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow says nothing about
- * this one. What a source may have and does not is left out, so that it keeps the version that it had before it could have it.
+ * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow, or where
+ * rows come from, says nothing about this one. What a source may have and does not is left out, so that it keeps the version that it had before it could have it.
  */
 export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
   if (spec.$case === 'source') return { $case: spec.$case, value: sourceValue(spec.value) };
@@ -15,7 +15,14 @@ export function valueAffecting(spec: Spec): { readonly $case: string; readonly v
   };
 }
 
-function sourceValue({ compatibility: _, retiredFields: __, expectations, fields, ...rest }: definitions.Source) {
+function sourceValue({
+  compatibility: _,
+  retiredFields: __,
+  batchInputs: ____,
+  expectations,
+  fields,
+  ...rest
+}: definitions.Source) {
   return {
     ...rest,
     fields: fields.map(({ defaultValue, missing, outliers, ...field }) => ({

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { loads } from '@millrace/contracts';
 import { type InputObject, isLocal, locate, openRows, type S3Access } from '@millrace/inputs';
 import { MeshError } from '@millrace/kernel';
-import type { Inputs } from '../app/load-run.ts';
+import type { Inputs } from '../app/load-deps.ts';
 
 export type LoadInputsConfig = {
   /** Folders whose files may be read; none: no local file is. */

@@ -1,9 +1,10 @@
-import type { loads } from '@millrace/contracts';
+import { type definitions, loads } from '@millrace/contracts';
 import { isLocal } from '@millrace/inputs';
 import { type Clock, MeshError, newId, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { registeredSource } from './definitions.ts';
-import { type LoadRunDeps, runLoad } from './load-run.ts';
+import type { LoadRunDeps } from './load-deps.ts';
+import { runLoad } from './load-run.ts';
 import { type LoadRecord, type LoadState, noProgress } from './load-store.ts';
 import { LoadTotals } from './load-totals.ts';
 
@@ -45,25 +46,26 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
 
   return {
     /** UNKNOWN_SOURCE, OVERLOADED when too many wait; INPUT_NOT_FOUND when a local file or an upload is not there. */
-    async start(request: loads.StartLoadRequest, signal: AbortSignal): Promise<LoadView> {
-      await registeredSource(deps.definitions, request.source);
-      const queued = waiting().length;
-      if (queued >= limits.loadsWaitingMax) throw tooManyLoads(queued, limits.loadsWaitingMax);
+    async start(asked: loads.StartLoadRequest, signal: AbortSignal): Promise<LoadView> {
+      const { spec } = await registeredSource(deps.definitions, asked.source);
+      const request = asked.location === '' ? batchRequest(asked, spec) : asked;
       // what is far away is asked by the load itself
       if (request.uploadId !== '' || isLocal(request.location)) await deps.inputs.locate(request, signal);
-      const load: LoadRecord = {
-        id: newId(),
-        request,
-        state: 'queued',
-        reason: '',
-        message: '',
-        startedUs: clock.nowUs(),
-        endedUs: 0,
-        progress: noProgress,
-      };
-      await save(load);
-      dispatch();
-      return viewOf(load.id);
+      return enqueue(request);
+    },
+
+    /** A batch input, now. What is wrong with it is told by the load. */
+    async startInput(source: string, batchInput: string): Promise<LoadView> {
+      const { spec } = await registeredSource(deps.definitions, source);
+      return enqueue(batchRequest(loads.StartLoadRequest.fromPartial({ source, batchInput }), spec));
+    },
+
+    /** When a batch input was started last; undefined when it never was. */
+    lastStartUs(source: string, batchInput: string): number | undefined {
+      const starts = [...records.values()].filter(
+        ({ request }) => request.source === source && request.batchInput === batchInput,
+      );
+      return starts.length === 0 ? undefined : Math.max(...starts.map(({ startedUs }) => startedUs));
     },
 
     get: (id: string): LoadView => viewOf(id),
@@ -106,6 +108,24 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
       await Promise.all([...running.values()].map(({ done }) => done));
     },
   };
+
+  async function enqueue(request: loads.StartLoadRequest): Promise<LoadView> {
+    const queued = waiting().length;
+    if (queued >= limits.loadsWaitingMax) throw tooManyLoads(queued, limits.loadsWaitingMax);
+    const load: LoadRecord = {
+      id: newId(),
+      request,
+      state: 'queued',
+      reason: '',
+      message: '',
+      startedUs: clock.nowUs(),
+      endedUs: 0,
+      progress: noProgress,
+    };
+    await save(load);
+    dispatch();
+    return viewOf(load.id);
+  }
 
   function viewOf(id: string): LoadView {
     const record = records.get(id);
@@ -209,4 +229,22 @@ function tooManyLoads(waiting: number, limit: number): MeshError {
     { waiting, limit },
     { retryAfterMs: 5_000 },
   );
+}
+
+/** What a batch input asks for. INVALID_ARGUMENT when the source has none of that name. */
+function batchRequest(asked: loads.StartLoadRequest, spec: definitions.Source): loads.StartLoadRequest {
+  const { source, batchInput } = asked;
+  const names = spec.batchInputs.map(({ name }) => name);
+  const input =
+    batchInput === '' && names.length === 1
+      ? spec.batchInputs[0]
+      : spec.batchInputs.find(({ name }) => name === batchInput);
+  if (input === undefined) {
+    const there = names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
+    const what =
+      batchInput === '' ? 'name a location, or one of its batch inputs' : `there is no batch input "${batchInput}"`;
+    throw new MeshError('INVALID_ARGUMENT', `source "${source}": ${what}; ${there}`, { source, batchInput });
+  }
+  const location = input.query === '' ? input.location : `clickhouse://${source}/${input.name}`;
+  return { ...asked, batchInput: input.name, location, format: input.format, whenChanged: input.whenChanged };
 }

@@ -1,27 +1,13 @@
 import { definitions } from '@millrace/contracts';
-import { compileMapping, type InputObject, type LocalInput, type RowFormat, type RowReader } from '@millrace/inputs';
+import { compileMapping, type InputObject, type LocalInput } from '@millrace/inputs';
 import { contentVersion, MeshError } from '@millrace/kernel';
 import type { Registered } from '@millrace/registry';
-import { type Definitions, registeredSource } from './definitions.ts';
-import { type InputParts, publishInput } from './load-input.ts';
-import type { InputRecord, LoadRecord, LoadStore } from './load-store.ts';
+import { registeredSource } from './definitions.ts';
+import type { LoadRunDeps } from './load-deps.ts';
+import { publishInput } from './load-input.ts';
+import { runQuery } from './load-query.ts';
+import type { InputRecord, LoadRecord } from './load-store.ts';
 import type { LoadTotals } from './load-totals.ts';
-
-/** What loads read from. */
-export type Inputs = {
-  /** Everything that the request names now, in the order in which it is read. */
-  locate(request: LoadRecord['request'], signal: AbortSignal): Promise<InputObject[]>;
-  /** The bytes of an input on this machine. */
-  fetch(object: InputObject, load: LoadRecord, signal: AbortSignal): Promise<LocalInput>;
-  open(local: LocalInput, format: RowFormat, name: string): Promise<RowReader>;
-  discard(local: LocalInput): Promise<void>;
-};
-
-export type LoadRunDeps = InputParts & {
-  readonly inputs: Inputs;
-  readonly store: LoadStore;
-  readonly definitions: Definitions;
-};
 
 /** How often what is durable is written to the ledger: what a crash makes a load publish again, as duplicates. */
 const commitEveryMs = 1_000;
@@ -35,6 +21,8 @@ export async function runLoad(
 ): Promise<void> {
   const { source, whenChanged } = load.request;
   const registered = await registeredSource(deps.definitions, source);
+  const input = registered.spec.batchInputs.find(({ name }) => name !== '' && name === load.request.batchInput);
+  if (input !== undefined && input.query !== '') return runQuery(deps, load, input, registered, totals, signal);
   const found = await deps.inputs.locate(load.request, signal);
   totals.found(found);
   for (const object of found) {

@@ -1,5 +1,6 @@
 import type { loads } from '@millrace/contracts';
 import type { Reason } from '@millrace/kernel';
+import type { TailState } from '../domain/watermark-tail.ts';
 
 export type LoadState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -56,6 +57,8 @@ export type InputRecord = Readonly<RowCounts> & {
   readonly readUs: number;
   readonly loadId: string;
   readonly changes: number;
+  /** Of a query: how far it was read. */
+  readonly watermark?: TailState;
 };
 
 export type LoadStore = {

@@ -46,12 +46,6 @@ async function* partsOf(requests: AsyncIterable<loads.UploadInputRequest>): Asyn
 }
 
 function checked(request: loads.StartLoadRequest): loads.StartLoadRequest {
-  if (request.location === '')
-    throw new MeshError(
-      'INVALID_ARGUMENT',
-      'the location is missing; name a file, folder, glob, URL or s3://bucket/prefix',
-      {},
-    );
   const { idColumns = [], nullValues = [], columns } = request.format ?? {};
   if (idColumns.length > 8 || nullValues.length > 16 || (columns?.size ?? 0) > 256)
     throw new MeshError('LIMIT_EXCEEDED', 'a format has at most 256 columns, 8 id columns and 16 null values', {});

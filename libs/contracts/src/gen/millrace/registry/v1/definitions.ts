@@ -341,6 +341,30 @@ export interface Source {
   compatibility: Compatibility;
   /** Set by the registry: fields of earlier versions that are gone. Events may still bring them; they are dropped. */
   retiredFields: string[];
+  /** Where rows come from beside the stream; at most 8. Changes freely without a new version. */
+  batchInputs: BatchInput[];
+}
+
+/** Files, objects or a query whose new rows become events of a source. */
+export interface BatchInput {
+  /** Its name within the source. */
+  name: string;
+  /** A file, folder or glob where ingestion runs, an http(s) URL, or s3://bucket/prefix; empty: a query. */
+  location: string;
+  /** A SELECT for ClickHouse; empty: a location. */
+  query: string;
+  /** When it is read: five fields of cron, or six with seconds first, UTC; empty: when it is asked for. */
+  schedule: string;
+  /** How rows become events; a query needs id columns. */
+  format:
+    | RowFormat
+    | undefined;
+  /** What happens to a file that was read before with another content. */
+  whenChanged: WhenChanged;
+  /** Query: the column that grows, a time or a whole number. */
+  watermarkColumn: string;
+  /** Query: how far behind the largest watermark rows may still appear, in microseconds; 0 for a whole number. */
+  overlapUs: bigint;
 }
 
 /** Leaves by hops: as of t it covers [floor(t - size, hop), t). */
@@ -1297,6 +1321,7 @@ function createBaseSource(): Source {
     expectations: [],
     compatibility: 0,
     retiredFields: [],
+    batchInputs: [],
   };
 }
 
@@ -1337,6 +1362,9 @@ export const Source: MessageFns<Source> = {
     }
     for (const v of message.retiredFields) {
       writer.uint32(106).string(v!);
+    }
+    for (const v of message.batchInputs) {
+      BatchInput.encode(v!, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1434,6 +1462,14 @@ export const Source: MessageFns<Source> = {
             message.retiredFields.push(reader.string());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.batchInputs.push(BatchInput.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1465,6 +1501,160 @@ export const Source: MessageFns<Source> = {
     message.expectations = object.expectations?.map((e) => Expectation.fromPartial(e)) || [];
     message.compatibility = object.compatibility ?? 0;
     message.retiredFields = object.retiredFields?.map((e) => e) || [];
+    message.batchInputs = object.batchInputs?.map((e) => BatchInput.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBatchInput(): BatchInput {
+  return {
+    name: "",
+    location: "",
+    query: "",
+    schedule: "",
+    format: undefined,
+    whenChanged: 0,
+    watermarkColumn: "",
+    overlapUs: 0n,
+  };
+}
+
+export const BatchInput: MessageFns<BatchInput> = {
+  encode(message: BatchInput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.location !== "") {
+      writer.uint32(18).string(message.location);
+    }
+    if (message.query !== "") {
+      writer.uint32(26).string(message.query);
+    }
+    if (message.schedule !== "") {
+      writer.uint32(34).string(message.schedule);
+    }
+    if (message.format !== undefined) {
+      RowFormat.encode(message.format, writer.uint32(42).fork()).join();
+    }
+    if (message.whenChanged !== 0) {
+      writer.uint32(48).int32(message.whenChanged);
+    }
+    if (message.watermarkColumn !== "") {
+      writer.uint32(58).string(message.watermarkColumn);
+    }
+    if (message.overlapUs !== 0n) {
+      if (BigInt.asIntN(64, message.overlapUs) !== message.overlapUs) {
+        throw new globalThis.Error("value provided for field message.overlapUs of type int64 too large");
+      }
+      writer.uint32(64).int64(message.overlapUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchInput {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchInput();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.location = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.query = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.schedule = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.format = RowFormat.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.whenChanged = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.watermarkColumn = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.overlapUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BatchInput>): BatchInput {
+    return BatchInput.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BatchInput>): BatchInput {
+    const message = createBaseBatchInput();
+    message.name = object.name ?? "";
+    message.location = object.location ?? "";
+    message.query = object.query ?? "";
+    message.schedule = object.schedule ?? "";
+    message.format = (object.format !== undefined && object.format !== null)
+      ? RowFormat.fromPartial(object.format)
+      : undefined;
+    message.whenChanged = object.whenChanged ?? 0;
+    message.watermarkColumn = object.watermarkColumn ?? "";
+    message.overlapUs = (object.overlapUs !== undefined && object.overlapUs !== null) ? BigInt(object.overlapUs) : 0n;
     return message;
   },
 };
