@@ -28,6 +28,8 @@ export type RowFlusher = {
 type Taken = { readonly view: ActiveView; readonly shard: Shard; readonly cells: readonly Cell[] };
 
 const retryDelayMsMax = 2_000;
+/** A busy key costs a row for each flush: under load flushes rest as long as their rows took to make, but no longer than this. */
+const restMsMax = 100;
 const linksMax = 16;
 
 export function createRowFlusher(deps: {
@@ -46,6 +48,7 @@ export function createRowFlusher(deps: {
   let traces: string[] = [];
   let failures = 0;
   let sweeps = 0;
+  let encodeMs = 0;
 
   /** One flush. True when rows are still behind. */
   async function flush(): Promise<boolean> {
@@ -55,10 +58,12 @@ export function createRowFlusher(deps: {
     if (taken.length === 0) {
       rowPosition = position;
       sweeps++;
+      encodeMs = 0;
       return false;
     }
     const startedMs = performance.now();
     const rows = encodeRows(taken, engine, deps.field, clock.nowUs());
+    encodeMs = performance.now() - startedMs;
     const [parent, ...links] = traces;
     traces = [];
     try {
@@ -98,7 +103,10 @@ export function createRowFlusher(deps: {
         const more = await flush();
         if (failures > 0) await sleep(Math.min(retryDelayMsMax, 50 * 2 ** Math.min(failures, 6)), signal);
         else if (more) await sleep(0, signal);
-        else await sleep(Math.max(0, deps.intervalMs - (performance.now() - startedMs)), signal);
+        else {
+          const leftMs = deps.intervalMs - (performance.now() - startedMs);
+          await sleep(Math.max(0, leftMs, Math.min(restMsMax, encodeMs)), signal);
+        }
       }
     },
     drain: async (signal) => {
