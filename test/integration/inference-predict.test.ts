@@ -1,5 +1,6 @@
-import { events, inference, serving } from '@millrace/contracts';
+import { events, inference, lineage, serving } from '@millrace/contracts';
 import { openNats, readStream } from '@millrace/events';
+import { connect } from '@millrace/rpc';
 import { auc, logLoss } from '@millrace/stats';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -37,6 +38,37 @@ function score(delay: number, wind: number): number {
   } = expected.logistic;
   return 1 / (1 + Math.exp(-(a * Math.fround(delay) + b * Math.fround(wind) + intercept)));
 }
+
+test('a prediction leads back to the model and the feature service that made it, and on to source fields', async () => {
+  const answer = await world.predict(latePrediction(['ORD']));
+  const [prediction] = answer.predictions;
+  await inHistory([prediction?.predictionId ?? '']);
+  const client = connect(lineage.LineageServiceService, world.service('governance').grpc, { defaultTimeoutMs: 10_000 });
+  try {
+    const { UPSTREAM, DOWNSTREAM } = lineage.Direction;
+    const ask = (node: string, direction: lineage.Direction) => client.getLineage({ node, direction, depth: 0 });
+    const id = `prediction:${prediction?.predictionId}`;
+    const up = await ask(id, UPSTREAM);
+    expect(up.edges).toEqual(
+      expect.arrayContaining([
+        { from: 'model:late', to: id, how: 'model' },
+        { from: 'feature_service:lateness', to: id, how: 'features' },
+        { from: 'feature:origin_delays.mean_1h', to: 'feature_service:lateness', how: 'feature' },
+        { from: 'field:arrivals.delay', to: 'feature:origin_delays.mean_1h', how: 'input' },
+        { from: 'field:arrivals.origin', to: 'feature:origin_delays.mean_1h', how: 'join key' },
+      ]),
+    );
+    expect(up.nodes.find((node) => node.id === 'model:late')?.version).toBe(prediction?.modelVersion);
+    expect(up.nodes.find((node) => node.id === 'feature_service:lateness')?.version).toBe(answer.featureServiceVersion);
+    const down = await ask('arrivals.delay', DOWNSTREAM);
+    expect(down.notes).toEqual([]);
+    const predictions = down.nodes.find((node) => node.kind === 'predictions' && node.name.startsWith('late '));
+    expect(predictions?.detail).toMatch(/^\d+ predictions from /);
+    await expect(ask('prediction:none', UPSTREAM)).rejects.toMatchObject({ reason: 'UNKNOWN_DEFINITION' });
+  } finally {
+    client.close();
+  }
+});
 
 test('a prediction has the exact vector, statuses, ages and versions', async () => {
   const answer = await world.predict(latePrediction(['ATL'], { requestData: [{ name: 'wind', doubles: [0.1] }] }));

@@ -3,6 +3,7 @@ import {
   compute as computeContract,
   inference,
   ingestion,
+  lineage,
   loads,
   registry,
   serving,
@@ -48,6 +49,7 @@ export function openServices(options: CommonOptions) {
     endpoints: where,
     registry: () => keep(connect(registry.RegistryServiceService, address('governance'), { defaultTimeoutMs })),
     loads: () => keep(connect(loads.LoadServiceService, address('ingestion'), { defaultTimeoutMs })),
+    lineage: () => keep(connect(lineage.LineageServiceService, address('governance'), { defaultTimeoutMs })),
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>
       keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { positive } from './context.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
+import { addLineageCommand } from './lineage-command.ts';
 import { addLoadCommands } from './load-commands.ts';
 import { addParityCommand } from './parity-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
@@ -24,6 +25,7 @@ addDataCommands(program);
 addLoadCommands(program);
 addHealthCommands(program);
 addParityCommand(program);
+addLineageCommand(program);
 addQuarantineCommands(program);
 addTrainingCommands(program);
 
