@@ -3,4 +3,11 @@ export { createSnapshotLoader, type SnapshotLoader } from './load-snapshot.ts';
 export { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from './resolve-view.ts';
 export { emptySnapshot, type Registered, type RegistrySnapshot, viewDefinition } from './snapshot.ts';
 export { type Head, type Manifest, type ManifestEntry, openRegistryStore, type RegistryStore } from './store.ts';
+export {
+  openViewStateTeller,
+  type ViewState,
+  type ViewStateMap,
+  type ViewStates,
+  watchViewStates,
+} from './view-states.ts';
 export { type RegistryWatch, watchRegistry } from './watch.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { createRowWriter, openRedis, rowField } from '@millrace/hot';
-import { watchRegistry } from '@millrace/registry';
+import { openViewStateTeller, watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
@@ -52,6 +52,7 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     hot: redisIdentity(hot, writer),
     history: viewHistory,
     dropRows: redisDropRows(hot),
+    tell: await openViewStateTeller(nats, { signal: life.signal }),
     clock,
     telemetry,
     metrics,

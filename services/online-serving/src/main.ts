@@ -1,6 +1,6 @@
 import { openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
-import { watchRegistry } from '@millrace/registry';
+import { watchRegistry, watchViewStates } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { createFeastCatalog } from './adapters/feast-catalog.ts';
@@ -29,8 +29,11 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'online-serving' }));
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
 
+  const states = await watchViewStates(nats, { signal: life.signal });
   const plans = createPlanBook({
-    catalog: createRegistryCatalog({ registry }),
+    catalog: createRegistryCatalog({ registry, states }),
+    onWait: (service, version, { name, version: viewVersion }) =>
+      log.info({ event: 'plan_waits', service, version, view: `${name}@${viewVersion}` }),
     onProblem: (service, { reason, message }) => log.error({ event: 'plan_failed', service, reason, message }),
   });
   await plans.refresh();
@@ -42,6 +45,11 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
   const near = createNearRows(rows, { ...config.near, nowMs: () => performance.now(), ...nearTelemetry(telemetry) });
   const keeps = config.near.ttlMs > 0;
   if (keeps) await life.start('row-changes', async () => followRowChanges({ link: nats, near, log }));
+  life.onStop(
+    'switches',
+    states.onChange(() => void plans.refresh()),
+  );
+
   const reads = createReadFeatures({
     plans,
     rows: keeps || config.coalesce ? near : rows,

@@ -119,6 +119,7 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
         if (!stop.signal.aborted) await world.store.commit(changed, meta);
       },
     },
+    tell() {},
     events: {
       read: (from, signal) => tail(world.log, from, signal),
       decode: (data) => batchOf(JSON.parse(Buffer.from(data).toString()) as string[]),

@@ -12,7 +12,7 @@ import { recoverEngine } from './recovery.ts';
 import { createRowFlusher, type RowFlusher, type RowWriter } from './row-flusher.ts';
 import { createRowRewriter } from './row-rewriter.ts';
 import type { StateStore } from './state-store.ts';
-import { createViewKeeper, type ViewKeeper } from './view-keeper.ts';
+import { createViewKeeper, type TellStates, type ViewKeeper } from './view-keeper.ts';
 
 /** The limits and intervals of the computation; all of them come from the configuration. */
 export type ComputeLimits = {
@@ -57,6 +57,7 @@ export async function openCompute(deps: {
   readonly hot: HotIdentity;
   readonly history: ViewHistory;
   readonly dropRows: (keys: readonly string[], definition: ViewDefinition) => Promise<void>;
+  readonly tell: TellStates;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly metrics: ComputeMetrics;

@@ -11,6 +11,8 @@ import type { StateStore } from './state-store.ts';
 
 const removeBatch = 1_000;
 const retryMs = 2_000;
+/** After a version is ready the one before it is kept this long, so that every reader has switched. */
+const graceMs = 5_000;
 
 export type ViewKeeper = {
   /** The view versions that someone needs from now on: the current ones and those that a feature service pins. */
@@ -18,7 +20,13 @@ export type ViewKeeper = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-/** Takes views through their life: new ones are filled from history and then written; unneeded ones are removed. */
+/** By view id. */
+export type TellStates = (states: Readonly<Record<string, 'warming' | 'ready'>>) => void;
+
+/**
+ * Takes views through their life: new ones are filled from history and then written; unneeded ones are removed. A version that is
+ * no longer wanted is kept until the versions that are wanted of its view are ready: feature services read it meanwhile.
+ */
 export function createViewKeeper(deps: {
   readonly engine: Engine;
   readonly store: StateStore;
@@ -26,11 +34,30 @@ export function createViewKeeper(deps: {
   readonly fill: FillFromHistory;
   readonly rewrite: RowRewriter;
   readonly dropRows: (keys: readonly string[], definition: ViewDefinition) => Promise<void>;
+  readonly tell: TellStates;
   readonly telemetry: Telemetry;
 }): ViewKeeper {
   const { engine, store, telemetry } = deps;
+  const readyAtMs = new Map<string, number>();
   let wanted = new Map<string, ViewDefinition>();
   let wake = () => {};
+
+  function tellStates(): void {
+    const views = [...engine.views.values()].filter((view) => view.record.phase !== 'dropping');
+    deps.tell(Object.fromEntries(views.map(({ id, record }) => [id, record.phase === 'ready' ? 'ready' : 'warming'])));
+  }
+
+  /** True while a version that takes its place is being filled, and for a little after that. */
+  function isStillRead({ record }: ActiveView): boolean {
+    if (record.phase !== 'ready') return false;
+    return [...wanted].some(([id, { name }]) => {
+      if (name !== record.definition.name) return false;
+      return (
+        engine.views.get(id)?.record.phase !== 'ready' ||
+        performance.now() - (readyAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < graceMs
+      );
+    });
+  }
 
   function reconcile(): void {
     for (const [id, definition] of wanted) {
@@ -39,10 +66,11 @@ export function createViewKeeper(deps: {
       telemetry.log.info({ event: 'view_added', view: id, position: view.record.startPosition });
     }
     for (const view of engine.views.values()) {
-      if (wanted.has(view.id) || view.record.phase === 'dropping') continue;
+      if (wanted.has(view.id) || view.record.phase === 'dropping' || isStillRead(view)) continue;
       engine.setPhase(view, 'dropping');
       telemetry.log.info({ event: 'view_dropping', view: view.id });
     }
+    tellStates();
   }
 
   async function warm(view: ActiveView, signal: AbortSignal): Promise<void> {
@@ -54,6 +82,13 @@ export function createViewKeeper(deps: {
     view.error = '';
     view.progress = 1;
     engine.setPhase(view, 'ready');
+    readyAtMs.set(view.id, performance.now());
+    tellStates();
+    setTimeout(() => {
+      readyAtMs.delete(view.id);
+      reconcile();
+      wake();
+    }, graceMs).unref();
     telemetry.log.info({ event: 'view_ready', view: view.id, entities: view.record.entities });
   }
 

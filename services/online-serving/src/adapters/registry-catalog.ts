@@ -1,9 +1,12 @@
-import { type RegistryWatch, viewDefinition } from '@millrace/registry';
+import { type RegistryWatch, type ViewStates, viewDefinition } from '@millrace/registry';
 import type { DefinitionCatalog, ListedService } from '../app/plan-book.ts';
 
 /** The registry as online-serving sees it: feature services, and the views that they name. */
-export function createRegistryCatalog(deps: { readonly registry: RegistryWatch }): DefinitionCatalog {
-  const { registry } = deps;
+export function createRegistryCatalog(deps: {
+  readonly registry: RegistryWatch;
+  readonly states: ViewStates;
+}): DefinitionCatalog {
+  const { registry, states } = deps;
   return {
     listServices: () => [...registry.current().services.values()],
     async refresh() {
@@ -14,6 +17,10 @@ export function createRegistryCatalog(deps: { readonly registry: RegistryWatch }
     },
     async view(name, version) {
       return viewDefinition(registry.current(), name, version);
+    },
+    isReady(view, version) {
+      const told = states.current();
+      return told === undefined || told[`${view}@${version}`] === 'ready';
     },
   };
 }

@@ -21,6 +21,8 @@ export interface DefinitionCatalog {
   service(name: string, version: string): Promise<ListedService | undefined>;
   /** A version of a view; an empty version means the current one. */
   view(name: string, version: string): Promise<ViewDefinition>;
+  /** False while feature-compute still fills the version's windows; true where nobody tells. */
+  isReady(view: string, version: string): boolean;
 }
 
 /** The compiled plan of every feature service, by name and version. */
@@ -43,8 +45,14 @@ type Shelf = {
 export function createPlanBook(deps: {
   readonly catalog: DefinitionCatalog;
   readonly onProblem: (service: string, problem: MeshError) => void;
+  /** A version does not answer yet, since a view of it is not filled. */
+  readonly onWait?: (
+    service: string,
+    version: string,
+    view: { readonly name: string; readonly version: string },
+  ) => void;
 }): PlanBook {
-  const { catalog, onProblem } = deps;
+  const { catalog, onProblem, onWait = () => {} } = deps;
   let shelves: ReadonlyMap<string, Shelf> = new Map();
   let refreshing: Promise<void> = Promise.resolve();
 
@@ -58,7 +66,14 @@ export function createPlanBook(deps: {
       try {
         const plan = known?.byVersion.get(service.version) ?? (await compile(service));
         kept.set(plan.version, plan);
-        next.set(service.name, { current: plan, byVersion: kept });
+        const waitsFor = plan.views.find((view) => !catalog.isReady(view.name, view.version));
+        const held = known?.current;
+        if (waitsFor && held && held.version !== plan.version) {
+          // its windows are being filled: until then the version before it answers
+          kept.set(held.version, held);
+          next.set(service.name, { current: held, byVersion: kept });
+          onWait(service.name, plan.version, waitsFor);
+        } else next.set(service.name, { current: plan, byVersion: kept });
       } catch (thrown) {
         const problem = toMeshError(thrown, `could not compile feature service "${service.name}"`);
         onProblem(service.name, problem);

@@ -13,6 +13,7 @@ const emptyCatalog = {
   async view(): Promise<never> {
     throw new Error('there is none');
   },
+  isReady: () => true,
 };
 
 test('the description is OpenAPI 3.1, names every route, and every path in it is a route', async () => {
