@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compute, serving } from '@millrace/contracts';
+import { compute, feastGrpc, type feastServing, serving } from '@millrace/contracts';
 import { type History, openHistory } from '@millrace/history';
-import { MeshError } from '@millrace/kernel';
-import { fromRpcStatus } from '@millrace/rpc';
+import { MeshError, type Reason } from '@millrace/kernel';
+import { type Client, connect, fromRpcStatus } from '@millrace/rpc';
 import type { FullMesh } from '../support/full-mesh.ts';
 
 /** One read of entities of one join key, `page`, in the words of no surface. */
@@ -19,6 +19,8 @@ export type MatrixRead = {
 /** What a surface says of one feature in one row: a status (where it has one) and a value, or why there is no answer. */
 export type Surface = {
   readonly name: string;
+  /** It has no word for a read time: it reads as of its clock. */
+  readonly onlyNow?: boolean;
   read(read: MatrixRead): Promise<readonly Readonly<Record<string, string>>[]>;
 };
 
@@ -26,8 +28,21 @@ export async function openSurfaces(
   mesh: FullMesh,
 ): Promise<{ readonly surfaces: readonly Surface[]; close(): Promise<void> }> {
   const history = await openHistory({ url: mesh.stores.clickhouse.url });
-  const surfaces = [grpc(mesh), stream(mesh), rest(mesh), trainingSet(mesh, history)];
-  return { surfaces, close: () => history.close() };
+  const feast = connect(feastGrpc.GrpcFeatureServerService, mesh.service('online-serving').grpc);
+  return {
+    surfaces: [
+      grpc(mesh),
+      stream(mesh),
+      rest(mesh),
+      feastOverGrpc(feast),
+      feastOverHttp(mesh),
+      trainingSet(mesh, history),
+    ],
+    async close() {
+      feast.close();
+      await history.close();
+    },
+  };
 }
 
 /** The cell of one feature of the first row. */
@@ -83,6 +98,61 @@ function rest(mesh: FullMesh): Surface {
       return (json.rows ?? []).map(({ features }) =>
         Object.fromEntries(
           Object.entries(features).map(([name, { status, value }]) => [name, `${status} ${text(value)}`]),
+        ),
+      );
+    },
+  };
+}
+
+/** Feast's numbers of its statuses, as it names them over HTTP. */
+const feastStatuses = ['INVALID', 'PRESENT', 'NULL_VALUE', 'NOT_FOUND', 'OUTSIDE_MAX_AGE'];
+
+function feastOverGrpc(client: Client<typeof feastGrpc.GrpcFeatureServerService>): Surface {
+  return {
+    name: 'Feast gRPC',
+    onlyNow: true,
+    async read({ service, pages }) {
+      const val = pages.map((page) => ({ val: page === null ? undefined : { $case: 'stringVal', value: page } }));
+      const { metadata, results } = await client.getOnlineFeatures({
+        kind: { $case: 'featureService', value: service },
+        entities: new Map([['page', { val }]]),
+      } as unknown as feastServing.GetOnlineFeaturesRequest);
+      const names = metadata?.featureNames?.val ?? [];
+      return pages.map((_, row) =>
+        Object.fromEntries(
+          names.map((name, at) => {
+            const value = results[at]?.values[row]?.val;
+            const status = feastStatuses[results[at]?.statuses[row] ?? 0];
+            return [name, `${status} ${text(value === undefined || value.$case === 'nullVal' ? null : value.value)}`];
+          }),
+        ),
+      );
+    },
+  };
+}
+
+function feastOverHttp(mesh: FullMesh): Surface {
+  return {
+    name: 'Feast HTTP',
+    onlyNow: true,
+    async read({ service, pages }) {
+      const answer = await fetch(`http://${mesh.service('online-serving').http}/get-online-features`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ feature_service: service, entities: { page: pages } }),
+      });
+      const json = (await answer.json()) as {
+        metadata: { feature_names: string[] };
+        results: { values: unknown[]; statuses: string[] }[];
+      };
+      const reason = answer.headers.get('x-millrace-reason');
+      if (answer.status !== 200) throw new MeshError((reason ?? 'INTERNAL') as Reason, JSON.stringify(json));
+      return pages.map((_, row) =>
+        Object.fromEntries(
+          json.metadata.feature_names.map((name, at) => [
+            name,
+            `${json.results[at]?.statuses[row]} ${text(json.results[at]?.values[row])}`,
+          ]),
         ),
       );
     },
