@@ -1,7 +1,10 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { definitions } from '@millrace/contracts';
 import { ensureEventTable, insertBatches, openHistory } from '@millrace/history';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runMillrace } from './cli-world.ts';
 import {
   airlineEntity,
   airlineView,
@@ -295,6 +298,33 @@ test('REST answers people in JSON', async () => {
   const metrics = await (await fetch(`http://${world.online.http}/metrics`)).text();
   expect(metrics).toContain('millrace_serving_read_seconds_bucket');
   expect(metrics).toMatch(/millrace_serving_values_total\{[^}]*status="PRESENT"/);
+});
+
+test('usage names who read what and when last, and what nobody reads', async () => {
+  await world.apply(service('counted', [{ view: 'route_delays', feature: 'tail_last_24h', alias: 'tail' }]));
+  const read = request({ service: 'counted', keys: { origin: ['ORD', 'X'], destination: ['ATL', 'Y'] } });
+  for (const caller of ['ranking', 'ranking', 'fraud'])
+    await world.client.getFeatures(read, { metadata: { 'x-millrace-caller': caller } });
+  const usage = async (query: string) => (await fetch(`http://${world.online.http}/v1/usage${query}`)).json();
+  const { used, unused } = (await usage('?days=2')) as {
+    used: { feature_service: string; last_read: string }[];
+    unused: unknown[];
+  };
+  const counted = used.filter(({ feature_service }) => feature_service === 'counted');
+  expect(counted).toMatchObject([
+    { view: 'route_delays', feature: 'tail_last_24h', consumer: 'ranking', requests: 2, rows: 4 },
+    { view: 'route_delays', feature: 'tail_last_24h', consumer: 'fraud', requests: 1, rows: 2 },
+  ]);
+  expect(Math.abs(Date.parse(counted[0]?.last_read ?? '') - Date.now())).toBeLessThan(60_000);
+  expect(unused).toEqual([{ view: 'airline_delays', feature: 'flights_1h' }]);
+  expect(await usage('?days=0')).toMatchObject({ error: { reason: 'INVALID_ARGUMENT' } });
+
+  const endpoints = join(world.mesh.dir, 'endpoints.json');
+  writeFileSync(endpoints, JSON.stringify({ services: { 'online-serving': world.online }, stores: {} }));
+  const command = await runMillrace(world.mesh.dir, ['usage', '--days', '2', '--endpoints', endpoints]);
+  expect(command).toMatchObject({ code: 0, err: '' });
+  expect(command.out).toMatch(/route_delays +│ tail_last_24h +│ counted +│ ranking +│ 2 +│ 4 +│ 20/);
+  expect(command.out).toContain('1 features\n  airline_delays:flights_1h\n');
 });
 
 test('a paused Redis: partial answers are UNAVAILABLE before the deadline, others fail, and it recovers', async () => {

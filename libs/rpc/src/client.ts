@@ -7,6 +7,7 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 import type { Telemetry } from '@millrace/runtime';
+import { callerHeader } from './call-context.ts';
 import type { MethodShape, RequestOf, ResponseOf, ServiceDefinition } from './definition.ts';
 import { fromGrpcError } from './status.ts';
 
@@ -33,6 +34,8 @@ export interface ConnectOptions {
   readonly defaultTimeoutMs?: number;
   /** Default 64 MiB. */
   readonly maxMessageBytes?: number;
+  /** What this side calls itself (`x-millrace-caller`), for the other's limits and counts. */
+  readonly caller?: string;
   /** In place of the generated codecs. */
   readonly codecs?: {
     readonly [M in keyof ServiceDefinition]?: {
@@ -79,6 +82,7 @@ function callOf(client: GrpcClient, method: MethodShape, name: string, address: 
     decode: codec.deserialize ?? method.responseDeserialize,
     call(given, stream) {
       const metadata = new Metadata();
+      if (options.caller !== undefined) metadata.set(callerHeader, options.caller);
       for (const [key, value] of Object.entries(given.metadata ?? {})) metadata.set(key, value);
       const traceparent = given.traceparent ?? options.telemetry?.tracer.inject();
       if (traceparent !== undefined) metadata.set('traceparent', traceparent);

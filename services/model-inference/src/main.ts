@@ -27,7 +27,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   await ensureStreams(nats);
   const registry = await life.start('registry', () => watchRegistry(nats, { signal, telemetry }));
   const features = await life.start('online-serving', async () =>
-    connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry }),
+    connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry, caller: 'model-inference' }),
   );
   const metrics = createInferenceMetrics(telemetry);
 

@@ -29,6 +29,7 @@ const limitsSchema = z.object({
     .min(1)
     .max(16 * 2 ** 30)
     .default(256 * 2 ** 20),
+  MILLRACE_SERVING_USAGE_INTERVAL_MS: z.coerce.number().int().min(100).max(3_600_000).default(10_000),
   MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
@@ -59,6 +60,7 @@ export function loadConfig(env: Env) {
       bytesMax: limits.MILLRACE_SERVING_NEAR_BYTES_MAX,
       readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,
     },
+    usageIntervalMs: limits.MILLRACE_SERVING_USAGE_INTERVAL_MS,
     streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

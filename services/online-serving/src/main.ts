@@ -3,18 +3,21 @@ import { openHistory } from '@millrace/history';
 import { watchRegistry, watchViewStates } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { createUsageBook } from './adapters/clickhouse-usage.ts';
 import { createFeastCatalog } from './adapters/feast-catalog.ts';
 import { createHistoryReader } from './adapters/history-reader.ts';
 import { createIngestionPublisher } from './adapters/ingestion-publisher.ts';
+import { createLazyHistory } from './adapters/lazy-history.ts';
 import { createServedPublisher } from './adapters/nats-served.ts';
 import { openRedisRows } from './adapters/redis-rows.ts';
-import { createRegistryCatalog } from './adapters/registry-catalog.ts';
+import { createRegistryCatalog, featuresOf } from './adapters/registry-catalog.ts';
 import { createAdmission } from './app/admission.ts';
 import { admissionTelemetry, measured, nearTelemetry, openStreams } from './app/metrics.ts';
 import { createNearRows } from './app/near-rows.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { sampled } from './app/served-sampler.ts';
+import { createUsage } from './app/usage.ts';
 import { loadConfig } from './config.ts';
 import { followRowChanges } from './consumers/row-changes.ts';
 import { createFeastSurface } from './feast/surface.ts';
@@ -24,7 +27,7 @@ import { featureService } from './rpc/feature-service.ts';
 await run('online-serving', loadConfig, async ({ config, life, clock, telemetry }) => {
   const { log, metrics } = telemetry;
   const rows = await life.start('redis', () => openRedisRows({ url: config.redisUrl, log, metrics }));
-  const history = createHistoryReader(() => openHistory({ url: config.clickhouseUrl, telemetry }));
+  const history = createLazyHistory(() => openHistory({ url: config.clickhouseUrl, telemetry }));
   life.onStop('history', () => history.close());
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'online-serving' }));
   const registry = await life.start('registry', (signal) => watchRegistry(nats, { signal, telemetry }));
@@ -53,13 +56,24 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
   const reads = createReadFeatures({
     plans,
     rows: keeps || config.coalesce ? near : rows,
-    history,
+    history: createHistoryReader(history.opened),
     clock,
     limits: config.limits,
     admission: createAdmission(config.admission, admissionTelemetry(telemetry)),
     onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
   });
-  const readFeatures = sampled(measured(reads, telemetry), {
+  const usage = createUsage({
+    book: createUsageBook(history.opened),
+    features: () => featuresOf(registry.current()),
+    nowMs: () => Date.now(),
+    onProblem: ({ reason, message }) => log.warn({ event: 'usage_not_kept', reason, message }),
+  });
+  const flushing = setInterval(() => void usage.flush(), config.usageIntervalMs);
+  life.onStop('usage', async () => {
+    clearInterval(flushing);
+    if (history.isOpen()) await usage.flush();
+  });
+  const readFeatures = sampled(usage.counted(measured(reads, telemetry)), {
     rowsPerSecond: config.parityRowsPerSecond,
     publish: createServedPublisher(nats),
     clock,
@@ -81,7 +95,7 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
   const grpc = await life.start('grpc', () =>
     serveGrpc({ address: config.grpcAddress, services: [features, ...feast.services], telemetry }),
   );
-  const rest = createRest({ plans, readFeatures, telemetry, ready });
+  const rest = createRest({ plans, readFeatures, usage, telemetry, ready });
   rest.register(feast.routes);
   const http = await life.start('http', async () => {
     const { hostname: host, port } = new URL(`http://${config.httpAddress}`);

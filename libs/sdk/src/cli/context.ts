@@ -53,7 +53,8 @@ export function openServices(options: CommonOptions) {
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>
       keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),
-    features: () => keep(connect(serving.FeatureServiceService, address('online-serving'), { defaultTimeoutMs })),
+    features: () =>
+      keep(connect(serving.FeatureServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {

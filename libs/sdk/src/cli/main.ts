@@ -8,6 +8,7 @@ import { addParityCommand } from './parity-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
 import { addTrainingCommands } from './training-commands.ts';
+import { addUsageCommand } from './usage-command.ts';
 
 const program = new Command('millrace')
   .description('define features, publish events, read features and predictions of a running mesh')
@@ -28,5 +29,6 @@ addParityCommand(program);
 addLineageCommand(program);
 addQuarantineCommands(program);
 addTrainingCommands(program);
+addUsageCommand(program);
 
 await program.parseAsync();

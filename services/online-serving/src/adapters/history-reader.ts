@@ -13,25 +13,9 @@ import type { PlannedView } from '../domain/plan.ts';
 
 const pollMs = 100;
 
-/**
- * Reads values as of a time from ClickHouse, by the SQL twin of the view, once history holds every event that the rows reflect. It
- * connects at the first read, not before: hot reads must start and go on without history.
- */
-export function createHistoryReader(open: () => Promise<History>): HistoryReader & { close(): Promise<void> } {
-  let opening: Promise<History> | undefined;
-
-  function opened(): Promise<History> {
-    opening ??= open().catch((thrown: unknown) => {
-      opening = undefined;
-      throw thrown;
-    });
-    return opening;
-  }
-
+/** Reads values as of a time from ClickHouse, by the SQL twin of the view, once history holds every event that the rows reflect. */
+export function createHistoryReader(opened: () => Promise<History>): HistoryReader {
   return {
-    async close() {
-      await (await opening?.catch(() => undefined))?.close();
-    },
     async read(view, samples, signal) {
       const table = eventTable(view.definition.source);
       const sql = asOfSql(view.definition, table, samplesSubquery(view));

@@ -1,4 +1,4 @@
-import { type RegistryWatch, type ViewStates, viewDefinition } from '@millrace/registry';
+import { type RegistrySnapshot, type RegistryWatch, type ViewStates, viewDefinition } from '@millrace/registry';
 import type { DefinitionCatalog, ListedService } from '../app/plan-book.ts';
 
 /** The registry as online-serving sees it: feature services, and the views that they name. */
@@ -23,4 +23,11 @@ export function createRegistryCatalog(deps: {
       return told === undefined || told[`${view}@${version}`] === 'ready';
     },
   };
+}
+
+/** Every feature of every current view. */
+export function featuresOf(snapshot: RegistrySnapshot): { readonly view: string; readonly feature: string }[] {
+  return [...snapshot.views.values()].flatMap(({ name, spec }) =>
+    spec.features.map((feature) => ({ view: name, feature: feature.name })),
+  );
 }

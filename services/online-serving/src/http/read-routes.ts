@@ -5,11 +5,18 @@ import type { ReadFeatures } from '../app/read-features.ts';
 import { readCallOf } from './read-call.ts';
 import { answerOf, describePlan } from './rest-answer.ts';
 import { parseReadBody, parseReadQuery, type RestRead } from './rest-request.ts';
-import { featureService, featureServices, jsonSchema, readAnswer, readBody, readQuery } from './rest-schemas.ts';
+import {
+  failed,
+  featureService,
+  featureServices,
+  jsonSchema,
+  readAnswer,
+  readBody,
+  readQuery,
+} from './rest-schemas.ts';
 
 type Named = { Params: { name: string; version?: string } };
 
-const failed = { $ref: 'Failure#' };
 const failures = { 400: failed, 404: failed, 409: failed, 429: failed, 503: failed, 504: failed };
 const nameParam = { name: { type: 'string', description: 'The feature service.' } };
 const versionParam = {

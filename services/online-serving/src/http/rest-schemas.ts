@@ -112,3 +112,6 @@ export function jsonSchema(schema: z.ZodType, io: 'input' | 'output' = 'output')
   const { $schema: _, ...own } = z.toJSONSchema(schema, { io });
   return own;
 }
+
+/** A failure, by its name in the description. */
+export const failed = { $ref: 'Failure#' };

@@ -20,6 +20,7 @@ test('the description is OpenAPI 3.1, names every route, and every path in it is
   const rest = createRest({
     plans: createPlanBook({ catalog: emptyCatalog, onProblem() {} }),
     readFeatures: () => Promise.reject(new Error('not asked')),
+    usage: { report: () => Promise.reject(new Error('not asked')) },
     telemetry: quietTelemetry(),
     ready: () => true,
   });

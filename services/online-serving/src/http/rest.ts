@@ -4,9 +4,11 @@ import type { Telemetry } from '@millrace/runtime';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { PlanBook } from '../app/plan-book.ts';
 import type { ReadFeatures } from '../app/read-features.ts';
+import type { Usage } from '../app/usage.ts';
 import { readRoutes } from './read-routes.ts';
 import { answerErrors } from './rest-errors.ts';
 import { failure, health, jsonSchema } from './rest-schemas.ts';
+import { usageRoutes } from './usage-routes.ts';
 
 /**
  * Features for people: REST and JSON beside /metrics and /health, described in /openapi.json and readable at /docs. Routes that are
@@ -15,6 +17,7 @@ import { failure, health, jsonSchema } from './rest-schemas.ts';
 export function createRest(deps: {
   readonly plans: PlanBook;
   readonly readFeatures: ReadFeatures;
+  readonly usage: Pick<Usage, 'report'>;
   readonly telemetry: Telemetry;
   readonly ready: () => boolean;
 }): FastifyInstance {
@@ -39,6 +42,7 @@ export function createRest(deps: {
   app.register(swaggerUi, { routePrefix: '/docs' });
   app.register(operations(deps));
   app.register(readRoutes(deps));
+  app.register(usageRoutes(deps.usage));
   return app;
 }
 
