@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compute, feastGrpc, type feastServing, serving } from '@millrace/contracts';
+import { compute, feastGrpc, feastServing, serving } from '@millrace/contracts';
 import { type History, openHistory } from '@millrace/history';
 import { MeshError, type Reason } from '@millrace/kernel';
 import { type Client, connect, fromRpcStatus } from '@millrace/rpc';
@@ -112,11 +112,14 @@ function feastOverGrpc(client: Client<typeof feastGrpc.GrpcFeatureServerService>
     name: 'Feast gRPC',
     onlyNow: true,
     async read({ service, pages }) {
-      const val = pages.map((page) => ({ val: page === null ? undefined : { $case: 'stringVal', value: page } }));
-      const { metadata, results } = await client.getOnlineFeatures({
+      const val = pages.map((page) => ({
+        val: page === null ? undefined : { $case: 'stringVal' as const, value: page },
+      }));
+      const request = feastServing.GetOnlineFeaturesRequest.fromPartial({
         kind: { $case: 'featureService', value: service },
-        entities: new Map([['page', { val }]]),
-      } as unknown as feastServing.GetOnlineFeaturesRequest);
+        entities: new Map([['page', { val }]]) as never,
+      });
+      const { metadata, results } = await client.getOnlineFeatures(request);
       const names = metadata?.featureNames?.val ?? [];
       return pages.map((_, row) =>
         Object.fromEntries(
