@@ -58,7 +58,9 @@ function builder(window: WindowSpec = { t: 'lifetime' }) {
     view: async () => ({ ...view, features: view.features.map((feature) => ({ ...feature, window })) }),
     service: async () => ({
       version: 's1',
-      features: ['n', 'codes'].map((feature) => definitions.FeatureReference.fromPartial({ view: 'v', feature })),
+      spec: definitions.FeatureService.fromPartial({
+        features: ['n', 'codes'].map((feature) => ({ view: 'v', feature })),
+      }),
     }),
   });
 }

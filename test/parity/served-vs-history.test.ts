@@ -105,6 +105,7 @@ test('what is served equals what SQL over history says, with late, duplicate, un
       allowPartial: false,
       allowHistory: false,
       omitMetadata: false,
+      requestData: [],
     });
     features = response.features.map(({ name }) => name.slice('orders_by_shop__'.length));
     for (const [row, name] of shops.entries()) {

@@ -153,6 +153,7 @@ async function read(): Promise<void> {
     allowPartial: false,
     allowHistory: false,
     omitMetadata: false,
+    requestData: [],
   });
 }
 

@@ -113,5 +113,6 @@ export function readRequest(
     allowPartial: false,
     allowHistory: false,
     omitMetadata: false,
+    requestData: [],
   };
 }

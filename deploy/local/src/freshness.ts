@@ -33,6 +33,7 @@ export function createFreshnessProbe(client: Clients['features']): FreshnessProb
         allowPartial: false,
         allowHistory: false,
         omitMetadata: false,
+        requestData: [],
       };
       for (;;) {
         const { views } = await client.getFeatures(request);

@@ -1,6 +1,7 @@
+import { asOfName, compileDerived, type DerivedProblem, derivedMax, derivedVariables } from './derived.ts';
 import { compileFilter } from './expression/filter.ts';
 import { compileInput, fieldLabel, isInput, withInputs } from './inputs.ts';
-import type { FeatureDefinition, FeatureType, FieldType, SourceField, ViewDefinition } from './types.ts';
+import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
 import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
@@ -68,7 +69,29 @@ export function checkView(given: ViewDefinition): ViewProblem[] {
     for (const found of featureProblems(feature, fields, view))
       problem(`features.${feature.name}.${found.path}`, found.problem);
   }
+  for (const { name, problem: text } of derivedProblems(view, seen)) problem(`derived.${name}`, text);
   return problems;
+}
+
+function derivedProblems(view: ViewDefinition, names: ReadonlySet<string>): readonly DerivedProblem[] {
+  const { derived = [] } = view;
+  const taken = new Set(names);
+  const problems = derived.flatMap(({ name }) => {
+    const problem =
+      name === asOfName
+        ? '"as_of" is the read time; use another name'
+        : taken.has(name)
+          ? `two features are named "${name}"`
+          : '';
+    taken.add(name);
+    return problem === '' ? [] : [{ name, problem }];
+  });
+  if (derived.length > derivedMax)
+    problems.push({
+      name: '',
+      problem: `${derived.length} derived features are over the limit of ${derivedMax}; make two views`,
+    });
+  return [...problems, ...compileDerived(derived, derivedVariables(view)).problems];
 }
 
 function featureProblems(
@@ -186,46 +209,4 @@ function names(view: ViewDefinition): string {
     .map(({ name }) => name)
     .filter((name) => !isInput(name))
     .join(', ');
-}
-
-/** The type of each feature, in the view's order. */
-export function viewFeatureTypes(given: ViewDefinition): FeatureType[] {
-  const view = withInputs(given);
-  const fields = new Map(view.fields.map((field) => [field.name, field.type]));
-  return view.features.map((feature): FeatureType => {
-    const field = fields.get(feature.field) ?? 'DOUBLE';
-    switch (feature.function) {
-      case 'count':
-      case 'distinct':
-        return 'INT64';
-      case 'sum':
-        return field === 'DOUBLE' ? 'DOUBLE' : 'INT64';
-      case 'mean':
-      case 'rate':
-      case 'variance':
-      case 'stddev':
-      case 'percentile':
-      case 'entropy':
-      case 'age':
-      case 'decayed_sum':
-      case 'decayed_count':
-      case 'decayed_mean':
-        return 'DOUBLE';
-      case 'min':
-      case 'max':
-      case 'first':
-      case 'last':
-        return field;
-      case 'last_n':
-      case 'first_n':
-      case 'last_distinct_n':
-      case 'first_distinct_n':
-      case 'top_k':
-        return `${field}[]`;
-      case 'histogram':
-        return 'INT64[]';
-      default:
-        return feature.function satisfies never;
-    }
-  });
 }

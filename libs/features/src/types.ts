@@ -79,6 +79,9 @@ export type FeatureDefinition = {
   readonly edges?: readonly number[];
 };
 
+/** A feature computed from others when it is read: CEL over their names and `as_of`. */
+export type DerivedDefinition = { readonly name: string; readonly expression: string };
+
 export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };
 
 export type ViewDefinition = {
@@ -89,6 +92,8 @@ export type ViewDefinition = {
   readonly source: string;
   readonly fields: readonly SourceField[];
   readonly features: readonly FeatureDefinition[];
+  /** Computed from those; left out where there are none. */
+  readonly derived?: readonly DerivedDefinition[];
 };
 
 /** A column of a batch; `nulls` has a byte per event, 1 for null. */

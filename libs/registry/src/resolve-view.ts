@@ -83,6 +83,10 @@ export function resolveView(
     field: spec.keys.find(({ joinKey }) => joinKey === key.name)?.field || key.name,
   }));
   const features = spec.features.map(featureOf);
+  const derived =
+    spec.derived.length === 0
+      ? {}
+      : { derived: spec.derived.map((each) => ({ name: each.name, expression: each.expression })) };
   const used = new Set([
     ...joinKeys.map(({ field }) => field),
     ...features.flatMap(({ field, filter, input = '' }) => [field, ...identifiers(filter), ...identifiers(input)]),
@@ -95,6 +99,7 @@ export function resolveView(
     joinKeys,
     fields,
     features,
+    ...derived,
   };
   return {
     name,
@@ -104,6 +109,7 @@ export function resolveView(
     source: spec.source,
     fields,
     features,
+    ...derived,
   };
 }
 

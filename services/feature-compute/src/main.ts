@@ -18,6 +18,7 @@ import { createCompareSamples } from './app/compare-samples.ts';
 import { openCompute } from './app/compute.ts';
 import { createComputeMetrics } from './app/compute-metrics.ts';
 import { createDefinitions } from './app/definitions.ts';
+import { withDerived } from './app/derived-as-of.ts';
 import { createMismatchAlerts } from './app/mismatch-alerts.ts';
 import { createReportMismatches } from './app/report-mismatches.ts';
 import { createStatus } from './app/status.ts';
@@ -101,7 +102,7 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   const service = computeService({
     status: createStatus({ ...compute, metrics, verifier, streamPosition: async () => (await events.bounds()).last }),
     view: definitions.view,
-    evaluate,
+    evaluate: withDerived(evaluate),
     verify: createVerifySamples({ compare, report, maxPosition, clock, waitMs: config.verifyWaitMs }),
     mismatches,
     verifier,

@@ -1,5 +1,5 @@
 import type { FieldType } from '../types.ts';
-import { compileText } from './compile.ts';
+import { compileText, ExpressionError } from './compile.ts';
 import type { Evaluate, Node, Readers, Value } from './node.ts';
 
 /** A name that an expression can use. */
@@ -28,24 +28,31 @@ export function compileExpression(
   variables: readonly Variable[],
   what = 'expression',
 ): CompiledExpression {
-  const byName = new Map(variables.map((variable) => [variable.name, variable]));
-  const uses = new Set<string>();
-  const root = compileText(
+  const types = new Map(variables.map(({ name, type }) => [name, type]));
+  return compileWith(
     text,
     what,
-    (name) => {
-      const variable = byName.get(name);
-      if (!variable) return undefined;
-      uses.add(name);
-      return {
-        type: variable.type,
-        bind: (readers) => readers(name),
-        sql: (scope) => scope.column(name),
-      };
-    },
-    () => [...byName.keys()].join(', ') || 'none',
+    (name) => types.get(name),
+    () => [...types.keys()],
   );
-  if (root.type === 'NULL') throw new Error(`${what} "${text}" is always null; leave it out`);
+}
+
+/** The same with variables whose types are asked for as they come; `typeOf` may throw an Error that says why a name cannot be used. */
+export function compileWith(
+  text: string,
+  what: string,
+  typeOf: (name: string) => FieldType | undefined,
+  known: () => readonly string[],
+): CompiledExpression {
+  const uses = new Set<string>();
+  const variable = (name: string): Node | undefined => {
+    const type = typeOf(name);
+    if (type === undefined) return undefined;
+    uses.add(name);
+    return { type, bind: (readers) => readers(name), sql: (scope) => scope.column(name) };
+  };
+  const root = compileText(text, what, variable, () => known().join(', ') || 'none');
+  if (root.type === 'NULL') throw new ExpressionError(`${what} "${text}" is always null; leave it out`);
   return { text, type: root.type, uses: [...uses], ...forms(root) };
 }
 

@@ -5,7 +5,8 @@ import type { Command } from 'commander';
 import { listValues } from '../list-values.ts';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
 import { publish } from './publish.ts';
-import { keyColumns, parseTimeUs } from './rows.ts';
+import { requestColumns } from './request-data.ts';
+import { keyColumns, parseTimeUs, rowsIn } from './rows.ts';
 
 export function addDataCommands(program: Command): void {
   program
@@ -29,9 +30,10 @@ export function addDataCommands(program: Command): void {
     .command('get')
     .description('read features: millrace get flight_delay origin=ATL destination=FLL hour=8')
     .argument('<feature-service>')
-    .argument('<keys...>', 'join keys as name=value; several rows as name=a,b,c')
+    .argument('[keys...]', 'join keys as name=value; several rows as name=a,b,c')
     .option('--as-of <time>', 'the read time, RFC 3339 or microseconds; now unless given')
     .option('--no-history', 'say OUT_OF_ROW for a time before the row instead of asking history')
+    .option('--data <name=value...>', 'request data for the fields that the feature service declares')
     .action((service: string, keys: string[], _options, command: Command) =>
       get(service, keys, command.optsWithGlobals()),
     );
@@ -72,6 +74,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
       allowPartial: false,
       allowHistory: options.history,
       omitMetadata: false,
+      requestData: await requestColumns(services, service, options.data ?? [], rowsIn(keys)),
     });
     const rows = rowsOf(response);
     if (options.json) return printJson({ version: response.version, rows });

@@ -16,6 +16,11 @@ export function parseTimeUs(text: string): bigint {
   return BigInt(parsedMs) * 1000n + BigInt(micros);
 }
 
+/** How many rows `['origin=ATL,ORD', 'hour=8']` means. */
+export function rowsIn(pairs: readonly string[]): number {
+  return pairs.reduce((most, pair) => Math.max(most, pair.split(',').length), 1);
+}
+
 /** `['origin=ATL,ORD', 'hour=8']` → key columns of the types that the entities give them; a single value is repeated for every row. */
 export async function keyColumns(services: Services, pairs: readonly string[]): Promise<serving.KeyColumn[]> {
   const types = await joinKeyTypes(services);

@@ -9,7 +9,9 @@ const everyFeature = '*';
 export function expandEveryFeature(all: readonly definitions.Definition[]): string[] {
   const namesOf = new Map(
     all.flatMap(({ name, spec }) =>
-      spec?.$case === 'featureView' ? [[name, spec.value.features.map((feature) => feature.name)] as const] : [],
+      spec?.$case === 'featureView'
+        ? [[name, [...spec.value.features, ...spec.value.derived].map((feature) => feature.name)] as const]
+        : [],
     ),
   );
   const problems: string[] = [];

@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
+import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import type { FeatureView } from './feature-view.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
 
@@ -12,6 +13,8 @@ export interface ReferenceOptions {
   readonly default?: number | bigint | string | boolean;
   /** The age beyond which the value is stale, as `'10m'`. */
   readonly maxAge?: string;
+  /** Read for the service's expressions alone, and not in answers. */
+  readonly hidden?: boolean;
   /** What happens then; `'serve'` unless set. */
   readonly whenStale?: 'serve' | 'null' | 'default' | 'fail';
 }
@@ -38,6 +41,7 @@ export function feature<N extends string>(
     defaultValue: options.default === undefined ? undefined : toValue(options.default),
     maxAgeUs: options.maxAge === undefined ? 0n : BigInt(parseDurationUs(options.maxAge)),
     staleAction: actions[options.whenStale ?? 'serve'],
+    hidden: options.hidden ?? false,
   };
 }
 
@@ -54,16 +58,23 @@ export interface FeatureService extends Defined {
   readonly name: string;
 }
 
+export interface FeatureServiceOptions extends MetadataOptions {
+  readonly features?: readonly (FeatureRef | readonly FeatureRef[])[];
+  /** Computed from the service's features, by their names in answers, and from request fields; after them in answers: `{ speed: 'distance / minutes' }`. */
+  readonly derived?: Readonly<Record<string, DerivedOption>>;
+  /** What requests bring for the expressions: `{ distance: double(), note: string({ nullable: true }) }`. */
+  readonly request?: RequestFields;
+}
+
 /** An ordered list of features that a consumer reads. */
-export function featureService(
-  name: string,
-  options: MetadataOptions & { readonly features: readonly (FeatureRef | readonly FeatureRef[])[] },
-): FeatureService {
-  const features = options.features.flat() as FeatureRef[];
+export function featureService(name: string, options: FeatureServiceOptions): FeatureService {
+  const features = (options.features ?? []).flat() as FeatureRef[];
+  const derived = derivedToProto(options.derived ?? {});
+  const requestFields = requestToProto(options.request ?? {});
   return {
     kind: 'featureService',
     name,
-    definition: define(name, options, { $case: 'featureService', value: { features } }),
+    definition: define(name, options, { $case: 'featureService', value: { features, derived, requestFields } }),
   };
 }
 

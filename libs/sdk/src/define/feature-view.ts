@@ -1,6 +1,7 @@
 import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
 import type { Cel } from './cel.ts';
+import { type DerivedOption, derivedToProto } from './derived.ts';
 import type { Entity, JoinKeys } from './entity.ts';
 import type { FieldOf, Fields, Source } from './source.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
@@ -100,12 +101,15 @@ export interface FeatureViewOptions<
   F extends Fields,
   K extends JoinKeys,
   S extends Readonly<Record<string, FeatureSpec>>,
+  D extends Readonly<Record<string, DerivedOption>> = Readonly<Record<never, DerivedOption>>,
 > extends MetadataOptions {
   readonly entity: Entity<K>;
   readonly source: Source<F>;
   /** Where the join keys are in the source; a key that is left out is the field of the same name. */
   readonly keys?: { readonly [J in keyof K]?: keyof F & string };
   readonly features: (of: Aggregations<F>) => S;
+  /** Computed from those when they are read: `{ late_share: 'late_1h / double(flights_1h)' }`. */
+  readonly derived?: D;
 }
 
 /** Features of an entity computed from a source. */
@@ -113,19 +117,26 @@ export function featureView<
   F extends Fields,
   K extends JoinKeys,
   const S extends Readonly<Record<string, FeatureSpec>>,
->(name: string, options: FeatureViewOptions<F, K, S>): FeatureView<keyof S & string> {
+  const D extends Readonly<Record<string, DerivedOption>> = Readonly<Record<never, DerivedOption>>,
+>(name: string, options: FeatureViewOptions<F, K, S, D>): FeatureView<(keyof S | keyof D) & string> {
   const features = Object.entries(options.features(aggregations<F>()));
+  const derived = derivedToProto(options.derived ?? {});
   const keys = Object.entries(options.keys ?? {}) as [string, string][];
   const spec: definitions.FeatureView = {
     entity: options.entity.name,
     source: options.source.name,
     keys: keys.map(([joinKey, field]) => ({ joinKey, field })),
     features: features.map(([feature, featureSpec]) => ({ name: feature, ...featureSpec })),
+    derived,
   };
   return {
     kind: 'featureView',
     name,
-    featureNames: features.map(([feature]) => feature as keyof S & string),
+    featureNames: [...features.map(([feature]) => feature), ...derived.map((each) => each.name)] as ((
+      | keyof S
+      | keyof D
+    ) &
+      string)[],
     definition: define(name, options, { $case: 'featureView', value: spec }),
   };
 }

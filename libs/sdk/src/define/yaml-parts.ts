@@ -9,6 +9,8 @@ export const metadata = {
   tags: z.record(z.string(), z.string()).optional(),
 };
 
+export const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
+
 export const duration = z.string().transform((text, context) => {
   try {
     return BigInt(parseDurationUs(text));

@@ -5,9 +5,8 @@ import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { compatibilityToProto } from './source.ts';
 import { batchInput } from './yaml-batch.ts';
-import { duration, durationText, metadata } from './yaml-parts.ts';
+import { duration, durationText, fieldType, metadata } from './yaml-parts.ts';
 
-const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
 const outliers = z
   .strictObject({
     action: z.enum(['flag', 'clip', 'null']),

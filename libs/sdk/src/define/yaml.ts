@@ -2,11 +2,12 @@ import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
+import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import { type Entity, entity } from './entity.ts';
 import { toValue } from './feature-service.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, session, sliding, tumbling } from './windows.ts';
-import { duration, metadata } from './yaml-parts.ts';
+import { duration, fieldType, metadata } from './yaml-parts.ts';
 import { sourceDocument, sourceSpec } from './yaml-source.ts';
 
 const windowText = z.union([
@@ -35,6 +36,14 @@ const entityDocument = z.strictObject({
   ...metadata,
   join_keys: z.record(z.string(), z.enum(['STRING', 'INT64', 'BOOL'])),
 });
+const derived = z.record(
+  z.string(),
+  z.union([z.string(), z.strictObject({ expression: z.string(), description: z.string().optional() })]),
+);
+const requestField = z.union([
+  fieldType.transform((type) => ({ type })),
+  z.strictObject({ type: fieldType, nullable: z.boolean().optional() }),
+]);
 const viewDocument = z.strictObject({
   kind: z.literal('feature_view'),
   ...metadata,
@@ -81,6 +90,7 @@ const viewDocument = z.strictObject({
       description: z.string().optional(),
     }),
   ),
+  derived: derived.optional(),
 });
 const referenceOptions = z.strictObject({
   view: z.string(),
@@ -90,6 +100,7 @@ const referenceOptions = z.strictObject({
   default: z.union([z.number(), z.string(), z.boolean()]).optional(),
   max_age: duration.optional(),
   when_stale: z.enum(['serve', 'null', 'default', 'fail']).optional(),
+  hidden: z.boolean().optional(),
 });
 const reference = z.union([
   z
@@ -104,7 +115,9 @@ const reference = z.union([
 const serviceDocument = z.strictObject({
   kind: z.literal('feature_service'),
   ...metadata,
-  features: z.array(reference),
+  features: z.array(reference).optional(),
+  derived: derived.optional(),
+  request: z.record(z.string(), requestField).optional(),
 });
 const modelDocument = z.strictObject({
   kind: z.literal('model'),
@@ -191,7 +204,11 @@ function toDefinition(given: Document): definitions.Definition {
     case 'feature_service':
       return define(given.name, about, {
         $case: 'featureService',
-        value: { features: given.features.map(referenceSpec) },
+        value: {
+          features: (given.features ?? []).map(referenceSpec),
+          derived: derivedToProto((given.derived ?? {}) as Readonly<Record<string, DerivedOption>>),
+          requestFields: requestToProto((given.request ?? {}) as RequestFields),
+        },
       });
     case 'model':
       return define(given.name, about, { $case: 'model', value: modelSpec(given) });
@@ -228,6 +245,7 @@ function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView 
       edges: spec.edges ?? [],
       description: spec.description ?? '',
     })),
+    derived: derivedToProto((given.derived ?? {}) as Readonly<Record<string, DerivedOption>>),
   };
 }
 
@@ -241,6 +259,7 @@ function referenceSpec(given: z.infer<typeof referenceOptions>): definitions.Fea
     defaultValue: given.default === undefined ? undefined : toValue(given.default),
     maxAgeUs: given.max_age ?? 0n,
     staleAction: actions[given.when_stale ?? 'serve'],
+    hidden: given.hidden ?? false,
   };
 }
 

@@ -30,7 +30,7 @@ export function createDefinitions(deps: { readonly snapshot: () => RegistrySnaps
           },
         );
       }
-      return { version: service.version, features: service.spec.features };
+      return { version: service.version, spec: service.spec };
     },
   };
 }

@@ -1,5 +1,5 @@
 import { compute } from '@millrace/contracts';
-import { type ViewDefinition, viewFeatureTypes } from '@millrace/features';
+import { derivedOf, type ViewDefinition, viewFeatureTypes } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { EvaluateAsOf } from '../app/as-of.ts';
@@ -35,7 +35,7 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
     getStatus: async () => toStatusResponse(await parts.status()),
 
     evaluateAsOf: async (request) => {
-      const { view, features } = await resolve(request);
+      const { view, features } = await resolve(request, true);
       const types = typesOf(view, features);
       const results = await parts.evaluate(view, features, toAsOfSamples(request.samples, view), { withFound: true });
       return {
@@ -48,7 +48,7 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
     },
 
     verifySamples: async (request, context) => {
-      const { view, features } = await resolve(request);
+      const { view, features } = await resolve(request, false);
       const samples = toAsOfSamples(request.samples, view).map((sample, at) => ({
         ...sample,
         served: servedOf(request.samples[at], features, at),
@@ -109,12 +109,15 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
     },
   });
 
-  async function resolve(request: {
-    readonly view: string;
-    readonly version: string;
-    readonly features: readonly string[];
-    readonly samples: readonly unknown[];
-  }): Promise<{ view: ViewDefinition; features: readonly string[] }> {
+  async function resolve(
+    request: {
+      readonly view: string;
+      readonly version: string;
+      readonly features: readonly string[];
+      readonly samples: readonly unknown[];
+    },
+    withDerived: boolean,
+  ): Promise<{ view: ViewDefinition; features: readonly string[] }> {
     if (request.samples.length > samplesMax) {
       throw new MeshError(
         'TOO_MANY_ROWS',
@@ -126,7 +129,9 @@ export function computeService(parts: ComputeServiceParts): ServiceBinding {
       );
     }
     const view = await parts.view(request.view, request.version);
-    const known = new Set(view.features.map((feature) => feature.name));
+    // derived features are not verified: they are made of those that are, by expressions that are held against SQL elsewhere
+    const derived = withDerived ? (view.derived ?? []) : [];
+    const known = new Set([...view.features, ...derived].map((feature) => feature.name));
     const unknown = request.features.find((feature) => !known.has(feature));
     if (unknown !== undefined) {
       throw new MeshError(
@@ -160,7 +165,10 @@ function servedOf(sample: compute.Sample | undefined, features: readonly string[
 
 function typesOf(view: ViewDefinition, features: readonly string[]) {
   const types = viewFeatureTypes(view);
-  const byName = new Map(view.features.map((feature, at) => [feature.name, types[at]]));
+  const byName = new Map([
+    ...view.features.map((feature, at) => [feature.name, types[at]] as const),
+    ...derivedOf(view).map(({ name, expression }) => [name, expression.type] as const),
+  ]);
   return features.map((feature) => byName.get(feature));
 }
 

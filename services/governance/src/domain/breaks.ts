@@ -1,4 +1,4 @@
-import type { RegistrySnapshot } from '@millrace/registry';
+import { outputNames, type RegistrySnapshot } from '@millrace/registry';
 import type { Catalog } from './catalog.ts';
 import type { Break, PlannedChange } from './planned-change.ts';
 import { label } from './problem.ts';
@@ -29,9 +29,7 @@ export function breaksOf(change: PlannedChange, current: RegistrySnapshot, after
       )
       .flatMap(({ name, spec }) => {
         const service = after.featureService(change.name);
-        const names = new Set(
-          service?.features.map((reference) => reference.alias || `${reference.view}__${reference.feature}`),
-        );
+        const names = new Set(service && outputNames(service));
         const lost = spec.inputColumns.flatMap(({ source }) =>
           source?.$case === 'feature' && !names.has(source.value) ? [source.value] : [],
         );

@@ -1,5 +1,6 @@
 import type { definitions } from '@millrace/contracts';
-import { type Kind, kindOfSpec, type RegistrySnapshot } from '@millrace/registry';
+import type { ViewDefinition } from '@millrace/features';
+import { type Kind, kindOfSpec, type RegistrySnapshot, resolveView } from '@millrace/registry';
 
 type Spec = NonNullable<definitions.Definition['spec']>;
 export type SpecOf<C extends Spec['$case']> = Extract<Spec, { readonly $case: C }>['value'];
@@ -9,6 +10,8 @@ export interface Catalog {
   entity(name: string): definitions.Entity | undefined;
   source(name: string): definitions.Source | undefined;
   featureView(name: string): definitions.FeatureView | undefined;
+  /** A view with everything that its values depend on: as it would be current, or a version that the registry holds ready. */
+  resolvedView(name: string, version: string): ViewDefinition | undefined;
   featureService(name: string): definitions.FeatureService | undefined;
   model(name: string): definitions.Model | undefined;
   deployment(name: string): definitions.Deployment | undefined;
@@ -43,10 +46,25 @@ export function catalogOf(
     <T>(kind: Kind) =>
     (name: string) =>
       byPath.get(`${kind}/${name}`) as T | undefined;
+  const views = new Map<string, ViewDefinition | undefined>();
+  /** Resolved once, however many references ask. */
+  const resolvedView = (name: string): ViewDefinition | undefined => {
+    if (!views.has(name)) {
+      const spec = find<definitions.FeatureView>('feature_view')(name);
+      const entity = find<definitions.Entity>('entity')(spec?.entity ?? '');
+      const source = find<definitions.Source>('source')(spec?.source ?? '');
+      views.set(name, spec && entity && source ? resolveView(name, spec, entity, source) : undefined);
+    }
+    return views.get(name);
+  };
   return {
     entity: find('entity'),
     source: find('source'),
     featureView: find('feature_view'),
+    resolvedView(name, version) {
+      const view = resolvedView(name);
+      return version === '' || view?.version === version ? view : current.resolvedViews.get(`${name}@${version}`);
+    },
     featureService: find('feature_service'),
     model: find('model'),
     deployment: find('deployment'),

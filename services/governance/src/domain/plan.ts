@@ -215,7 +215,7 @@ function pinned(spec: Spec, versions: ReadonlyMap<string, string>): Spec {
       ...reference,
       viewVersion: reference.viewVersion || (versions.get(`feature_view/${reference.view}`) ?? ''),
     }));
-    return { $case: 'featureService', value: { features } };
+    return { $case: 'featureService', value: { ...spec.value, features } };
   }
   if (spec.$case === 'deployment') {
     const targets = spec.value.targets.map((target) => ({

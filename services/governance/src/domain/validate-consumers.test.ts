@@ -1,6 +1,7 @@
 import { definitions } from '@millrace/contracts';
+import { emptySnapshot } from '@millrace/registry';
 import { expect, test } from 'vitest';
-import type { Catalog } from './catalog.ts';
+import { catalogOf } from './catalog.ts';
 import { validateModel, validateService } from './validate-consumers.ts';
 
 const { AggregationFunction, FieldType } = definitions;
@@ -8,33 +9,39 @@ const lifetime: definitions.Window = { kind: { $case: 'lifetime', value: {} } };
 const service = definitions.FeatureService.fromPartial({
   features: ['n', 'channels', 'channel'].map((feature) => ({ view: 'visits', feature })),
 });
-const catalog: Catalog = {
-  entity: () => definitions.Entity.fromPartial({ joinKeys: [{ name: 'user', type: FieldType.STRING }] }),
-  source: () =>
-    definitions.Source.fromPartial({
-      fields: [
-        { name: 'user', type: FieldType.STRING },
-        { name: 'channel', type: FieldType.STRING },
-      ],
+const define = (name: string, spec: object) => definitions.Definition.fromPartial({ name, spec } as never);
+const catalog = catalogOf(
+  emptySnapshot,
+  [
+    define('user', {
+      $case: 'entity',
+      value: definitions.Entity.fromPartial({ joinKeys: [{ name: 'user', type: FieldType.STRING }] }),
     }),
-  featureView: (name) =>
-    name === 'visits'
-      ? definitions.FeatureView.fromPartial({
-          entity: 'user',
-          source: 'visits',
-          features: [
-            { name: 'n', function: AggregationFunction.COUNT, window: lifetime },
-            { name: 'channels', function: AggregationFunction.LAST_N, field: 'channel', n: 3, window: lifetime },
-            { name: 'channel', function: AggregationFunction.LAST, field: 'channel', window: lifetime },
-          ],
-        })
-      : undefined,
-  featureService: () => service,
-  model: () => undefined,
-  deployment: () => undefined,
-  names: () => [],
-  isNew: () => false,
-};
+    define('visits', {
+      $case: 'source',
+      value: definitions.Source.fromPartial({
+        fields: [
+          { name: 'user', type: FieldType.STRING },
+          { name: 'channel', type: FieldType.STRING },
+        ],
+      }),
+    }),
+    define('visits', {
+      $case: 'featureView',
+      value: definitions.FeatureView.fromPartial({
+        entity: 'user',
+        source: 'visits',
+        features: [
+          { name: 'n', function: AggregationFunction.COUNT, window: lifetime },
+          { name: 'channels', function: AggregationFunction.LAST_N, field: 'channel', n: 3, window: lifetime },
+          { name: 'channel', function: AggregationFunction.LAST, field: 'channel', window: lifetime },
+        ],
+      }),
+    }),
+    define('visits', { $case: 'featureService', value: service }),
+  ],
+  new Set(),
+);
 
 test('a model that would take a list or a text as a number is refused, with what to take instead', () => {
   const problems: string[] = [];
@@ -63,7 +70,7 @@ test('a list has no default', () => {
     ...feature,
     defaultValue: { kind: { $case: 'stringValue' as const, value: 'x' } },
   }));
-  validateService({ features }, catalog, (path, problem) => problems.push(`${path}: ${problem}`));
+  validateService({ ...service, features }, catalog, (path, problem) => problems.push(`${path}: ${problem}`));
   expect(problems).toEqual([
     expect.stringContaining('features.1: "visits__channels" is STRING[] and a list has no default'),
   ]);

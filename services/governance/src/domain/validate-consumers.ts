@@ -1,32 +1,87 @@
-import type { definitions } from '@millrace/contracts';
-import { type FeatureType, isListType, viewFeatureTypes } from '@millrace/features';
-import { resolveView } from '@millrace/registry';
+import { definitions } from '@millrace/contracts';
+import { asOfName, checkView, derivedMax, type FeatureType, isListType, type ViewDefinition } from '@millrace/features';
+import { fieldTypeOf, outputNames, referenceName, shapeOf } from '@millrace/registry';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
 
-export function validateService({ features }: definitions.FeatureService, catalog: Catalog, report: Report): void {
-  if (features.length === 0) report('features', 'a feature service has at least one feature');
+const fieldPattern = /^[a-z][a-z0-9_]{0,99}$/;
+const requestFieldsMax = 64;
+
+export function validateService(service: definitions.FeatureService, catalog: Catalog, report: Report): void {
+  const { features, derived, requestFields } = service;
+  if (outputNames(service).length === 0)
+    report('features', 'a feature service has at least one feature that is not hidden');
+  if (features.length === 0 && requestFields.length === 0)
+    report('features', 'the service reads nothing; name a feature or a request field');
   if (features.length > 1024) report('features', `${features.length} features are over the limit of 1024`);
+  if (derived.length > derivedMax)
+    report('derived', `${derived.length} derived features are over the limit of ${derivedMax}`);
+  if (requestFields.length > requestFieldsMax)
+    report('request_fields', `${requestFields.length} request fields are over the limit of ${requestFieldsMax}`);
   const seen = new Set<string>();
-  for (const [index, reference] of features.entries()) {
-    const path = `features.${index}`;
-    const name = reference.alias || `${reference.view}__${reference.feature}`;
-    if (seen.has(name)) report(path, `two features are named "${name}"; give one an alias`);
-    seen.add(name);
-    const view = catalog.featureView(reference.view);
-    if (!view) report(path, `there is no feature view "${reference.view}"; ${known(catalog, 'feature_view')}`);
-    else if (reference.viewVersion === '' && !view.features.some((feature) => feature.name === reference.feature)) {
-      report(
-        path,
-        `feature view "${reference.view}" has no feature "${reference.feature}"; features: ${view.features.map((feature) => feature.name).join(', ')}`,
-      );
-    }
-    if (reference.maxAgeUs < 0n) report(path, 'max_age cannot be negative');
-    if (reference.staleAction === 3 && reference.defaultValue === undefined)
-      report(path, `"${name}" is defaulted when stale and has no default_value`);
-    const type = featureTypeOf(reference, catalog);
+  for (const [index, reference] of features.entries())
+    validateReference(reference, `features.${index}`, seen, catalog, report);
+  for (const { name, type } of requestFields) {
+    newName(name, `request_fields.${name}`, seen, report);
+    if (fieldTypeOf(type) === undefined)
+      report(`request_fields.${name}`, 'has no type; use BOOL, INT64, DOUBLE, STRING or TIMESTAMP');
+  }
+  for (const { name } of derived) newName(name, `derived.${name}`, seen, report);
+  validateExpressions(service, catalog, report);
+}
+
+function validateReference(
+  reference: definitions.FeatureReference,
+  path: string,
+  seen: Set<string>,
+  catalog: Catalog,
+  report: Report,
+): void {
+  const name = referenceName(reference);
+  if (seen.has(name)) report(path, `two features are named "${name}"; give one an alias`);
+  seen.add(name);
+  const view = catalog.featureView(reference.view);
+  const names = [...(view?.features ?? []), ...(view?.derived ?? [])].map((feature) => feature.name);
+  if (!view) report(path, `there is no feature view "${reference.view}"; ${known(catalog, 'feature_view')}`);
+  else if (reference.viewVersion === '' && !names.includes(reference.feature))
+    report(
+      path,
+      `feature view "${reference.view}" has no feature "${reference.feature}"; features: ${names.join(', ')}`,
+    );
+  if (reference.maxAgeUs < 0n) report(path, 'max_age cannot be negative');
+  if (reference.staleAction === definitions.StaleAction.DEFAULT && reference.defaultValue === undefined)
+    report(path, `"${name}" is defaulted when stale and has no default_value`);
+}
+
+function newName(name: string, path: string, seen: Set<string>, report: Report): void {
+  if (!fieldPattern.test(name))
+    report(path, `"${name}" is not a name; use lowercase letters, digits and _, a letter first, at most 100`);
+  if (name === asOfName) report(path, '"as_of" is the read time; use another name');
+  if (seen.has(name)) report(path, `two features or request fields are named "${name}"`);
+  seen.add(name);
+}
+
+/** Expressions are checked once every view that the service reads is sound: what is wrong with a view is said there. */
+function validateExpressions(service: definitions.FeatureService, catalog: Catalog, report: Report): void {
+  const viewOf = soundViews(service, catalog);
+  const missing = service.features.findIndex(({ view, viewVersion }) => !viewOf(view, viewVersion));
+  const pinned = service.features[missing];
+  if (pinned && pinned.viewVersion !== '' && service.derived.length > 0 && catalog.featureView(pinned.view))
+    report(
+      `features.${missing}`,
+      `version "${pinned.viewVersion}" of feature view "${pinned.view}" is not held ready, so expressions over it cannot be checked; leave the version out`,
+    );
+  const { outputs } = shapeOf(service, viewOf, (field, message) => {
+    if (missing < 0 && field.startsWith('derived.')) report(field, message);
+  });
+  for (const [index, reference] of service.features.entries()) {
+    const name = referenceName(reference);
+    const type = outputs.find((output) => output.name === name)?.type;
     if (reference.defaultValue !== undefined && type !== undefined && isListType(type))
-      report(path, `"${name}" is ${type} and a list has no default; leave it out: a list of nothing is empty`);
+      report(
+        `features.${index}`,
+        `"${name}" is ${type} and a list has no default; leave it out: a list of nothing is empty`,
+      );
   }
 }
 
@@ -45,18 +100,16 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
     );
   if (model.featureService !== '' && model.inputColumns.length > 0 && model.inputName === '')
     report('input_name', 'is empty; name the input tensor that takes the vector');
-  const references = new Map(
-    service?.features.map((reference) => [reference.alias || `${reference.view}__${reference.feature}`, reference]),
-  );
+  const types = service && outputTypes(service, catalog);
+  const names = new Set(service && outputNames(service));
   for (const [index, { source }] of model.inputColumns.entries()) {
     if (!source) report(`input_columns.${index}`, 'names neither a feature nor a request field');
     else if (source.$case === 'feature' && model.featureService === '')
       report(`input_columns.${index}`, `feature "${source.value}" needs a feature_service`);
-    else if (source.$case === 'feature' && service && !references.has(source.value))
+    else if (source.$case === 'feature' && service && !names.has(source.value))
       report(`input_columns.${index}`, `feature service "${model.featureService}" has no feature "${source.value}"`);
     else if (source.$case === 'feature') {
-      const reference = references.get(source.value);
-      const type = reference && featureTypeOf(reference, catalog);
+      const type = types?.get(source.value);
       if (type !== undefined && (type === 'STRING' || isListType(type)))
         report(
           `input_columns.${index}`,
@@ -67,14 +120,20 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
   if (model.outcome) validateOutcome(model.outcome, catalog, report);
 }
 
-/** Undefined where the view, its entity or its source is not known, and of an older version of the view. */
-function featureTypeOf(reference: definitions.FeatureReference, catalog: Catalog): FeatureType | undefined {
-  const spec = reference.viewVersion === '' ? catalog.featureView(reference.view) : undefined;
-  const entity = spec && catalog.entity(spec.entity);
-  const source = spec && catalog.source(spec.source);
-  if (!entity || !source) return undefined;
-  const view = resolveView(reference.view, spec, entity, source);
-  return viewFeatureTypes(view)[view.features.findIndex(({ name }) => name === reference.feature)];
+/** The types of a service's answers, as far as the views that it reads are sound. */
+function outputTypes(service: definitions.FeatureService, catalog: Catalog): ReadonlyMap<string, FeatureType> {
+  const { outputs } = shapeOf(service, soundViews(service, catalog), () => undefined);
+  return new Map(outputs.map(({ name, type }) => [name, type]));
+}
+
+/** The views of a service that are known and have no problem of their own. */
+function soundViews(service: definitions.FeatureService, catalog: Catalog) {
+  const views = new Map<string, ViewDefinition | undefined>();
+  for (const { view, viewVersion } of service.features) {
+    const resolved = catalog.resolvedView(view, viewVersion);
+    views.set(`${view}@${viewVersion}`, resolved && checkView(resolved).length === 0 ? resolved : undefined);
+  }
+  return (view: string, version: string) => views.get(`${view}@${version}`);
 }
 
 function validateOutcome(outcome: definitions.OutcomeJoin, catalog: Catalog, report: Report): void {

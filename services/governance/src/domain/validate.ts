@@ -152,6 +152,9 @@ function validateView(name: string, view: definitions.FeatureView, catalog: Cata
   if (!entity) report('entity', `there is no entity "${view.entity}"; ${known(catalog, 'entity')}`);
   if (!source) report('source', `there is no source "${view.source}"; ${known(catalog, 'source')}`);
   if (view.features.length > 256) report('features', `${view.features.length} features are over the limit of 256`);
+  for (const { name: derived } of view.derived)
+    if (!fieldPattern.test(derived))
+      report(`derived.${derived}`, `"${derived}" is not a name; use lowercase letters, digits and _`);
   for (const feature of view.features) {
     if (!fieldPattern.test(feature.name))
       report(`features.${feature.name}`, `"${feature.name}" is not a name; use lowercase letters, digits and _`);

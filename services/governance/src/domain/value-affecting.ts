@@ -4,15 +4,27 @@ type Spec = NonNullable<definitions.Definition['spec']>;
 
 /**
  * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow, or where
- * rows come from, says nothing about this one. What a source may have and does not is left out, so that it keeps the version that it had before it could have it.
+ * rows come from, says nothing about this one. What a source or a feature service may have and does not is left out, so that it keeps the version that
+ * it had before it could have it.
  */
 export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
   if (spec.$case === 'source') return { $case: spec.$case, value: sourceValue(spec.value) };
+  if (spec.$case === 'featureService') return { $case: spec.$case, value: serviceValue(spec.value) };
   if (spec.$case !== 'featureView') return spec;
+  const { features, derived, ...rest } = spec.value;
+  return { $case: spec.$case, value: { ...rest, features: undescribed(features), derived: undescribed(derived) } };
+}
+
+function serviceValue({ features, derived, requestFields }: definitions.FeatureService) {
   return {
-    $case: spec.$case,
-    value: { ...spec.value, features: spec.value.features.map(({ description: _, ...feature }) => feature) },
+    features: features.map(({ hidden, ...reference }) => (hidden ? { ...reference, hidden } : reference)),
+    ...(derived.length === 0 ? {} : { derived: undescribed(derived) }),
+    ...(requestFields.length === 0 ? {} : { requestFields }),
   };
+}
+
+function undescribed<T extends { readonly description: string }>(features: readonly T[]): Omit<T, 'description'>[] {
+  return features.map(({ description: _, ...feature }) => feature);
 }
 
 function sourceValue({

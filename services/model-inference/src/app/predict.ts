@@ -157,6 +157,7 @@ async function predictGroup(
 ): Promise<Part> {
   const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
   const { featureService } = model.spec;
+  const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
   const response =
     featureService === ''
       ? undefined
@@ -176,13 +177,24 @@ async function predictGroup(
             allowPartial: false,
             allowHistory: request.allowHistory,
             omitMetadata: false,
+            requestData: requestDataOf(deps.featureService(featureService), requestData),
           },
           { timeoutMs: deps.limits.featuresTimeoutMs, signal },
         );
-  const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
   const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
   const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
   return { model, members, vectors, features: response, scores: await scoresOf(model, vectors) };
+}
+
+/** What the feature service's expressions take of the request's data. */
+function requestDataOf(
+  service: definitions.FeatureService | undefined,
+  given: readonly inference.RequestColumn[],
+): serving.RequestColumn[] {
+  const wanted = new Set(service?.requestFields.map(({ name }) => name));
+  return given
+    .filter(({ name }) => wanted.has(name))
+    .map(({ name, doubles }) => ({ name, doubles, int64s: [], strings: [], bools: [], nulls: Buffer.alloc(0) }));
 }
 
 function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buffer {

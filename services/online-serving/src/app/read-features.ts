@@ -5,6 +5,7 @@ import { evaluateRow, fillFromHistory, type MissedRow, markUnavailable, type Sto
 import { createMatrix, type Matrix } from '../domain/matrix.ts';
 import type { Plan, PlannedEntity, PlannedView } from '../domain/plan.ts';
 import { asOfColumn, type BoundKeys, bindKeys, type ReadRequest, type RequestKey } from '../domain/request.ts';
+import { bindRequestData } from '../domain/request-data.ts';
 import type { Admission } from './admission.ts';
 import type { PlanBook } from './plan-book.ts';
 
@@ -74,6 +75,8 @@ export function createReadFeatures(deps: {
       plans.current(request.featureService, request.version) ??
       (await plans.load(request.featureService, request.version));
     const bound = bindKeys(plan, request, limits.rowsMax);
+    const requestData = bindRequestData(plan, request.requestData ?? [], bound.rows);
+    const reading = plan.derivation?.reads ?? plan;
     const nowUs = clock.nowUs();
     const asOfUs = asOfColumn(request, bound.rows, nowUs);
     const timeoutMs = budgetMs(call, nowUs / 1000, limits, request.allowPartial);
@@ -81,13 +84,11 @@ export function createReadFeatures(deps: {
       call.deadlineMs === undefined || request.allowPartial ? Number.POSITIVE_INFINITY : call.deadlineMs - nowUs / 1000;
     const pass = admission.enter({ caller: call.caller, rows: bound.rows, leftMs }, nowUs / 1000);
 
-    const matrix = createMatrix(plan, asOfUs, {
-      sameAsOf: request.asOfUsByRow.length === 0,
-      metadata: !request.omitMetadata,
-    });
-    const { reads, firstRow, nextRow } = instancesOf(plan, bound);
-    const cursors = plan.views.map(({ reader }) => reader.newCursor());
-    const missedByView = plan.views.map((): MissedRow[] => []);
+    const layout = { sameAsOf: request.asOfUsByRow.length === 0, metadata: !request.omitMetadata };
+    const matrix = createMatrix(reading, asOfUs, layout);
+    const { reads, firstRow, nextRow } = instancesOf(reading, bound);
+    const cursors = reading.views.map(({ reader }) => reader.newCursor());
+    const missedByView = reading.views.map((): MissedRow[] => []);
     try {
       let waits = true;
       const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
@@ -97,7 +98,7 @@ export function createReadFeatures(deps: {
         const next = nextRow.get(entity) as Int32Array;
         for (let slot = 0; slot < entity.views.length; slot++) {
           const index = entity.views[slot] as number;
-          const view = plan.views[index] as PlannedView;
+          const view = reading.views[index] as PlannedView;
           const stored = rows[slot] ?? null;
           for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number) {
             const missed = evaluateRow(matrix, view, index, row, stored, cursors[index] as Int32Array);
@@ -112,17 +113,20 @@ export function createReadFeatures(deps: {
         const { entity } = reads[instance] as EntityRead;
         const next = nextRow.get(entity) as Int32Array;
         for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number)
-          for (const index of entity.views) markUnavailable(matrix, plan.views[index] as PlannedView, row);
+          for (const index of entity.views) markUnavailable(matrix, reading.views[index] as PlannedView, row);
       }
     } finally {
       pass.end(clock.nowUs() / 1000);
     }
-    const missed = plan.views.flatMap((view, index): MissedView[] => {
+    const missed = reading.views.flatMap((view, index): MissedView[] => {
       const rows = missedByView[index] ?? [];
       return rows.length > 0 ? [{ view, rows }] : [];
     });
     if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
-    return matrix;
+    if (!plan.derivation) return matrix;
+    const answer = createMatrix(plan, asOfUs, layout);
+    plan.derivation.derive(matrix, answer, requestData);
+    return answer;
   };
 
   /** Values before the row's first step, from history; they stay OUT_OF_ROW when history does not answer in time. */

@@ -1,24 +1,24 @@
-import { definitions, serving } from '@millrace/contracts';
+import type { definitions } from '@millrace/contracts';
 import {
   compileRowReader,
   elementOf,
   type FeatureType,
-  isListType,
   type RowReader,
   type ViewDefinition,
   viewFeatureTypes,
 } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
+import { referenceName, resolveService, type ServiceShape } from '@millrace/registry';
+import { derivedPlan } from './derived-plan.ts';
 import {
   Block,
-  type Fallback,
   type Plan,
   type PlannedEntity,
   type PlannedFeature,
   type PlannedKey,
   type PlannedView,
-  type StaleAction,
 } from './plan.ts';
+import { blockOf, encodeFeatures, fallbackOf, staleActions } from './planned-feature.ts';
 import { encodeField } from './wire.ts';
 
 /** Compiles a feature service. `viewOf` finds the definition of a view's version. Throws INVALID_DEFINITION. */
@@ -26,9 +26,24 @@ export function compilePlan(
   service: { readonly name: string; readonly version: string; readonly spec: definitions.FeatureService },
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
+  const shape = resolveService(service.name, service.spec, viewOf);
+  const reads = compileReads(service, shape.reads, viewOf);
+  return isPlain(shape) ? reads : derivedPlan(reads, shape);
+}
+
+/** What is read is what is answered. */
+function isPlain({ steps, requestFields, reads, outputs }: ServiceShape): boolean {
+  return steps.length === 0 && requestFields.length === 0 && outputs.length === reads.length;
+}
+
+function compileReads(
+  service: { readonly name: string; readonly version: string },
+  references: readonly definitions.FeatureReference[],
+  viewOf: (view: string, version: string) => ViewDefinition,
+): Plan {
   const drafts = new Map<string, ViewDraft>();
   const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0 };
-  const features = service.spec.features.map((reference, position): PlannedFeature => {
+  const features = references.map((reference, position): PlannedFeature => {
     const draftKey = `${reference.view}@${reference.viewVersion}`;
     let draft = drafts.get(draftKey);
     if (!draft) {
@@ -52,7 +67,7 @@ export function compilePlan(
     }
     const block = blockOf(type);
     return {
-      name: reference.alias === '' ? `${reference.view}__${reference.feature}` : reference.alias,
+      name: referenceName(reference),
       type,
       position,
       view: draft.index,
@@ -93,7 +108,7 @@ export function compilePlan(
     int64s: columns[Block.INT64S],
     strings: columns[Block.STRINGS],
     lists: features.flatMap(({ type }) => elementOf(type) ?? []),
-    wireFeatures: Buffer.concat(features.map((feature) => encodeField(6, encodeFeatureColumn(feature)))),
+    wireFeatures: encodeFeatures(features),
     wireVersion: encodeField(7, Buffer.from(service.version)),
   };
 }
@@ -133,53 +148,4 @@ function keyIndex(keys: PlannedKey[], key: PlannedKey): number {
     );
   }
   return known;
-}
-
-function blockOf(type: FeatureType): 1 | 2 | 3 | 4 {
-  if (isListType(type)) return Block.LISTS;
-  switch (type) {
-    case 'DOUBLE':
-      return Block.DOUBLES;
-    case 'BOOL':
-    case 'INT64':
-    case 'TIMESTAMP':
-      return Block.INT64S;
-    case 'STRING':
-      return Block.STRINGS;
-    default:
-      return type satisfies never;
-  }
-}
-
-const staleActions: Record<definitions.StaleAction, StaleAction> = {
-  [definitions.StaleAction.UNSPECIFIED]: 'serve',
-  [definitions.StaleAction.SERVE]: 'serve',
-  [definitions.StaleAction.NULL]: 'null',
-  [definitions.StaleAction.DEFAULT]: 'default',
-  [definitions.StaleAction.FAIL]: 'fail',
-};
-
-function fallbackOf(value: definitions.Value): Fallback | null {
-  switch (value.kind?.$case) {
-    case undefined:
-      return null;
-    case 'boolValue':
-      return { double: Number(value.kind.value), int64: value.kind.value ? 1n : 0n, text: String(value.kind.value) };
-    case 'int64Value':
-      return { double: Number(value.kind.value), int64: value.kind.value, text: String(value.kind.value) };
-    case 'doubleValue':
-      return {
-        double: value.kind.value,
-        int64: Number.isFinite(value.kind.value) ? BigInt(Math.trunc(value.kind.value)) : 0n,
-        text: String(value.kind.value),
-      };
-    case 'stringValue':
-      return { double: Number.NaN, int64: 0n, text: value.kind.value };
-    default:
-      return value.kind satisfies never;
-  }
-}
-
-function encodeFeatureColumn(feature: PlannedFeature): Buffer {
-  return Buffer.from(serving.FeatureColumn.encode(feature).finish());
 }

@@ -147,11 +147,11 @@ function fillNull(matrix: Matrix, feature: PlannedFeature, row: number, status: 
   setStatus(matrix, feature, row, DEFAULTED);
 }
 
-function clear(matrix: Matrix, feature: PlannedFeature, row: number): void {
+export function clear(matrix: Matrix, feature: PlannedFeature, row: number): void {
   if (feature.block === Block.DOUBLES) setValue(matrix, feature, row, Number.NaN);
 }
 
-function setValue(matrix: Matrix, feature: PlannedFeature, row: number, value: FeatureValue): void {
+export function setValue(matrix: Matrix, feature: PlannedFeature, row: number, value: FeatureValue): void {
   const { plan, data } = matrix;
   if (typeof value === 'object' && value !== null) setList(matrix, feature, row, value);
   else if (feature.block === Block.DOUBLES) {
@@ -171,7 +171,7 @@ function setText(matrix: Matrix, feature: PlannedFeature, row: number, value: st
   if (column) column[row] = value;
 }
 
-function setStatus(matrix: Matrix, feature: PlannedFeature, row: number, status: number): void {
+export function setStatus(matrix: Matrix, feature: PlannedFeature, row: number, status: number): void {
   matrix.bytes[matrix.statusesAt + row * matrix.plan.features.length + feature.position] = status;
   matrix.statusCounts[status] = (matrix.statusCounts[status] as number) + 1;
 }

@@ -1,32 +1,9 @@
 import { serving } from '@millrace/contracts';
 import type { FeatureValue, FieldType, List } from '@millrace/features';
-import { Block, type Plan, type PlannedFeature } from './plan.ts';
+import { Block, type Matrix, type Plan, type PlannedFeature } from './plan.ts';
 import { encodeField, fieldSize, openField, varintSize, writeVarint } from './wire.ts';
 
-/**
- * The answer for N rows. Its numbers, statuses and times lie in `bytes` where the wire wants them, so that to encode is to
- * append the strings and lists. Offsets of views that are left out are -1.
- */
-export type Matrix = {
-  readonly plan: Plan;
-  readonly rows: number;
-  readonly bytes: Buffer;
-  readonly data: DataView;
-  readonly doublesAt: number;
-  readonly int64sAt: number;
-  readonly statusesAt: number;
-  /** For each view, where its event times start; positions and known times follow at `viewStride`. */
-  readonly eventTimesAt: readonly number[];
-  readonly positionsAt: readonly number[];
-  readonly knownTimesAt: readonly number[];
-  /** For each string column, its values. */
-  readonly strings: readonly string[][];
-  /** For each list column, its values; empty where it is null. */
-  readonly lists: readonly List[][];
-  readonly asOfUs: Float64Array;
-  /** How many values have each status; the index is the ValueStatus. */
-  readonly statusCounts: Int32Array;
-};
+export type { Matrix } from './plan.ts';
 
 /** Lays out an empty answer; every value is null and every status UNSPECIFIED. */
 export function createMatrix(
@@ -161,7 +138,7 @@ export function positionAt(matrix: Matrix, row: number, view: number): number {
 }
 
 /** A stale value whose policy takes it away is STALE and null. */
-function hasValue(status: number, feature: PlannedFeature): boolean {
+export function hasValue(status: number, feature: PlannedFeature): boolean {
   switch (status) {
     case serving.ValueStatus.PRESENT:
     case serving.ValueStatus.DEFAULTED:

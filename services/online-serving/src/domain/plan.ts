@@ -1,4 +1,5 @@
-import type { FeatureType, FieldType, RowReader, ViewDefinition } from '@millrace/features';
+import type { FeatureType, FieldType, List, RowReader, Value, ViewDefinition } from '@millrace/features';
+import type { ShapeField } from '@millrace/registry';
 
 export type StaleAction = 'serve' | 'null' | 'default' | 'fail';
 
@@ -13,8 +14,9 @@ export type PlannedFeature = {
   readonly type: FeatureType;
   /** Its place in the service, which is its column among the statuses. */
   readonly position: number;
+  /** −1 of one that is computed from several views, or from none. */
   readonly view: number;
-  /** Its place in its view. */
+  /** Its place in its view; −1 of a derived one. */
   readonly featureIndex: number;
   readonly block: number;
   readonly column: number;
@@ -66,4 +68,41 @@ export type Plan = {
   /** The `features` fields of the answer, and the `version` field. */
   readonly wireFeatures: Buffer;
   readonly wireVersion: Buffer;
+  /** How the answer comes from what is read, when it is not that itself. */
+  readonly derivation?: Derivation;
+};
+
+/** What an answer takes besides rows: a plan of what is read, and how derived features are made of it and of request data. */
+export type Derivation = {
+  readonly reads: Plan;
+  readonly requestFields: readonly ShapeField[];
+  /** Fills in an answer: copies what it holds of `source` and computes the rest. `request` has a reader for each request field. */
+  readonly derive: (source: Matrix, target: Matrix, request: readonly ReadValue[]) => void;
+};
+
+export type ReadValue = (row: number) => Value;
+
+/**
+ * The answer for N rows. Its numbers, statuses and times lie in `bytes` where the wire wants them, so that to encode is to
+ * append the strings and lists. Offsets of views that are left out are -1.
+ */
+export type Matrix = {
+  readonly plan: Plan;
+  readonly rows: number;
+  readonly bytes: Buffer;
+  readonly data: DataView;
+  readonly doublesAt: number;
+  readonly int64sAt: number;
+  readonly statusesAt: number;
+  /** For each view, where its event times start; positions and known times follow at `viewStride`. */
+  readonly eventTimesAt: readonly number[];
+  readonly positionsAt: readonly number[];
+  readonly knownTimesAt: readonly number[];
+  /** For each string column, its values. */
+  readonly strings: readonly string[][];
+  /** For each list column, its values; empty where it is null. */
+  readonly lists: readonly List[][];
+  readonly asOfUs: Float64Array;
+  /** How many values have each status; the index is the ValueStatus. */
+  readonly statusCounts: Int32Array;
 };

@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 import type { Plan, PlannedKey } from './plan.ts';
+import { type RequestDataColumn, requestRows } from './request-data.ts';
 
 export type KeyValues = readonly string[] | Float64Array | readonly (number | bigint)[] | readonly boolean[];
 
@@ -26,6 +27,8 @@ export type ReadRequest = {
   readonly allowPartial: boolean;
   readonly allowHistory: boolean;
   readonly omitMetadata: boolean;
+  /** For services that declare request fields; left out: none. */
+  readonly requestData?: readonly RequestDataColumn[];
 };
 
 /** The columns of the plan's keys, in the plan's order, all of one length. */
@@ -56,6 +59,7 @@ export function bindKeys(plan: Plan, request: ReadRequest, rowsMax: number): Bou
     rows = column.values.length;
     columns[i] = column;
   }
+  if (plan.keys.length === 0) rows = requestRows(request.requestData ?? []);
   checkRows(rows, rowsMax);
   if (request.asOfUsByRow.length !== 0 && request.asOfUsByRow.length !== rows) {
     throw new MeshError(

@@ -50,6 +50,7 @@ export function describePlan(plan: Plan): z.output<typeof featureService> {
     name: plan.name,
     version: plan.version,
     join_keys: plan.keys.map(({ name, type }) => ({ name, type })),
+    request_fields: [...(plan.derivation?.requestFields ?? [])],
     features: plan.features.map(({ name, type, view, maxAgeUs }) => ({
       name,
       type,

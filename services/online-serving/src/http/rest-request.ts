@@ -11,7 +11,9 @@ import {
   unknownKey,
   wrongType,
 } from '../domain/request.ts';
-import { type ReadBody, readBody, readQuery } from './rest-schemas.ts';
+import { requestColumns, requestText } from './rest-request-data.ts';
+import { type ReadBody, type RequestRow, readBody, readQuery } from './rest-schemas.ts';
+import { parseTimeUs } from './rest-time.ts';
 
 /** The largest number of rows that REST takes, whatever the configuration. */
 const rowsMax = 10_000;
@@ -54,9 +56,18 @@ export async function parseReadQuery(
   const { as_of, int64_as, allow_partial, allow_history } = parsed.data;
   const version = pathVersion ?? '';
   const plan = plans.current(name, version) ?? (await plans.load(name, version));
-  const entity = Object.entries(query).filter(([key]) => !Object.hasOwn(readQuery.shape, key));
+  const requestFields = new Map(plan.derivation?.requestFields.map(({ name, type }) => [name, type]));
+  const given = Object.entries(query).filter(([key]) => !Object.hasOwn(readQuery.shape, key));
+  const isKey = (key: string) => plan.keys.some(({ name }) => name === key) || !requestFields.has(key);
+  const entity = given.filter(([key]) => isKey(key));
+  const requestData = given.filter(([key]) => requestFields.has(key));
   return readOf(plan, version, {
     entities: [Object.fromEntries(entity.map(([key, value]) => [key, typedText(plan, key, value)]))],
+    request_data: [
+      Object.fromEntries(
+        requestData.map(([key, value]) => [key, requestText(requestFields.get(key), typedText(plan, key, value))]),
+      ),
+    ],
     as_of,
     int64_as,
     allow_partial: allow_partial === 'true',
@@ -65,8 +76,9 @@ export async function parseReadQuery(
 }
 
 function readOf(plan: Plan, version: string, body: Omit<ReadBody, 'version'>): RestRead {
-  const { entities, as_of: asOf } = body;
-  checkRows(entities.length, rowsMax);
+  const { entities, as_of: asOf, request_data: requestData } = body;
+  const rows = plan.keys.length === 0 && Array.isArray(requestData) ? requestData.length : entities.length;
+  checkRows(rows, rowsMax);
   for (const entity of entities) {
     for (const key of Object.keys(entity)) {
       if (!plan.keys.some((planned) => planned.name === key)) throw unknownKey(plan, key);
@@ -77,10 +89,11 @@ function readOf(plan: Plan, version: string, body: Omit<ReadBody, 'version'>): R
     version,
     keys: plan.keys.map((key) => columnOf(plan, key, entities)),
     asOfUs: asOf === undefined || Array.isArray(asOf) ? 0 : parseTimeUs(asOf),
-    asOfUsByRow: Array.isArray(asOf) ? Float64Array.from(asOf, parseTimeUs) : new Float64Array(0),
+    asOfUsByRow: Array.isArray(asOf) ? Float64Array.from(asOf, (time) => parseTimeUs(time)) : new Float64Array(0),
     allowPartial: body.allow_partial,
     allowHistory: body.allow_history,
     omitMetadata: false,
+    requestData: requestColumns(plan, requestData, rows),
   };
   return { read, int64As: body.int64_as };
 }
@@ -106,7 +119,7 @@ function typedText(plan: Plan, key: string, value: unknown): string | boolean {
   return isBool && (value === 'true' || value === 'false') ? value === 'true' : value;
 }
 
-type Entities = readonly Readonly<Record<string, string | number | boolean | null>>[];
+type Entities = readonly RequestRow[];
 
 function columnOf(plan: Plan, key: PlannedKey, entities: Entities): RequestKey {
   const values = entities.map((entity, row) => {
@@ -140,20 +153,4 @@ function keyValue(key: PlannedKey, value: string | number | boolean): string | n
       }
   }
   throw wrongType(key, `${typeof value} ${JSON.stringify(value)}`);
-}
-
-/** RFC 3339 to the microsecond, or microseconds since 1970. */
-function parseTimeUs(time: string | number): number {
-  if (typeof time === 'number') return time;
-  if (/^\d+$/.test(time)) return Number(time);
-  const match = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,6})\d*)?(Z|[+-]\d{2}:\d{2})$/.exec(time);
-  const ms = match ? Date.parse(`${match[1]}${match[3]}`) : Number.NaN;
-  if (match === null || Number.isNaN(ms)) {
-    throw new MeshError(
-      'INVALID_ARGUMENT',
-      `as_of "${time}" is not a time; write RFC 3339 like "2001-03-01T12:00:00Z", or microseconds since 1970`,
-      { field: 'as_of', value: time },
-    );
-  }
-  return ms * 1000 + Number((match[2] ?? '').padEnd(6, '0'));
 }

@@ -11,6 +11,12 @@ const keyValue = z
   .union([z.string(), z.number(), z.boolean(), z.null()])
   .describe('A value of the join key; not null.');
 
+const requestRow = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.null()]).describe('A value of the request field.'),
+);
+export type RequestRow = z.output<typeof requestRow>;
+
 const readOptions = {
   allow_partial: z
     .boolean()
@@ -32,8 +38,14 @@ const readOptions = {
 export const readBody = z.strictObject({
   entities: z
     .array(z.record(z.string(), keyValue))
+    .default([])
     .describe('The join keys of each row; at most 10,000 rows. The answer has their order.')
     .meta({ examples: [[{ origin: 'ORD', destination: 'ATL' }]] }),
+  request_data: z
+    .union([requestRow, z.array(requestRow)])
+    .default([])
+    .describe('The request fields that the feature service declares: an object for each row, or one for all of them.')
+    .meta({ examples: [{ distance: 581 }] }),
   version: z.string().default('').describe("The feature service's version; the current one when it is left out."),
   as_of: z
     .union([timeSchema, z.array(timeSchema)])
@@ -44,7 +56,7 @@ export const readBody = z.strictObject({
 export type ReadBody = z.output<typeof readBody>;
 
 const flag = z.enum(['true', 'false']);
-/** A read of one row; every other parameter is a join key. */
+/** A read of one row; every other parameter is a join key or a request field. */
 export const readQuery = z.object({
   as_of: z.string().optional().describe("RFC 3339 or microseconds since 1970; the server's clock when it is left out."),
   allow_partial: flag.default('false').describe(readOptions.allow_partial.description ?? ''),
@@ -82,11 +94,14 @@ export const featureService = z.object({
   name: z.string(),
   version: z.string(),
   join_keys: z.array(z.object({ name: z.string(), type: z.string() })),
+  request_fields: z
+    .array(z.object({ name: z.string(), type: z.string(), nullable: z.boolean() }))
+    .describe('What a read brings in `request_data`.'),
   features: z.array(
     z.object({
       name: z.string(),
       type: z.string(),
-      view: z.string(),
+      view: z.string().describe('Empty for a feature that is computed from several views, or from none.'),
       view_version: z.string(),
       max_age_ms: z.number().nullable().describe('Null: never stale.'),
     }),

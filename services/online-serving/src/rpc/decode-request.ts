@@ -1,5 +1,7 @@
 import { MeshError } from '@millrace/kernel';
 import type { ReadRequest, RequestKey } from '../domain/request.ts';
+import type { RequestDataColumn } from '../domain/request-data.ts';
+import { decodeRequestColumn } from './decode-request-column.ts';
 import { fixed64, fixed64s, lengthEnd, type Reader, skip, text, varint } from './wire-reader.ts';
 
 /**
@@ -17,6 +19,7 @@ export function decodeReadRequest(bytes: Buffer): ReadRequest {
     allowPartial: false,
     allowHistory: false,
     omitMetadata: false,
+    requestData: [] as RequestDataColumn[],
   };
   while (reader.at < reader.end) {
     const tag = varint(reader);
@@ -47,6 +50,9 @@ export function decodeReadRequest(bytes: Buffer): ReadRequest {
         break;
       case 0x40:
         request.omitMetadata = varint(reader) !== 0;
+        break;
+      case 0xa2:
+        request.requestData.push(decodeRequestColumn(reader));
         break;
       default:
         skip(reader, tag);

@@ -1,6 +1,8 @@
 import type { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
-import { sqlLiteral, sqlName } from '../sql.ts';
+import type { ServiceShape } from '@millrace/registry';
+import { sqlName } from '../sql.ts';
+import { asOf, defaultSql, read, readStatus, requestSql, step, stepStatus, withSteps } from './derived-sql.ts';
 import type { Labels } from './labels.ts';
 import { seenFeature } from './steps.ts';
 import type { StepPlan } from './steps-sql.ts';
@@ -8,20 +10,23 @@ import type { StepPlan } from './steps-sql.ts';
 export type SetParts = {
   readonly labels: Labels;
   readonly steps: readonly { readonly plan: StepPlan; readonly target: string }[];
-  readonly features: readonly definitions.FeatureReference[];
+  readonly shape: ServiceShape;
   readonly withStatuses: boolean;
   /** The table with the sides of splits and its columns. */
   readonly split: { readonly table: string; readonly columns: readonly string[] } | undefined;
 };
 
-/** The name of a feature in the set. */
-export function columnName({ alias, view, feature }: definitions.FeatureReference): string {
-  return alias === '' ? `${view}__${feature}` : alias;
-}
-
-/** Label columns, the features under the names of the feature service with its defaults and, if asked for, statuses, then the sides of splits. */
-export function setSql(table: string, { labels, steps, features, withStatuses, split }: SetParts): string {
-  const names = [...labels.columns.map(({ name }) => name), ...features.map(columnName), ...(split?.columns ?? [])];
+/**
+ * Label columns, the answers of the feature service under their names with its defaults and, if asked for, statuses, then the sides of splits. Derived
+ * features are computed here, by the SQL of the expressions whose closures serve them online: `as_of` is the label's time, request fields are label columns.
+ */
+export function setSql(table: string, parts: SetParts): string {
+  const { labels, shape, withStatuses, split } = parts;
+  const names = [
+    ...labels.columns.map(({ name }) => name),
+    ...shape.outputs.map(({ name }) => name),
+    ...(split?.columns ?? []),
+  ];
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined)
     throw new MeshError(
@@ -29,34 +34,61 @@ export function setSql(table: string, { labels, steps, features, withStatuses, s
       `two columns of the training set are named "${twice}"; rename the label column or give the feature an alias`,
       { column: twice },
     );
-  const stepOf = (reference: definitions.FeatureReference, feature: string) => {
-    const at = steps.findIndex(
-      ({ plan: { view } }) =>
-        view.name === reference.view &&
-        view.version === reference.viewVersion &&
-        view.features.some(({ name }) => name === feature),
-    );
-    return `s${at}.${sqlName(feature)}`;
-  };
-  const carried = labels.columns.map(({ name }) => `l.${sqlName(name)} AS ${sqlName(name)}`);
-  const values = features.flatMap((reference) => {
-    const column = stepOf(reference, reference.feature);
-    const fallback = reference.defaultValue?.kind;
-    const value = fallback === undefined ? column : `ifNull(${column}, ${sqlLiteral(fallback.value)})`;
-    const name = columnName(reference);
-    if (!withStatuses) return [`${value} AS ${sqlName(name)}`];
-    const seen = `${stepOf(reference, seenFeature.name)} > 0`;
-    const without = fallback === undefined ? `if(${seen}, 'NULL', 'NOT_FOUND')` : `'DEFAULTED'`;
-    const status = `if(isNull(${column}) OR NOT (${seen}), ${without}, 'PRESENT')`;
-    return [`${value} AS ${sqlName(name)}`, `${status} AS ${sqlName(`${name}__status`)}`];
-  });
-  const sides = split?.columns.map((name) => `t.${sqlName(name)} AS ${sqlName(name)}`) ?? [];
+  const label = (at: number) => sqlName(`#l${at}`);
+  const side = (at: number) => sqlName(`#t${at}`);
+  const given = [
+    'l.sample_id AS sample_id',
+    `toUnixTimestamp64Micro(l.label_time) AS ${asOf}`,
+    ...labels.columns.map(({ name }, at) => `l.${sqlName(name)} AS ${label(at)}`),
+    ...shape.requestFields.map((field, at) => requestSql(field, at, labels.columns)),
+    ...shape.reads.flatMap((reference, at) => readSql(reference, at, parts)),
+    ...(split?.columns ?? []).map((name, at) => `t.${sqlName(name)} AS ${side(at)}`),
+  ];
+  const answered = [
+    ...labels.columns.map(({ name }, at) => `${label(at)} AS ${sqlName(name)}`),
+    ...shape.outputs.flatMap(({ name, from: { t, at } }) => {
+      const value = `${t === 'read' ? read(at) : step(at)} AS ${sqlName(name)}`;
+      const status = `${t === 'read' ? readStatus(at) : stepStatus(at)} AS ${sqlName(`${name}__status`)}`;
+      return withStatuses ? [value, status] : [value];
+    }),
+    ...(split?.columns ?? []).map((name, at) => `${side(at)} AS ${sqlName(name)}`),
+  ];
+  return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY sample_id AS
+    SELECT sample_id, ${answered.join(', ')} FROM (${withSteps(`SELECT ${given.join(', ')} FROM ${joined(parts)}`, shape, withStatuses)})`;
+}
+
+/** A read's value with its default, and its status if asked for. */
+function readSql(
+  reference: definitions.FeatureReference,
+  at: number,
+  { steps, shape, withStatuses }: SetParts,
+): string[] {
+  const column = columnOf(reference, reference.feature, steps);
+  const fallback = reference.defaultValue?.kind?.value;
+  const type = shape.readTypes[at] ?? 'DOUBLE';
+  const value = `${fallback === undefined ? column : `ifNull(${column}, ${defaultSql(fallback, type)})`} AS ${read(at)}`;
+  if (!withStatuses) return [value];
+  const seen = `${columnOf(reference, seenFeature.name, steps)} > 0`;
+  const without = fallback === undefined ? `if(${seen}, 'NULL', 'NOT_FOUND')` : `'DEFAULTED'`;
+  return [value, `if(isNull(${column}) OR NOT (${seen}), ${without}, 'PRESENT') AS ${readStatus(at)}`];
+}
+
+function columnOf(reference: definitions.FeatureReference, feature: string, steps: SetParts['steps']): string {
+  const at = steps.findIndex(
+    ({ plan: { view } }) =>
+      view.name === reference.view &&
+      view.version === reference.viewVersion &&
+      view.features.some(({ name }) => name === feature),
+  );
+  return `s${at}.${sqlName(feature)}`;
+}
+
+function joined({ labels, steps, split }: SetParts): string {
   const joins = steps.map(
     ({ target }, at) => `LEFT JOIN ${sqlName(target)} AS s${at} ON l.sample_id = s${at}.sample_id`,
   );
   if (split) joins.push(`LEFT JOIN ${sqlName(split.table)} AS t ON l.sample_id = t.sample_id`);
-  return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY sample_id AS
-    SELECT l.sample_id AS sample_id, ${[...carried, ...values, ...sides].join(', ')} FROM ${sqlName(labels.table)} AS l ${joins.join(' ')}`;
+  return `${sqlName(labels.table)} AS l ${joins.join(' ')}`;
 }
 
 /** The set in its order. */

@@ -2,13 +2,15 @@ import { type compute, type definitions, trainingSets } from '@millrace/contract
 import type { JoinKeyDefinition, ViewDefinition } from '@millrace/features';
 import { eventTable, type History, maxSeq } from '@millrace/history';
 import { type Clock, MeshError, newId } from '@millrace/kernel';
+import { resolveService, type ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
+import { checkRequestFields } from './derived-sql.ts';
 import { labelTable } from './label-store.ts';
 import { digestOf, type Labels, prepareLabels } from './labels.ts';
 import { findLeakage } from './leakage.ts';
 import { checkRowCount, columnOf, insertSplit, insertTaken, takenSql } from './rows-sql.ts';
 import { sampleRows } from './sampling.ts';
-import { columnName, exportSql, type SetParts, setSql } from './set-sql.ts';
+import { exportSql, type SetParts, setSql } from './set-sql.ts';
 import { checkSplit, splitRows } from './splitting.ts';
 import { fillStep, planSteps, stopIf } from './steps.ts';
 
@@ -22,7 +24,7 @@ export type BuildTrainingSet = (
   signal: AbortSignal,
 ) => AsyncIterable<TrainingSetPart>;
 
-export type ServiceToTrain = { readonly version: string; readonly features: readonly definitions.FeatureReference[] };
+export type ServiceToTrain = { readonly version: string; readonly spec: definitions.FeatureService };
 
 /** Records of training sets, kept for good. */
 export interface TrainingSetBook {
@@ -67,8 +69,9 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
     if (request.split) checkSplit(request.split);
     if (request.allowLeakage && request.leakageReason === '')
       throw new MeshError('INVALID_ARGUMENT', 'allow_leakage needs a leakage_reason, which the record keeps', {});
-    const views = await viewsOf(service.features);
-    const features = service.features.map((reference) => pinned(reference, views));
+    const views = await viewsOf(service.spec.features);
+    const features = service.spec.features.map((reference) => pinned(reference, views));
+    const shape = shapeOf(request.featureService, { ...service.spec, features }, views);
     const prefix = `training_${newId().replaceAll('-', '')}`;
     const created: string[] = [];
     const table = (name: string) => {
@@ -79,9 +82,10 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       const joinKeys = [...new Map(views.flatMap((view) => view.joinKeys).map((key) => [key.name, key])).values()];
       const query = await labelQueryOf(request);
       const all = await prepareLabels(history, { table: table('labels'), query, joinKeys });
+      checkRequestFields(shape, all.columns);
       const labels = await sampled(request, all, table);
       const split = await divided(request, labels, table);
-      const plans = planSteps(views, features, request);
+      const plans = planSteps(views, shape.reads, request);
       const cutoffs = await cutoffsOf(views, order.positions);
       const steps: { readonly plan: (typeof plans)[number]; readonly target: string }[] = [];
       for (const [at, plan] of plans.entries()) {
@@ -99,7 +103,7 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       }
       yield progress(plans.length, plans.length, 'checks and export');
       const set = table('set');
-      const parts: SetParts = { labels, steps, features, withStatuses: request.withStatuses, split };
+      const parts: SetParts = { labels, steps, shape, withStatuses: request.withStatuses, split };
       await history.command(setSql(set, parts));
       stopIf(signal);
       const findings = await lint(set, labels, joinKeys, parts, request);
@@ -118,6 +122,8 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
         })),
         counts: await countsOf(set, parts),
         features,
+        derived: [...service.spec.derived],
+        requestFields: [...service.spec.requestFields],
       };
       yield* stream(sql, request.format, signal);
       await deps.book.add(record);
@@ -139,7 +145,10 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
         format: request.format,
         allowLeakage: record.leakageReason !== '',
       },
-      service: { version: record.featureServiceVersion, features: record.features },
+      service: {
+        version: record.featureServiceVersion,
+        spec: { features: record.features, derived: record.derived, requestFields: record.requestFields },
+      },
       positions: new Map(record.views.map(({ view, version, position }) => [`${view}@${version}`, Number(position)])),
     };
   }
@@ -226,14 +235,14 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
     table: string,
     labels: Labels,
     joinKeys: readonly JoinKeyDefinition[],
-    { features, split }: SetParts,
+    { shape, split }: SetParts,
     request: compute.BuildTrainingSetRequest,
   ) {
     const findings = await findLeakage(history, {
       table,
       rows: labels.rows,
       keys: joinKeys.map(({ name }) => name),
-      features: features.map(columnName),
+      features: shape.outputs.map(({ name }) => name),
       split: request.split,
       splitColumns: split?.columns ?? [],
       target: request.target,
@@ -251,8 +260,8 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
     return findings;
   }
 
-  async function countsOf(table: string, { features, withStatuses }: SetParts): Promise<trainingSets.FeatureCount[]> {
-    const names = features.map(columnName);
+  async function countsOf(table: string, { shape, withStatuses }: SetParts): Promise<trainingSets.FeatureCount[]> {
+    const names = shape.outputs.map(({ name }) => name);
     const missing = (name: string) => (withStatuses ? `countIf(${sqlName(`${name}__status`)} = 'NOT_FOUND')` : '0');
     const columns = names.map((name, at) => `count(${sqlName(name)}) AS p${at}, ${missing(name)} AS m${at}`);
     const [row] = await history.query<Record<string, string>>(
@@ -299,6 +308,14 @@ function pinned(
   if (reference.viewVersion !== '') return reference;
   const view = views.find(({ name }) => name === reference.view);
   return { ...reference, viewVersion: view?.version ?? '' };
+}
+
+function shapeOf(name: string, spec: definitions.FeatureService, views: readonly ViewDefinition[]): ServiceShape {
+  return resolveService(
+    name,
+    spec,
+    (view, version) => views.find((each) => each.name === view && each.version === version) as ViewDefinition,
+  );
 }
 
 function recordOf(request: compute.BuildTrainingSetRequest, service: ServiceToTrain, labels: Labels) {

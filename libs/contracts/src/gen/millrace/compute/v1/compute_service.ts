@@ -19,7 +19,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { FeatureReference } from "../../registry/v1/definitions.ts";
+import { DerivedFeature, FeatureReference, RequestField } from "../../registry/v1/definitions.ts";
 import {
   FeatureCount,
   LeakageFinding,
@@ -392,6 +392,10 @@ export interface TrainingSetRecord {
   likeId: string;
   /** The features with their versions, in order; at most 1,024. */
   features: FeatureReference[];
+  /** The service's derived features as they were; at most 256. */
+  derived: DerivedFeature[];
+  /** The service's request fields as they were; at most 64. */
+  requestFields: RequestField[];
 }
 
 /** Asks for records. */
@@ -2676,6 +2680,8 @@ function createBaseTrainingSetRecord(): TrainingSetRecord {
     counts: [],
     likeId: "",
     features: [],
+    derived: [],
+    requestFields: [],
   };
 }
 
@@ -2767,6 +2773,12 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     }
     for (const v of message.features) {
       FeatureReference.encode(v!, writer.uint32(194).fork()).join();
+    }
+    for (const v of message.derived) {
+      DerivedFeature.encode(v!, writer.uint32(322).fork()).join();
+    }
+    for (const v of message.requestFields) {
+      RequestField.encode(v!, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -2976,6 +2988,22 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
             message.features.push(FeatureReference.decode(reader, reader.uint32()));
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.derived.push(DerivedFeature.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.requestFields.push(RequestField.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3025,6 +3053,8 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     message.counts = object.counts?.map((e) => FeatureCount.fromPartial(e)) || [];
     message.likeId = object.likeId ?? "";
     message.features = object.features?.map((e) => FeatureReference.fromPartial(e)) || [];
+    message.derived = object.derived?.map((e) => DerivedFeature.fromPartial(e)) || [];
+    message.requestFields = object.requestFields?.map((e) => RequestField.fromPartial(e)) || [];
     return message;
   },
 };

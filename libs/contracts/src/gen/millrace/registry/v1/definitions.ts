@@ -456,6 +456,16 @@ export interface KeyMapping {
   field: string;
 }
 
+/** A feature computed from others by an expression, when it is read. */
+export interface DerivedFeature {
+  /** The feature's name: [a-z][a-z0-9_]*, unique among the features beside it. */
+  name: string;
+  /** A CEL expression over the features beside it and `as_of`, the read time; in a feature service also over its request fields. */
+  expression: string;
+  /** What people say about it. */
+  description: string;
+}
+
 /** Features of an entity computed from a source. Immutable per version. */
 export interface FeatureView {
   /** The entity's name. */
@@ -466,6 +476,8 @@ export interface FeatureView {
   keys: KeyMapping[];
   /** The features; 1 to 256. */
   features: AggregatedFeature[];
+  /** Features computed from those; at most 256. */
+  derived: DerivedFeature[];
 }
 
 /** A single value. */
@@ -505,12 +517,28 @@ export interface FeatureReference {
   maxAgeUs: bigint;
   /** What happens then. */
   staleAction: StaleAction;
+  /** Read for the service's expressions alone: it is not in answers. */
+  hidden: boolean;
+}
+
+/** A value that comes with a request, for expressions. */
+export interface RequestField {
+  /** The field's name: [a-z][a-z0-9_]*. */
+  name: string;
+  /** The field's type. */
+  type: FieldType;
+  /** True when it may be null or left out. */
+  nullable: boolean;
 }
 
 /** An ordered list of features that a consumer reads. */
 export interface FeatureService {
-  /** The features in the order of every answer; 1 to 1,024. */
+  /** The features in the order of every answer; at most 1,024. */
   features: FeatureReference[];
+  /** Features computed from those and from request fields, after them in every answer; at most 256. */
+  derived: DerivedFeature[];
+  /** What requests bring; at most 64. */
+  requestFields: RequestField[];
 }
 
 /** Where a value of the model's input vector comes from. */
@@ -2324,8 +2352,87 @@ export const KeyMapping: MessageFns<KeyMapping> = {
   },
 };
 
+function createBaseDerivedFeature(): DerivedFeature {
+  return { name: "", expression: "", description: "" };
+}
+
+export const DerivedFeature: MessageFns<DerivedFeature> = {
+  encode(message: DerivedFeature, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.expression !== "") {
+      writer.uint32(18).string(message.expression);
+    }
+    if (message.description !== "") {
+      writer.uint32(26).string(message.description);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DerivedFeature {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDerivedFeature();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expression = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DerivedFeature>): DerivedFeature {
+    return DerivedFeature.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DerivedFeature>): DerivedFeature {
+    const message = createBaseDerivedFeature();
+    message.name = object.name ?? "";
+    message.expression = object.expression ?? "";
+    message.description = object.description ?? "";
+    return message;
+  },
+};
+
 function createBaseFeatureView(): FeatureView {
-  return { entity: "", source: "", keys: [], features: [] };
+  return { entity: "", source: "", keys: [], features: [], derived: [] };
 }
 
 export const FeatureView: MessageFns<FeatureView> = {
@@ -2341,6 +2448,9 @@ export const FeatureView: MessageFns<FeatureView> = {
     }
     for (const v of message.features) {
       AggregatedFeature.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.derived) {
+      DerivedFeature.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2390,6 +2500,14 @@ export const FeatureView: MessageFns<FeatureView> = {
             message.features.push(AggregatedFeature.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.derived.push(DerivedFeature.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2411,6 +2529,7 @@ export const FeatureView: MessageFns<FeatureView> = {
     message.source = object.source ?? "";
     message.keys = object.keys?.map((e) => KeyMapping.fromPartial(e)) || [];
     message.features = object.features?.map((e) => AggregatedFeature.fromPartial(e)) || [];
+    message.derived = object.derived?.map((e) => DerivedFeature.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2534,7 +2653,16 @@ export const Value: MessageFns<Value> = {
 };
 
 function createBaseFeatureReference(): FeatureReference {
-  return { view: "", feature: "", viewVersion: "", alias: "", defaultValue: undefined, maxAgeUs: 0n, staleAction: 0 };
+  return {
+    view: "",
+    feature: "",
+    viewVersion: "",
+    alias: "",
+    defaultValue: undefined,
+    maxAgeUs: 0n,
+    staleAction: 0,
+    hidden: false,
+  };
 }
 
 export const FeatureReference: MessageFns<FeatureReference> = {
@@ -2562,6 +2690,9 @@ export const FeatureReference: MessageFns<FeatureReference> = {
     }
     if (message.staleAction !== 0) {
       writer.uint32(56).int32(message.staleAction);
+    }
+    if (message.hidden !== false) {
+      writer.uint32(80).bool(message.hidden);
     }
     return writer;
   },
@@ -2635,6 +2766,14 @@ export const FeatureReference: MessageFns<FeatureReference> = {
             message.staleAction = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.hidden = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2661,18 +2800,104 @@ export const FeatureReference: MessageFns<FeatureReference> = {
       : undefined;
     message.maxAgeUs = (object.maxAgeUs !== undefined && object.maxAgeUs !== null) ? BigInt(object.maxAgeUs) : 0n;
     message.staleAction = object.staleAction ?? 0;
+    message.hidden = object.hidden ?? false;
+    return message;
+  },
+};
+
+function createBaseRequestField(): RequestField {
+  return { name: "", type: 0, nullable: false };
+}
+
+export const RequestField: MessageFns<RequestField> = {
+  encode(message: RequestField, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.type !== 0) {
+      writer.uint32(16).int32(message.type);
+    }
+    if (message.nullable !== false) {
+      writer.uint32(24).bool(message.nullable);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestField {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestField();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.type = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.nullable = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestField>): RequestField {
+    return RequestField.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestField>): RequestField {
+    const message = createBaseRequestField();
+    message.name = object.name ?? "";
+    message.type = object.type ?? 0;
+    message.nullable = object.nullable ?? false;
     return message;
   },
 };
 
 function createBaseFeatureService(): FeatureService {
-  return { features: [] };
+  return { features: [], derived: [], requestFields: [] };
 }
 
 export const FeatureService: MessageFns<FeatureService> = {
   encode(message: FeatureService, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.features) {
       FeatureReference.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.derived) {
+      DerivedFeature.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.requestFields) {
+      RequestField.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2698,6 +2923,22 @@ export const FeatureService: MessageFns<FeatureService> = {
             message.features.push(FeatureReference.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.derived.push(DerivedFeature.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.requestFields.push(RequestField.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2716,6 +2957,8 @@ export const FeatureService: MessageFns<FeatureService> = {
   fromPartial(object: DeepPartial<FeatureService>): FeatureService {
     const message = createBaseFeatureService();
     message.features = object.features?.map((e) => FeatureReference.fromPartial(e)) || [];
+    message.derived = object.derived?.map((e) => DerivedFeature.fromPartial(e)) || [];
+    message.requestFields = object.requestFields?.map((e) => RequestField.fromPartial(e)) || [];
     return message;
   },
 };

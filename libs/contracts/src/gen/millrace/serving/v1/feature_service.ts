@@ -68,6 +68,22 @@ export interface KeyColumn {
   nulls: Buffer;
 }
 
+/** One request field's value for every row; exactly one list is as long as there are rows. Doubles stand for any number that is exact. */
+export interface RequestColumn {
+  /** The field's name. */
+  name: string;
+  /** Values of a DOUBLE field; NaN is null; at most 10,000. */
+  doubles: number[];
+  /** Values of an INT64 or TIMESTAMP field; at most 10,000. */
+  int64s: bigint[];
+  /** Values of a STRING field; at most 10,000. */
+  strings: string[];
+  /** Values of a BOOL field; at most 10,000. */
+  bools: boolean[];
+  /** A byte for each row, 1 where the value is null; empty when none is. */
+  nulls: Buffer;
+}
+
 /** Asks for features. */
 export interface GetFeaturesRequest {
   /** The feature service's name. */
@@ -86,6 +102,8 @@ export interface GetFeaturesRequest {
   allowHistory: boolean;
   /** Leaves names, types and per-view times out of the answer. */
   omitMetadata: boolean;
+  /** The request fields that the feature service declares; at most 64. */
+  requestData: RequestColumn[];
 }
 
 /** A column of texts. */
@@ -130,7 +148,7 @@ export interface FeatureColumn {
   block: number;
   /** Its column in that block. */
   column: number;
-  /** The index of its view in `views`. */
+  /** The index of its view in `views`; -1 when it is computed from several, or from none. */
   view: number;
 }
 
@@ -317,6 +335,166 @@ export const KeyColumn: MessageFns<KeyColumn> = {
   },
 };
 
+function createBaseRequestColumn(): RequestColumn {
+  return { name: "", doubles: [], int64s: [], strings: [], bools: [], nulls: Buffer.alloc(0) };
+}
+
+export const RequestColumn: MessageFns<RequestColumn> = {
+  encode(message: RequestColumn, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.doubles.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.doubles) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.int64s.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.int64s) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field int64s of type sfixed64 is too large");
+        }
+        writer.sfixed64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.strings) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.bools.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.bools) {
+        writer.bool(v);
+      }
+      writer.join();
+    }
+    if (message.nulls.length !== 0) {
+      writer.uint32(50).bytes(message.nulls);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestColumn {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestColumn();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 17) {
+              message.doubles.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.doubles.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 25) {
+              message.int64s.push(reader.sfixed64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.int64s.push(reader.sfixed64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.strings.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.bools.push(reader.bool());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.bools.push(reader.bool());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nulls = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestColumn>): RequestColumn {
+    return RequestColumn.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestColumn>): RequestColumn {
+    const message = createBaseRequestColumn();
+    message.name = object.name ?? "";
+    message.doubles = object.doubles?.map((e) => e) || [];
+    message.int64s = object.int64s?.map((e) => BigInt(e)) || [];
+    message.strings = object.strings?.map((e) => e) || [];
+    message.bools = object.bools?.map((e) => e) || [];
+    message.nulls = object.nulls ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseGetFeaturesRequest(): GetFeaturesRequest {
   return {
     featureService: "",
@@ -327,6 +505,7 @@ function createBaseGetFeaturesRequest(): GetFeaturesRequest {
     allowPartial: false,
     allowHistory: false,
     omitMetadata: false,
+    requestData: [],
   };
 }
 
@@ -365,6 +544,9 @@ export const GetFeaturesRequest: MessageFns<GetFeaturesRequest> = {
     }
     if (message.omitMetadata !== false) {
       writer.uint32(64).bool(message.omitMetadata);
+    }
+    for (const v of message.requestData) {
+      RequestColumn.encode(v!, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -456,6 +638,14 @@ export const GetFeaturesRequest: MessageFns<GetFeaturesRequest> = {
             message.omitMetadata = reader.bool();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.requestData.push(RequestColumn.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -481,6 +671,7 @@ export const GetFeaturesRequest: MessageFns<GetFeaturesRequest> = {
     message.allowPartial = object.allowPartial ?? false;
     message.allowHistory = object.allowHistory ?? false;
     message.omitMetadata = object.omitMetadata ?? false;
+    message.requestData = object.requestData?.map((e) => RequestColumn.fromPartial(e)) || [];
     return message;
   },
 };
