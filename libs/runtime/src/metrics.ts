@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -14,6 +14,15 @@ export interface Metrics {
   ): { observe(value: number, labels?: Labels): void };
   /** The exposition format. */
   text(): Promise<string>;
+  /** What `aggregateMetrics` takes. */
+  json(): Promise<MetricsJson>;
+}
+
+export type MetricsJson = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+
+/** The metrics of several processes as one: counters, histograms and most gauges add up. */
+export function aggregateMetrics(parts: readonly MetricsJson[]): Promise<string> {
+  return AggregatorRegistry.aggregate([...parts]).metrics();
 }
 
 export function createMetrics(service: string): Metrics {
@@ -40,5 +49,6 @@ export function createMetrics(service: string): Metrics {
       return { observe: (value, values) => (values ? histogram.observe(values, value) : histogram.observe(value)) };
     },
     text: () => registry.metrics(),
+    json: () => registry.getMetricsAsJSON(),
   };
 }

@@ -1,6 +1,8 @@
+import cluster from 'node:cluster';
 import { type Clock, createSystemClock, toMeshError } from '@millrace/kernel';
 import type { CommonConfig, Env } from './config.ts';
 import { Lifecycle } from './lifecycle.ts';
+import { joinProcesses, startProcesses } from './processes.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 
 export interface ReadyInfo {
@@ -17,29 +19,39 @@ export interface RunContext<C> {
 
 /**
  * Runs a service: config, parts in order, the ready line `{"event":"ready","service","grpc","http"}`, then until a signal or a part's
- * failure; parts stop in reverse. A failed start or run ends the process with exit code 1 and a JSON line that says why.
+ * failure; parts stop in reverse. With `processes` above 1 that many of the same run on the same ports, under this one. A failed start or run ends the process with exit code 1 and a JSON line that says why.
  */
 export async function run<C extends Pick<CommonConfig, 'logLevel' | 'otlpEndpoint'>>(
   service: string,
   loadConfig: (env: Env) => C,
   open: (context: RunContext<C>) => Promise<ReadyInfo>,
+  options: { readonly processes?: (config: C) => number } = {},
 ): Promise<void> {
   const config = parse(service, loadConfig);
   if (config === undefined) return;
-  const telemetry = createTelemetry(service, config);
+  const own = createTelemetry(service, config);
+  const joined = cluster.isWorker ? joinProcesses(own.metrics) : undefined;
+  const telemetry = joined ? { ...own, metrics: joined.metrics } : own;
+  const processes = cluster.isPrimary ? (options.processes?.(config) ?? 1) : 1;
   const life = new Lifecycle(telemetry.log);
   life.onStop('traces', () => telemetry.tracer.close());
   const signalled = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    // one of several processes does not outlive the first
+    if (joined) process.once('disconnect', () => resolve());
   });
   process.on('unhandledRejection', (error) => life.fail(error));
   process.on('uncaughtException', (error) => life.fail(error));
   try {
-    const started = open({ config, life, clock: createSystemClock(), telemetry });
+    const started =
+      processes > 1
+        ? openProcesses(processes, life, telemetry)
+        : open({ config, life, clock: createSystemClock(), telemetry });
     // a signal during the start stops what was started so far
     const ready = await Promise.race([started, signalled, failure(life)]);
     if (ready) {
-      process.stdout.write(`${JSON.stringify({ event: 'ready', service, ...ready })}\n`);
+      if (joined) joined.ready(ready);
+      else process.stdout.write(`${JSON.stringify({ event: 'ready', service, ...ready })}\n`);
       await Promise.race([signalled, failure(life)]);
     }
   } catch (thrown) {
@@ -62,6 +74,16 @@ function parse<C>(service: string, loadConfig: (env: Env) => C): C | undefined {
     process.exitCode = 1;
     return undefined;
   }
+}
+
+async function openProcesses(count: number, life: Lifecycle, telemetry: Telemetry): Promise<ReadyInfo> {
+  const processes = await life.start(
+    'processes',
+    () => startProcesses(count, telemetry),
+    (started) => started.stop(),
+  );
+  processes.failed.catch((thrown: unknown) => life.fail(thrown));
+  return processes.ready;
 }
 
 async function failure(life: Lifecycle): Promise<never> {

@@ -30,6 +30,7 @@ const limitsSchema = z.object({
     .max(16 * 2 ** 30)
     .default(256 * 2 ** 20),
   MILLRACE_SERVING_USAGE_INTERVAL_MS: z.coerce.number().int().min(100).max(3_600_000).default(10_000),
+  MILLRACE_SERVING_PROCESSES: z.coerce.number().int().min(1).max(256).default(1),
   MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
@@ -61,6 +62,7 @@ export function loadConfig(env: Env) {
       readTimeoutMs: limits.MILLRACE_SERVING_READ_TIMEOUT_MS,
     },
     usageIntervalMs: limits.MILLRACE_SERVING_USAGE_INTERVAL_MS,
+    processes: limits.MILLRACE_SERVING_PROCESSES,
     streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

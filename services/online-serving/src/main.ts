@@ -2,7 +2,7 @@ import { openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { watchRegistry, watchViewStates } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
-import { run } from '@millrace/runtime';
+import { type RunContext, run } from '@millrace/runtime';
 import { createUsageBook } from './adapters/clickhouse-usage.ts';
 import { createFeastCatalog } from './adapters/feast-catalog.ts';
 import { createHistoryReader } from './adapters/history-reader.ts';
@@ -18,13 +18,15 @@ import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
 import { sampled } from './app/served-sampler.ts';
 import { createUsage } from './app/usage.ts';
-import { loadConfig } from './config.ts';
+import { type Config, loadConfig } from './config.ts';
 import { followRowChanges } from './consumers/row-changes.ts';
 import { createFeastSurface } from './feast/surface.ts';
 import { createRest } from './http/rest.ts';
 import { featureService } from './rpc/feature-service.ts';
 
-await run('online-serving', loadConfig, async ({ config, life, clock, telemetry }) => {
+await run('online-serving', loadConfig, open, { processes: (config) => config.processes });
+
+async function open({ config, life, clock, telemetry }: RunContext<Config>) {
   const { log, metrics } = telemetry;
   const rows = await life.start('redis', () => openRedisRows({ url: config.redisUrl, log, metrics }));
   const history = createLazyHistory(() => openHistory({ url: config.clickhouseUrl, telemetry }));
@@ -103,4 +105,4 @@ await run('online-serving', loadConfig, async ({ config, life, clock, telemetry 
     return { address: new URL(url).host, close: () => rest.close() };
   });
   return { grpc: grpc.address, http: http.address };
-});
+}
