@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { MeshError } from '@millrace/kernel';
 import type { Logger } from './logger.ts';
 import { aggregateMetrics, type Metrics, type MetricsJson } from './metrics.ts';
-import type { ReadyInfo } from './run.ts';
+import type { ReadyInfo } from './ready-info.ts';
 
 /** What processes of one service tell each other. */
 type ToPrimary =

@@ -3,12 +3,8 @@ import { type Clock, createSystemClock, toMeshError } from '@millrace/kernel';
 import type { CommonConfig, Env } from './config.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { joinProcesses, startProcesses } from './processes.ts';
+import type { ReadyInfo } from './ready-info.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
-
-export interface ReadyInfo {
-  readonly grpc?: string;
-  readonly http?: string;
-}
 
 export interface RunContext<C> {
   readonly config: C;
