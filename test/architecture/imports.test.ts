@@ -38,7 +38,9 @@ const rules: IForbiddenRuleType[] = [
     name: 'domain-is-pure',
     severity: 'error',
     from: { path: '^services/[^/]+/src/domain/', pathNot: tests },
-    to: { pathNot: '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|sources)/|^(node:)?crypto$' },
+    to: {
+      pathNot: '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|sources|stats)/|^(node:)?crypto$',
+    },
   },
   {
     name: 'app-knows-no-adapter',

@@ -31,6 +31,7 @@ beforeAll(async () => {
     },
     listQuarantine: () => ({ events: [], total: 0n }),
     replayQuarantine: () => ({ accepted: 0, duplicates: 0, rejected: 0, rejections: [] }),
+    listExpectationResults: () => ({ results: [], fitted: [] }),
     explainQuarantine: () => {
       throw new MeshError('UNKNOWN_EVENT', 'none');
     },

@@ -6,16 +6,19 @@ import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
 import { createClickHouseQueries } from './adapters/clickhouse-queries.ts';
+import { createResultBook } from './adapters/clickhouse-results.ts';
 import { createHistoryPast } from './adapters/history-past.ts';
 import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
 import { openLoadInputs } from './adapters/load-inputs.ts';
 import { createNatsEventLog } from './adapters/nats-event-log.ts';
+import { createExpectationAlerts } from './adapters/nats-expectation-alerts.ts';
 import { openNatsLoadStore } from './adapters/nats-load-store.ts';
 import { createNatsQuarantine } from './adapters/nats-quarantine.ts';
 import { openUploads } from './adapters/uploads.ts';
 import { createAcceptBatch } from './app/accept-batch.ts';
 import { createCheckEvents } from './app/check-events.ts';
+import { createExpectationJudge } from './app/expectation-judge.ts';
 import { openFittedStates } from './app/fitted-states.ts';
 import { createHistoryWriter } from './app/history-writer.ts';
 import { catchUp, IdBook } from './app/id-book.ts';
@@ -28,6 +31,7 @@ import { createProgress } from './app/progress.ts';
 import { createQuarantineDesk } from './app/quarantine-desk.ts';
 import { loadConfig } from './config.ts';
 import { consumeIngest } from './consumers/ingest-consumer.ts';
+import { RowTally } from './domain/row-tally.ts';
 import { ingestionService } from './rpc/ingestion-service.ts';
 import { loadService } from './rpc/load-service.ts';
 
@@ -92,7 +96,19 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   await background('fitting', (signal) => fitted.run(signal));
   const intakes = createIntakes({ definitions: registry, past, fitted, limits: config });
 
-  const accept = createAcceptBatch({ intakes, ids, log, quarantine, clock, telemetry, metrics, limits: config });
+  const tally = new RowTally();
+  const accept = createAcceptBatch({ intakes, ids, log, quarantine, clock, telemetry, metrics, tally, limits: config });
+  const results = createResultBook(history);
+  const expectations = createExpectationJudge({
+    book: results,
+    tally,
+    sources: () => registry.current().sources.values(),
+    caughtUp: (source) => (writer.progress(source)?.position ?? -1) >= ids.tally(source).lastPosition,
+    alert: createExpectationAlerts(nats),
+    clock,
+    telemetry,
+  });
+  await background('expectations', (signal) => expectations.run(signal));
   await background('ingest', (signal) =>
     consumeIngest({
       link: nats,
@@ -140,6 +156,8 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
     accept,
     desk: createQuarantineDesk({ shelf: quarantine, accept, judge }),
     definitions: registry,
+    results,
+    fitted,
     progress: createProgress({ definitions: registry, ids, history: writer, metrics }),
     streamInFlightMax: config.streamInFlightMax,
   });

@@ -5,6 +5,7 @@ import { addHealthCommands } from './health-commands.ts';
 import { addLineageCommand } from './lineage-command.ts';
 import { addLoadCommands } from './load-commands.ts';
 import { addParityCommand } from './parity-command.ts';
+import { addQualityCommand } from './quality-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
 import { addTrainingCommands } from './training-commands.ts';
@@ -30,5 +31,6 @@ addLineageCommand(program);
 addQuarantineCommands(program);
 addTrainingCommands(program);
 addUsageCommand(program);
+addQualityCommand(program);
 
 await program.parseAsync();

@@ -3,6 +3,7 @@ import { quietTelemetry } from '@millrace/runtime';
 import { expect, test } from 'vitest';
 import type { PackedBatch } from '../domain/pack.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
+import { RowTally } from '../domain/row-tally.ts';
 import { compileSource } from '../domain/source-validator.ts';
 import { createAcceptBatch, type EventLog } from './accept-batch.ts';
 import type { RejectedEvent } from './batch-outcome.ts';
@@ -74,6 +75,7 @@ function setUp(index = memoryIndex(), stream: PackedBatch[] = []) {
     clock: { nowUs: () => nowUs },
     telemetry,
     metrics: createIngestionMetrics(telemetry.metrics),
+    tally: new RowTally(),
     limits: { batchesInFlightMax: 2, batchesWaitingMax: 1 },
   });
   const hold = () => {

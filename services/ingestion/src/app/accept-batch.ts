@@ -3,8 +3,10 @@ import type { Telemetry } from '@millrace/runtime';
 import { type PackedMessage, packRows } from '../domain/pack.ts';
 import { Problem } from '../domain/problem.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
+import type { RowTally } from '../domain/row-tally.ts';
 import { batchGate } from './batch-gate.ts';
 import type { BatchOutcome, EventOutcome, RejectedEvent, Rejection } from './batch-outcome.ts';
+import { rowIntervals } from './expectation-judge.ts';
 import type { IdBook, Ticket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
 import type { Intake } from './intakes.ts';
@@ -44,6 +46,7 @@ export function createAcceptBatch(deps: {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly metrics: IngestionMetrics;
+  readonly tally: RowTally;
   readonly limits: { readonly batchesInFlightMax: number; readonly batchesWaitingMax: number };
 }): AcceptBatch {
   const { intakes, ids, log, quarantine, clock, telemetry, metrics } = deps;
@@ -83,8 +86,12 @@ export function createAcceptBatch(deps: {
     const sorted = sortBatch(intake, ids, ticket, events, {
       limits,
       onBlock: options.onBlock ?? 'refuse',
-      onRefusal: (expectation) => metrics.blocked(source, expectation),
+      onRefusal: (expectation) => {
+        metrics.blocked(source, expectation);
+        deps.tally.add(source, rowIntervals(validator, knownTimeUs), 1, new Map([[expectation, 1]]));
+      },
     });
+    if (intake.openGate !== undefined) count(source, sorted, rowIntervals(validator, knownTimeUs));
     const messages = packRows(validator, sorted.rows, knownTimeUs);
     const traceparent = telemetry.tracer.inject();
     try {
@@ -102,6 +109,18 @@ export function createAcceptBatch(deps: {
       refuse(cause);
       throw cause;
     }
+  }
+
+  /** How many events the expectations looked at, and how many fail each. */
+  function count(source: string, { rows, rejected, warnings }: Sorted, startsUs: ReadonlyMap<string, number>): void {
+    const failed = new Map([...warnings.values()].map(({ expectation, events }) => [expectation, events]));
+    let looked = rows.count;
+    for (const { why } of rejected) {
+      if (why.expectation === '') continue;
+      looked++;
+      failed.set(why.expectation, (failed.get(why.expectation) ?? 0) + 1);
+    }
+    if (looked > 0) deps.tally.add(source, startsUs, looked, failed);
   }
 
   async function append(message: PackedMessage, traceparent: string | undefined): Promise<number> {

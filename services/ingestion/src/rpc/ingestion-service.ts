@@ -3,7 +3,9 @@ import { canonicalJson, MeshError, toMeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { AcceptBatch } from '../app/accept-batch.ts';
 import type { BatchOutcome } from '../app/batch-outcome.ts';
-import type { Definitions } from '../app/definitions.ts';
+import { type Definitions, registeredSource } from '../app/definitions.ts';
+import type { ExpectationResult, ResultBook } from '../app/expectation-judge.ts';
+import type { FittedStates } from '../app/fitted-states.ts';
 import type { createProgress } from '../app/progress.ts';
 import type { createQuarantineDesk } from '../app/quarantine-desk.ts';
 import { type JsonObject, parseJsonObject } from '../domain/parse-json.ts';
@@ -17,6 +19,8 @@ export type IngestionServiceParts = {
   readonly progress: ReturnType<typeof createProgress>;
   readonly streamInFlightMax: number;
   readonly definitions: Definitions;
+  readonly results: Pick<ResultBook, 'list'>;
+  readonly fitted: FittedStates;
 };
 
 /** The wire of IngestionService. */
@@ -50,6 +54,21 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
       return desk.replay(filter, { ids: quarantineIds, patch, dryRun, newEventId }, signal);
     },
 
+    listExpectationResults: async ({ source, expectation, afterUs, limit, latest }) => {
+      const { spec } = await registeredSource(parts.definitions, source);
+      if (limit < 0 || limit > resultsMax)
+        throw new MeshError('LIMIT_EXCEEDED', `limit ${limit} is not 0 to ${resultsMax}`, { limit });
+      const wanted = limit || 100;
+      const results = await parts.results.list({
+        source,
+        expectation,
+        afterUs: Number(afterUs),
+        limit: wanted,
+        latest,
+      });
+      return { results: results.map(toResult), fitted: spec.fields.flatMap(({ name }) => fittedOf(source, name)) };
+    },
+
     getProgress: async ({ source }) => ({
       sources: (await progress(source)).map((one) => ({
         source: one.source,
@@ -64,6 +83,11 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
     }),
   });
 
+  function fittedOf(source: string, field: string): ingestion.FittedState[] {
+    const state = parts.fitted.of(source, field);
+    return state ? [{ ...state, field, rows: BigInt(state.rows), fittedUs: BigInt(state.fittedUs) }] : [];
+  }
+
   /** A batch that is refused as a whole is answered, and the stream goes on. */
   async function tryAccept(source: string, events: readonly ingestion.Event[], traceparent: string | undefined) {
     try {
@@ -74,6 +98,26 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
       return { result: undefined, reason, message };
     }
   }
+}
+
+const resultsMax = 10_000;
+
+function toResult({
+  source: _,
+  outcome,
+  startUs,
+  endUs,
+  rows,
+  ...rest
+}: ExpectationResult): ingestion.ExpectationResult {
+  return {
+    ...rest,
+    outcome: ingestion.ExpectationOutcome[outcome],
+    observed: rest.observed,
+    startUs: BigInt(startUs),
+    endUs: BigInt(endUs),
+    rows: BigInt(rows),
+  };
 }
 
 function parsePatch(bytes: Uint8Array): JsonObject {

@@ -21,6 +21,30 @@ import { QuarantinedEvent } from "../../events/v1/events.ts";
 
 /** How events come in. */
 
+/** What became of an expectation. */
+export const ExpectationOutcome = {
+  /** UNSPECIFIED - Not set. */
+  UNSPECIFIED: 0,
+  /** PASS - It was met. */
+  PASS: 1,
+  /** FAIL - It was not met. */
+  FAIL: 2,
+  /** NO_DATA - There was nothing to look at, which is not a pass. */
+  NO_DATA: 3,
+  /** INSUFFICIENT_DATA - There was too little to say. */
+  INSUFFICIENT_DATA: 4,
+} as const;
+
+export type ExpectationOutcome = typeof ExpectationOutcome[keyof typeof ExpectationOutcome];
+
+export namespace ExpectationOutcome {
+  export type UNSPECIFIED = typeof ExpectationOutcome.UNSPECIFIED;
+  export type PASS = typeof ExpectationOutcome.PASS;
+  export type FAIL = typeof ExpectationOutcome.FAIL;
+  export type NO_DATA = typeof ExpectationOutcome.NO_DATA;
+  export type INSUFFICIENT_DATA = typeof ExpectationOutcome.INSUFFICIENT_DATA;
+}
+
 /** One event as its publisher sends it. */
 export interface Event {
   /** Unique within the source; makes a redelivery harmless. Required. */
@@ -185,6 +209,76 @@ export interface ExplainQuarantineResponse {
   wouldPass: boolean;
   /** When it would not: why not, now. */
   message: string;
+}
+
+/** Asks for results. */
+export interface ListExpectationResultsRequest {
+  /** The source; required. */
+  source: string;
+  /** The expectation; empty: all. */
+  expectation: string;
+  /** Only intervals that end after this, in UTC microseconds; 0: all that are kept. */
+  afterUs: bigint;
+  /** How many; 0: 100; at most 10,000. */
+  limit: number;
+  /** Only the newest result of each expectation. */
+  latest: boolean;
+}
+
+/** One expectation over one interval of known time. */
+export interface ExpectationResult {
+  /** The expectation. */
+  expectation: string;
+  /** What it checks, as `not_null` or `volume`. */
+  check: string;
+  /** What became of it. */
+  outcome: ExpectationOutcome;
+  /** The interval's start, in UTC microseconds. */
+  startUs: bigint;
+  /** The interval's end, exclusive, in UTC microseconds. */
+  endUs: bigint;
+  /** What was measured: failed rows of a check of rows, else the rate, rows, microseconds or distance; unset without data. */
+  observed?:
+    | number
+    | undefined;
+  /** What it was held against. */
+  bound: string;
+  /** How many rows were looked at. */
+  rows: bigint;
+  /** In words. */
+  message: string;
+  /** The source's version. */
+  sourceVersion: string;
+}
+
+/** What was fitted to a field's history for imputing and for telling outliers. */
+export interface FittedState {
+  /** The field. */
+  field: string;
+  /** The hash of the numbers: 12 hex digits. */
+  version: string;
+  /** When it was fitted, in UTC microseconds. */
+  fittedUs: bigint;
+  /** How many values it was fitted to. */
+  rows: bigint;
+  /** Their mean. */
+  mean: number;
+  /** Their sample standard deviation. */
+  stddev: number;
+  /** Their first quartile. */
+  q1: number;
+  /** Their median. */
+  median: number;
+  /** Their third quartile. */
+  q3: number;
+}
+
+/** Results. */
+export interface ListExpectationResultsResponse {
+  /** Newest first; at most the limit. */
+  results: ExpectationResult[];
+  /** The fitted state of each field that has one; at most 256. */
+  fitted: FittedState[];
 }
 
 /** Asks for progress. */
@@ -1484,6 +1578,519 @@ export const ExplainQuarantineResponse: MessageFns<ExplainQuarantineResponse> = 
   },
 };
 
+function createBaseListExpectationResultsRequest(): ListExpectationResultsRequest {
+  return { source: "", expectation: "", afterUs: 0n, limit: 0, latest: false };
+}
+
+export const ListExpectationResultsRequest: MessageFns<ListExpectationResultsRequest> = {
+  encode(message: ListExpectationResultsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(18).string(message.expectation);
+    }
+    if (message.afterUs !== 0n) {
+      if (BigInt.asIntN(64, message.afterUs) !== message.afterUs) {
+        throw new globalThis.Error("value provided for field message.afterUs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.afterUs);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).int32(message.limit);
+    }
+    if (message.latest !== false) {
+      writer.uint32(40).bool(message.latest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExpectationResultsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExpectationResultsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.afterUs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.latest = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListExpectationResultsRequest>): ListExpectationResultsRequest {
+    return ListExpectationResultsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListExpectationResultsRequest>): ListExpectationResultsRequest {
+    const message = createBaseListExpectationResultsRequest();
+    message.source = object.source ?? "";
+    message.expectation = object.expectation ?? "";
+    message.afterUs = (object.afterUs !== undefined && object.afterUs !== null) ? BigInt(object.afterUs) : 0n;
+    message.limit = object.limit ?? 0;
+    message.latest = object.latest ?? false;
+    return message;
+  },
+};
+
+function createBaseExpectationResult(): ExpectationResult {
+  return {
+    expectation: "",
+    check: "",
+    outcome: 0,
+    startUs: 0n,
+    endUs: 0n,
+    observed: undefined,
+    bound: "",
+    rows: 0n,
+    message: "",
+    sourceVersion: "",
+  };
+}
+
+export const ExpectationResult: MessageFns<ExpectationResult> = {
+  encode(message: ExpectationResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.expectation !== "") {
+      writer.uint32(10).string(message.expectation);
+    }
+    if (message.check !== "") {
+      writer.uint32(18).string(message.check);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(24).int32(message.outcome);
+    }
+    if (message.startUs !== 0n) {
+      if (BigInt.asIntN(64, message.startUs) !== message.startUs) {
+        throw new globalThis.Error("value provided for field message.startUs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.startUs);
+    }
+    if (message.endUs !== 0n) {
+      if (BigInt.asIntN(64, message.endUs) !== message.endUs) {
+        throw new globalThis.Error("value provided for field message.endUs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.endUs);
+    }
+    if (message.observed !== undefined) {
+      writer.uint32(49).double(message.observed);
+    }
+    if (message.bound !== "") {
+      writer.uint32(58).string(message.bound);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asIntN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type int64 too large");
+      }
+      writer.uint32(64).int64(message.rows);
+    }
+    if (message.message !== "") {
+      writer.uint32(74).string(message.message);
+    }
+    if (message.sourceVersion !== "") {
+      writer.uint32(82).string(message.sourceVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpectationResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpectationResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.check = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startUs = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.endUs = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.observed = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.bound = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.rows = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.sourceVersion = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExpectationResult>): ExpectationResult {
+    return ExpectationResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExpectationResult>): ExpectationResult {
+    const message = createBaseExpectationResult();
+    message.expectation = object.expectation ?? "";
+    message.check = object.check ?? "";
+    message.outcome = object.outcome ?? 0;
+    message.startUs = (object.startUs !== undefined && object.startUs !== null) ? BigInt(object.startUs) : 0n;
+    message.endUs = (object.endUs !== undefined && object.endUs !== null) ? BigInt(object.endUs) : 0n;
+    message.observed = object.observed ?? undefined;
+    message.bound = object.bound ?? "";
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.message = object.message ?? "";
+    message.sourceVersion = object.sourceVersion ?? "";
+    return message;
+  },
+};
+
+function createBaseFittedState(): FittedState {
+  return { field: "", version: "", fittedUs: 0n, rows: 0n, mean: 0, stddev: 0, q1: 0, median: 0, q3: 0 };
+}
+
+export const FittedState: MessageFns<FittedState> = {
+  encode(message: FittedState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.fittedUs !== 0n) {
+      if (BigInt.asIntN(64, message.fittedUs) !== message.fittedUs) {
+        throw new globalThis.Error("value provided for field message.fittedUs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.fittedUs);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asIntN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type int64 too large");
+      }
+      writer.uint32(32).int64(message.rows);
+    }
+    if (message.mean !== 0) {
+      writer.uint32(41).double(message.mean);
+    }
+    if (message.stddev !== 0) {
+      writer.uint32(49).double(message.stddev);
+    }
+    if (message.q1 !== 0) {
+      writer.uint32(57).double(message.q1);
+    }
+    if (message.median !== 0) {
+      writer.uint32(65).double(message.median);
+    }
+    if (message.q3 !== 0) {
+      writer.uint32(73).double(message.q3);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FittedState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFittedState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fittedUs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rows = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.mean = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.stddev = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.q1 = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.median = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.q3 = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FittedState>): FittedState {
+    return FittedState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FittedState>): FittedState {
+    const message = createBaseFittedState();
+    message.field = object.field ?? "";
+    message.version = object.version ?? "";
+    message.fittedUs = (object.fittedUs !== undefined && object.fittedUs !== null) ? BigInt(object.fittedUs) : 0n;
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.mean = object.mean ?? 0;
+    message.stddev = object.stddev ?? 0;
+    message.q1 = object.q1 ?? 0;
+    message.median = object.median ?? 0;
+    message.q3 = object.q3 ?? 0;
+    return message;
+  },
+};
+
+function createBaseListExpectationResultsResponse(): ListExpectationResultsResponse {
+  return { results: [], fitted: [] };
+}
+
+export const ListExpectationResultsResponse: MessageFns<ListExpectationResultsResponse> = {
+  encode(message: ListExpectationResultsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      ExpectationResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.fitted) {
+      FittedState.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExpectationResultsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExpectationResultsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(ExpectationResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fitted.push(FittedState.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListExpectationResultsResponse>): ListExpectationResultsResponse {
+    return ListExpectationResultsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListExpectationResultsResponse>): ListExpectationResultsResponse {
+    const message = createBaseListExpectationResultsResponse();
+    message.results = object.results?.map((e) => ExpectationResult.fromPartial(e)) || [];
+    message.fitted = object.fitted?.map((e) => FittedState.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseGetProgressRequest(): GetProgressRequest {
   return { source: "" };
 }
@@ -1835,6 +2442,19 @@ export const IngestionServiceService = {
       Buffer.from(ExplainQuarantineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExplainQuarantineResponse => ExplainQuarantineResponse.decode(value),
   },
+  /** Lists what became of a source's expectations, newest first. */
+  listExpectationResults: {
+    path: "/millrace.ingestion.v1.IngestionService/ListExpectationResults" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListExpectationResultsRequest): Buffer =>
+      Buffer.from(ListExpectationResultsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListExpectationResultsRequest => ListExpectationResultsRequest.decode(value),
+    responseSerialize: (value: ListExpectationResultsResponse): Buffer =>
+      Buffer.from(ListExpectationResultsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListExpectationResultsResponse =>
+      ListExpectationResultsResponse.decode(value),
+  },
   /** Says how far each source has come. */
   getProgress: {
     path: "/millrace.ingestion.v1.IngestionService/GetProgress" as const,
@@ -1858,6 +2478,8 @@ export interface IngestionServiceServer extends UntypedServiceImplementation {
   replayQuarantine: handleUnaryCall<ReplayQuarantineRequest, ReplayQuarantineResponse>;
   /** Says why an event was rejected, what would make it pass, and whether it would pass now. */
   explainQuarantine: handleUnaryCall<ExplainQuarantineRequest, ExplainQuarantineResponse>;
+  /** Lists what became of a source's expectations, newest first. */
+  listExpectationResults: handleUnaryCall<ListExpectationResultsRequest, ListExpectationResultsResponse>;
   /** Says how far each source has come. */
   getProgress: handleUnaryCall<GetProgressRequest, GetProgressResponse>;
 }
@@ -1933,6 +2555,22 @@ export interface IngestionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainQuarantineResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists what became of a source's expectations, newest first. */
+  listExpectationResults(
+    request: ListExpectationResultsRequest,
+    callback: (error: ServiceError | null, response: ListExpectationResultsResponse) => void,
+  ): ClientUnaryCall;
+  listExpectationResults(
+    request: ListExpectationResultsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListExpectationResultsResponse) => void,
+  ): ClientUnaryCall;
+  listExpectationResults(
+    request: ListExpectationResultsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListExpectationResultsResponse) => void,
   ): ClientUnaryCall;
   /** Says how far each source has come. */
   getProgress(

@@ -1,0 +1,195 @@
+import type { expectations } from '@millrace/contracts';
+import { type Clock, toMeshError } from '@millrace/kernel';
+import type { Telemetry } from '@millrace/runtime';
+import { type Check, checkNames, isRowCheck } from '@millrace/sources';
+import { type IntervalOutcome, intervalOutcome, type Measured } from '../domain/interval-outcome.ts';
+import type { RowTally } from '../domain/row-tally.ts';
+import type { SourceDefinition } from '../domain/source-validator.ts';
+import { pause } from './pause.ts';
+
+export type ExpectationResult = IntervalOutcome & {
+  readonly source: string;
+  readonly sourceVersion: string;
+  readonly expectation: string;
+  readonly check: string;
+  readonly startUs: number;
+  readonly endUs: number;
+};
+
+export type ResultFilter = {
+  readonly source: string;
+  readonly expectation: string;
+  readonly afterUs: number;
+  readonly limit: number;
+  readonly latest: boolean;
+};
+
+/** Results, kept for 30 days, and what history says of an interval of known time. */
+export type ResultBook = {
+  add(results: readonly ExpectationResult[]): Promise<void>;
+  list(filter: ResultFilter): Promise<ExpectationResult[]>;
+  /** The end of the last interval that was judged, by expectation. */
+  judgedUntil(source: string): Promise<ReadonlyMap<string, number>>;
+  measure(source: SourceDefinition, check: Check, startUs: number, endUs: number): Promise<Measured>;
+};
+
+export type ExpectationAlert = {
+  readonly dedupKey: string;
+  readonly occurrences: number;
+  readonly raisedUs: number;
+  readonly result: ExpectationResult;
+};
+
+const intervalDefaultUs = 60_000_000;
+/** What an event may take from its acceptance to the stream. */
+const settleUs = 2_000_000;
+const lookEveryMs = 500;
+/** After a long pause the latest intervals are judged, not every one. */
+const intervalsBehindMax = 60;
+const alertQuietUs = 300_000_000;
+
+export function intervalOf({ intervalUs }: expectations.Expectation): number {
+  return Number(intervalUs) || intervalDefaultUs;
+}
+
+/** Where the interval of each check of rows that now counts begins, by expectation. */
+export function rowIntervals({ spec }: Pick<SourceDefinition, 'spec'>, nowUs: number): Map<string, number> {
+  const starts = new Map<string, number>();
+  for (const expectation of spec.expectations) {
+    if (expectation.check === undefined || !isRowCheck(expectation.check)) continue;
+    const intervalUs = intervalOf(expectation);
+    starts.set(expectation.name, Math.floor(nowUs / intervalUs) * intervalUs);
+  }
+  return starts;
+}
+
+/**
+ * Judges every expectation over aligned intervals of known time, once history has all of an interval; raises alerts. An interval is judged
+ * once, also across restarts.
+ */
+export function createExpectationJudge(deps: {
+  readonly book: ResultBook;
+  readonly tally: RowTally;
+  readonly sources: () => Iterable<SourceDefinition>;
+  /** True when all that a source has accepted is in history. */
+  readonly caughtUp: (source: string) => boolean;
+  readonly alert: (alert: ExpectationAlert) => Promise<void>;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+}) {
+  const { book, tally, clock, telemetry } = deps;
+  const startedUs = clock.nowUs();
+  const until = new Map<string, number>();
+  const loaded = new Set<string>();
+  const raised = new Map<string, { atUs: number; since: number }>();
+
+  async function judgeSource(source: SourceDefinition): Promise<void> {
+    if (!loaded.has(source.name)) {
+      for (const [name, endUs] of await book.judgedUntil(source.name)) until.set(keyOf(source, name), endUs);
+      loaded.add(source.name);
+    }
+    const nowUs = clock.nowUs();
+    const results: ExpectationResult[] = [];
+    for (const expectation of source.spec.expectations) {
+      const { check, name } = expectation;
+      if (check === undefined) continue;
+      const intervalUs = intervalOf(expectation);
+      const currentUs = Math.floor(nowUs / intervalUs) * intervalUs;
+      // a new expectation begins with the interval that it is first seen in
+      const known = until.get(keyOf(source, name)) ?? currentUs;
+      until.set(keyOf(source, name), known);
+      let startUs = Math.max(Math.ceil(known / intervalUs) * intervalUs, currentUs - intervalsBehindMax * intervalUs);
+      for (; startUs + intervalUs + settleUs <= nowUs && deps.caughtUp(source.name); startUs += intervalUs)
+        results.push(await judge(source, name, check, startUs, startUs + intervalUs));
+    }
+    if (results.length === 0) return;
+    await book.add(results);
+    for (const { expectation, endUs } of results) {
+      until.set(keyOf(source, expectation), endUs);
+      tally.forget(source.name, expectation, endUs);
+    }
+    for (const result of results) await raise(result);
+  }
+
+  async function judge(
+    source: SourceDefinition,
+    expectation: string,
+    check: Check,
+    startUs: number,
+    endUs: number,
+  ): Promise<ExpectationResult> {
+    const outcome = isRowCheck(check)
+      ? rowOutcome(tally.count(source.name, expectation, startUs), startUs < startedUs)
+      : intervalOutcome(check, await book.measure(source, check, startUs, endUs), endUs);
+    const about = { source: source.name, sourceVersion: source.version, expectation, check: checkNames[check.$case] };
+    return { ...about, startUs, endUs, ...outcome };
+  }
+
+  /** At once, and while it goes on every five minutes with the count since. Events that fail are alerted on; their absence is the interval checks' matter. */
+  async function raise(result: ExpectationResult): Promise<void> {
+    const silent = result.check in rowCheckNames;
+    if (result.outcome !== 'FAIL' && (result.outcome !== 'NO_DATA' || silent)) return;
+    const dedupKey = `expectation/${result.source}/${result.expectation}/${result.outcome}`;
+    const known = raised.get(dedupKey) ?? { atUs: Number.NEGATIVE_INFINITY, since: 0 };
+    known.since++;
+    raised.set(dedupKey, known);
+    const nowUs = clock.nowUs();
+    if (nowUs - known.atUs < alertQuietUs) return;
+    try {
+      await deps.alert({ dedupKey, occurrences: known.since, raisedUs: nowUs, result });
+      known.atUs = nowUs;
+      known.since = 0;
+    } catch (thrown) {
+      telemetry.log.error({ event: 'alert_not_raised', dedupKey, error: toMeshError(thrown).message });
+    }
+  }
+
+  return {
+    async run(signal: AbortSignal): Promise<void> {
+      while (!signal.aborted) {
+        for (const source of deps.sources()) {
+          if (source.spec.expectations.length === 0) continue;
+          await judgeSource(source).catch((thrown) => {
+            telemetry.log.warn({
+              event: 'expectations_not_judged',
+              source: source.name,
+              error: toMeshError(thrown).message,
+            });
+          });
+        }
+        await pause(lookEveryMs, signal);
+      }
+    },
+  };
+}
+
+function keyOf({ name }: SourceDefinition, expectation: string): string {
+  return `${name}\n${expectation}`;
+}
+
+const rowCheckNames: Readonly<Record<string, true>> = {
+  not_null: true,
+  in_range: true,
+  in_set: true,
+  matches: true,
+  unique: true,
+  condition: true,
+};
+
+function rowOutcome(
+  { rows, failed }: { readonly rows: number; readonly failed: number },
+  partly: boolean,
+): IntervalOutcome {
+  const bound = 'no event fails';
+  if (failed > 0)
+    return { outcome: 'FAIL', observed: failed, bound, rows, message: `${failed} of ${rows} events fail` };
+  if (partly)
+    return {
+      outcome: 'INSUFFICIENT_DATA',
+      bound,
+      rows,
+      message: 'ingestion started within the interval, its count is not whole',
+    };
+  if (rows === 0) return { outcome: 'NO_DATA', bound, rows, message: 'no event came in the interval' };
+  return { outcome: 'PASS', observed: 0, bound, rows, message: `${rows} events, none fails` };
+}
