@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { positive } from './context.ts';
+import { addContractCommand } from './contract-command.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addHealthCommands } from './health-commands.ts';
 import { addLineageCommand } from './lineage-command.ts';
@@ -32,5 +33,6 @@ addQuarantineCommands(program);
 addTrainingCommands(program);
 addUsageCommand(program);
 addQualityCommand(program);
+addContractCommand(program);
 
 await program.parseAsync();
