@@ -56,9 +56,8 @@ const inHistory = async (source: string): Promise<number> => {
 
 describe('data sets as they come', () => {
   test.each([
-    ['stocks.csv', 'stocks', [], 560, 0],
+    ['stocks.csv', 'stocks', ['--at', '2001-01-01'], 560, 0],
     ['movies.json', 'movies', [], 3_055, 146],
-    ['airports.csv', 'airports', ['--at', '2001-01-01', '--id', 'iata'], 3_376, 0],
   ] as const)('%s', async (name, source, options, accepted, rejected) => {
     const done = await takeIn(join(data, name), source, ...options);
     expect(done).toMatchObject({ accepted, rejected, duplicates: 0 });
@@ -106,6 +105,20 @@ test('a load that is not followed is found, watched and cannot be cancelled once
     code: 1,
     err: expect.stringContaining('UNKNOWN_LOAD'),
   });
+});
+
+test('a batch input is read when it is asked for, and passed over when nothing is new', async () => {
+  cpSync(join(data, 'stocks.csv'), join(dir, 'seen', 'quotes.csv'));
+  const source = `kind: source
+name: quotes
+event_time: date
+fields: { date: TIMESTAMP, symbol: STRING, price: DOUBLE }
+batch: { all: { location: '${join(dir, 'seen')}/quotes*.csv' } }
+`;
+  writeFileSync(join(dir, 'quotes.yaml'), source);
+  expect(await millrace('apply', 'quotes.yaml')).toMatchObject({ code: 0 });
+  expect((await millrace('load', 'quotes', '--json')).json<Load>()).toMatchObject({ accepted: 560, rejected: 0 });
+  expect((await millrace('load', 'quotes', '--input', 'all')).out).toMatch(/0 rows.*1 inputs were read before/);
 });
 
 test('what is misspelt is refused before anything is read', async () => {

@@ -72,7 +72,7 @@ function toDouble(value: unknown): unknown {
 function toText(value: unknown): unknown {
   if (value instanceof Instant) return new Date(value.us / 1000).toISOString();
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'object' ? toJson(value) : String(value);
 }
 
 /** As JSON writes it: whole numbers beyond 2^53 as text, times as microseconds, bytes as text, what is not finite as text. */
@@ -82,4 +82,9 @@ export function plain(value: unknown): unknown {
   if (value instanceof Instant) return value.us;
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8');
   return value;
+}
+
+/** JSON of a value of a file, whatever lies inside it. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, member) => plain(member)) ?? 'null';
 }

@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
+import { toJson } from './convert.ts';
 import { fieldNames } from './field-names.ts';
 import { type InputRow, Instant, type RowReader } from './rows.ts';
 import { toTimeUs } from './times.ts';
@@ -115,7 +116,7 @@ class Profile {
       return;
     }
     const text =
-      value instanceof Instant ? String(value.us) : typeof value === 'object' ? JSON.stringify(value) : String(value);
+      value instanceof Instant ? String(value.us) : typeof value === 'object' ? toJson(value) : String(value);
     if (this.distinct.size < distinctMax) this.distinct.add(text);
     this.#classify(value, text);
   }

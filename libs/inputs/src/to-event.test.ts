@@ -60,6 +60,13 @@ test('whole numbers keep all their digits', () => {
   );
 });
 
+test('what lies inside a value is JSON too: whole numbers beyond 2^53, moments, bytes', () => {
+  const nested = { big: 2n ** 60n, when: new Instant(5), bytes: new TextEncoder().encode('ü'), list: [1n, null] };
+  const text = '{"big":"1152921504606846976","when":5,"bytes":"ü","list":[1,null]}';
+  expect(eventOf({ at: 1, user_id: 'u', note: nested }).fields.note).toBe(text);
+  expect(eventOf({ at: 1, user_id: 'u', other: nested }).fields.other).toEqual(JSON.parse(text));
+});
+
 test('declared texts stand for null', () => {
   expect(eventOf({ at: 1, user_id: 'NA', cents: 'NA', note: 'NA' }, { nullValues: ['NA'] }).fields).toEqual({
     at: 1,
@@ -89,6 +96,10 @@ test('a time column fills the envelope, and a time for all fills what is left', 
     fields: { user_id: 'u' },
   });
   expect(eventOf({ when: '', user_id: 'u' }, { timeColumn: 'when', rowTimeUs }, noTime).eventTimeUs).toBe(5);
+  expect(eventOf({ when: 'soon', user_id: 'u' }, { timeColumn: 'when' }, noTime)).toMatchObject({
+    eventTimeUs: 0,
+    fields: { when: 'soon' },
+  });
   expect(() => compileMapping('s', noTime, format(), undefined)).toThrow('--time <column>');
 });
 

@@ -1,6 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
-import { type Convert, converterOf, plain } from './convert.ts';
+import { type Convert, converterOf, plain, toJson } from './convert.ts';
 import { fieldName } from './field-names.ts';
 import type { InputRow } from './rows.ts';
 import { toTimeUs } from './times.ts';
@@ -52,8 +52,16 @@ export function compileMapping(
         else if (target.t === 'field') event[target.field] = target.convert(value);
       }
       const id = format.idColumns.length === 0 ? `${idBase}-${row.number}` : rowId(row.fields, format.idColumns);
-      const time = format.timeColumn === '' ? undefined : toTimeUs(row.fields[format.timeColumn], format.timeFormat);
-      return { id, eventTimeUs: time ?? rowTimeUs, json: Buffer.from(JSON.stringify(event)) };
+      const given = format.timeColumn === '' ? undefined : row.fields[format.timeColumn];
+      const time = toTimeUs(given, format.timeFormat);
+      // what is no time is kept for those who look at it in quarantine
+      if (time === undefined && given !== '' && given !== undefined && given !== null)
+        event[format.timeColumn] = plain(given);
+      return {
+        id,
+        eventTimeUs: time ?? rowTimeUs,
+        json: Buffer.from(isFlat(event) ? JSON.stringify(event) : toJson(event)),
+      };
     },
   };
 
@@ -75,11 +83,17 @@ export function compileMapping(
   }
 }
 
+/** Most rows are: they need no look inside. */
+function isFlat(event: Readonly<Record<string, unknown>>): boolean {
+  for (const name in event) if (typeof event[name] === 'object' && event[name] !== null) return false;
+  return true;
+}
+
 /** One column: its value. Several: joined by a colon, colons inside written as %3A. Empty when one has no value. */
 export function rowId(fields: Readonly<Record<string, unknown>>, columns: readonly string[]): string {
   const values = columns.map((column) => {
     const value = plain(fields[column] ?? '');
-    return typeof value === 'object' ? JSON.stringify(value) : String(value);
+    return typeof value === 'object' ? toJson(value) : String(value);
   });
   if (values.includes('')) return '';
   return values.length === 1

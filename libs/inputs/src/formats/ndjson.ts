@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
 import { openBytes } from '../byte-stream.ts';
+import { toJson } from '../convert.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { Compression } from '../format.ts';
 import { type InputRow, inChunks, type RowReader } from '../rows.ts';
@@ -46,7 +47,7 @@ function toRow(text: string, number: number): InputRow {
 }
 
 /** A JSON value as a row; anything but an object is a bad one. */
-export function objectRow(value: unknown, number: number, raw: string = JSON.stringify(value)): InputRow {
+export function objectRow(value: unknown, number: number, raw: string = toJson(value)): InputRow {
   if (typeof value === 'object' && value !== null && !Array.isArray(value))
     return { t: 'row', number, fields: value as Readonly<Record<string, unknown>> };
   return {
