@@ -1,10 +1,12 @@
-import { writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compute, type ingestion, serving } from '@millrace/contracts';
 import { randomOf } from '@millrace/features/testing';
 import { eventTable, type History, maxSeq, openHistory } from '@millrace/history';
 import {
   cel,
+  deployment,
   double,
   entity,
   feature,
@@ -12,6 +14,7 @@ import {
   featureView,
   int64,
   lifetime,
+  model,
   sliding,
   source,
   string,
@@ -19,6 +22,7 @@ import {
 } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runMillrace } from '../integration/cli-world.ts';
 import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
 
 const orders = source('orders', {
@@ -95,11 +99,12 @@ const rows = Array.from({ length: 60 }, (_, at) => ({
   visitedUs: random() < 0.3 ? null : startUs + Math.floor(random() * 2_000) * minuteUs,
 }));
 
+const modelDir = join(import.meta.dirname, '..', 'fixtures', 'onnx');
 let mesh: FullMesh;
 let history: History;
 
 beforeAll(async () => {
-  mesh = await startFullMesh();
+  mesh = await startFullMesh({ modelDir });
   await mesh.apply(orders, shop, carrier, byShop, byCarrier, service);
   await mesh.viewsReady(2);
   const events = Array.from({ length: 200 }, (_, at): ingestion.Event => {
@@ -305,6 +310,87 @@ test('REST takes request data for each row or for all, and describes it', async 
   expect(found?.[0]?.features.since_visit).toMatchObject({ value: 3, status: 'PRESENT' });
   expect(found?.[0]?.features.hour).toMatchObject({ value: 10, status: 'PRESENT' });
   expect((await read({ entities })).error).toMatchObject({ reason: 'MISSING_REQUEST_DATA' });
+});
+
+test('a model takes derived features, and the request data that they need goes on to them', async () => {
+  const columns = [{ request: 'basket' }, { feature: 'half' }, { feature: 'hour' }];
+  const uri = 'linear.onnx';
+  const sha256 = createHash('sha256')
+    .update(readFileSync(join(modelDir, uri)))
+    .digest('hex');
+  const scoring = featureService('scoring', {
+    features: [feature(byShop, 'n_24h', { as: 'n' })],
+    derived: { half: 'basket / 2.0', hour: 'as_of.getHours()' },
+    request: { basket: double() },
+  });
+  const scorer = model('scorer', {
+    uri,
+    sha256,
+    featureService: scoring,
+    input: { name: 'X', columns },
+    output: { name: 'Y', column: 0 },
+  });
+  await mesh.apply(scoring, scorer, deployment('scorer', { targets: [{ model: scorer }] }));
+  const predict = () =>
+    mesh.clients.predictions.predict({
+      deployment: 'scorer',
+      keys: [stringKeys('shop', ['north'])],
+      requestData: [{ name: 'basket', doubles: [12] }],
+      asOfUs: BigInt(Date.UTC(2024, 2, 2, 15) * 1000),
+      asOfUsByRow: [],
+      predictionKeys: [],
+      allowHistory: true,
+      omitExplanation: false,
+    });
+  const answer = await eventually(predict, { timeoutMs: 30_000 });
+  expect(answer.vectors).toEqual([12, 6, 15]);
+  expect(answer.predictions[0]?.score).toBeCloseTo(0.5 * 12 - 2 * 6 + 3.25 * 15 + 0.75, 4);
+});
+
+test('the command applies derived features in YAML and reads them with request data', async () => {
+  const endpoints = join(mesh.dir, 'endpoints.json');
+  const named = ['governance', 'online-serving', 'feature-compute'] as const;
+  const services = Object.fromEntries(
+    named.map((name) => [name, { grpc: mesh.service(name).grpc, http: mesh.service(name).http }]),
+  );
+  writeFileSync(endpoints, JSON.stringify({ services, stores: {} }));
+  const yaml = join(mesh.dir, 'tips.yaml');
+  writeFileSync(
+    yaml,
+    `kind: feature_service
+name: tips
+features: [{ view: by_shop, feature: net_each, as: each, hidden: true }]
+request: { basket: DOUBLE, note: { type: STRING, nullable: true } }
+derived:
+  above: basket - each
+  noted: { expression: note != null, description: they wrote something }
+`,
+  );
+  const run = (...args: readonly string[]) => runMillrace(mesh.dir, [...args, '--endpoints', endpoints]);
+  const applied = await run('apply', yaml);
+  expect(applied, applied.err).toMatchObject({ code: 0 });
+  const asOf = '2024-03-02T10:00:00Z';
+  const read = await run(
+    'get',
+    'tips',
+    'shop=north,south',
+    '--data',
+    'basket=100,200',
+    'note=x',
+    '--as-of',
+    asOf,
+    '--json',
+  );
+  expect(read, read.err).toMatchObject({ code: 0 });
+  const { rows: found } = read.json<{ rows: Record<string, { value: unknown; status: string }>[] }>();
+  expect(found.map((row) => Object.keys(row))).toEqual([
+    ['above', 'noted'],
+    ['above', 'noted'],
+  ]);
+  expect(found.map(({ noted }) => noted?.value)).toEqual([true, true]);
+  for (const { above } of found) expect(above).toMatchObject({ value: expect.any(Number), status: 'PRESENT' });
+  const wrong = await run('get', 'tips', 'shop=north', '--data', 'basket=much');
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringMatching(/"basket" is DOUBLE and "much" is not/) });
 });
 
 function plain(value: unknown): unknown {
