@@ -7,6 +7,7 @@ import {
   bool,
   double,
   entity,
+  feature,
   featureService,
   featureView,
   int64,
@@ -68,8 +69,14 @@ const other = featureView('driver_other', {
   entity: driver,
   source: driverEvents,
   features: (of) => ({ trips: of.last('trips', { window: lifetime() }) }),
+  derived: { trips_and_one: 'trips + 1' },
 });
 const service = featureService('driver_service', { features: [allFeatures(stats)] });
+const quoted = featureService('driver_quote', {
+  features: [feature(stats, 'rating', { as: 'rating' })],
+  request: { km: double() },
+  derived: { price: 'rating * km' },
+});
 
 let mesh: FullMesh;
 let base = '';
@@ -77,7 +84,7 @@ let base = '';
 beforeAll(async () => {
   mesh = await startFullMesh();
   base = `http://${mesh.service('online-serving').http}`;
-  await mesh.apply(driver, driverEvents, stats, other, service);
+  await mesh.apply(driver, driverEvents, stats, other, service, quoted);
   await mesh.viewsReady(2);
   // the rows that record.py gave to the real Feast, in the words in which its SDK sends them
   const rows = sdkCases.write?.requests[0]?.body ?? '';
@@ -286,6 +293,31 @@ test('rows that the source does not take are 422 with the row and the reason', a
   expect(await messageOf({ driver_id: [1], tips: [1], event_timestamp: time })).toContain('column "tips" is no field');
   expect(await messageOf({ driver_id: [1] })).toContain('no column "event_timestamp"');
   expect(await messageOf({ driver_id: [1], event_timestamp: ['soon'] })).toContain('is not a time');
+});
+
+test('derived features are read by reference, on-demand ones with their request data among the entities', async () => {
+  const { text: derived } = await post(
+    '/get-online-features',
+    '{"entities":{"driver_id":[1002,77]},"features":["driver_other:trips_and_one"]}',
+  );
+  const { trips_and_one: plusOne } = columns(derived).byName;
+  expect([plusOne?.values, plusOne?.statuses]).toEqual([
+    ['-6', null],
+    ['PRESENT', 'NOT_FOUND'],
+  ]);
+  const { status, text } = await post(
+    '/get-online-features',
+    '{"entities":{"driver_id":[1001,1002],"km":[2,10.5]},"feature_service":"driver_quote"}',
+  );
+  expect([status, text.length > 0]).toEqual([200, true]);
+  const { names, byName } = columns(text);
+  expect(names).toEqual(['driver_id', 'rating', 'price']);
+  expect(byName.price?.values).toEqual(['9.0', '31.5']);
+  const missing = await post(
+    '/get-online-features',
+    '{"entities":{"driver_id":[1001]},"feature_service":"driver_quote"}',
+  );
+  expect([missing.status, missing.text]).toEqual([422, expect.stringContaining('km')]);
 });
 
 test('a push with an idempotency key can be sent again', async () => {

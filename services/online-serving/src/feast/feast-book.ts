@@ -111,10 +111,11 @@ function checkList(features: readonly string[]): void {
 function compileRefs(refs: readonly FeatureRef[], catalog: ViewCatalog): Plan {
   const features = refs.map(({ view, version, feature }) => {
     const definition = catalog.view(view, hashOf(catalog, view, version));
-    if (!definition.features.some(({ name }) => name === feature)) {
+    const known = [...definition.features, ...(definition.derived ?? [])].map(({ name }) => name);
+    if (!known.includes(feature)) {
       throw new MeshError(
         'UNKNOWN_DEFINITION',
-        `feature view "${view}" has no feature "${feature}"; it has ${definition.features.map(({ name }) => `"${name}"`).join(', ')}`,
+        `feature view "${view}" has no feature "${feature}"; it has ${known.map((name) => `"${name}"`).join(', ')}`,
         { featureView: view, feature },
       );
     }
@@ -134,11 +135,10 @@ function hashOf(catalog: ViewCatalog, view: string, version: string): string {
 function namesOfPlan(plan: Plan): FeatureNames {
   return {
     full: plan.features.map(({ name }) => name),
-    short: plan.features.map(({ name, view, featureIndex }) => {
-      const definition = plan.views[view]?.definition;
-      const own = definition?.features[featureIndex]?.name ?? name;
-      // an alias is the name that the service gives
-      return name === `${definition?.name}__${own}` ? own : name;
+    // an alias is the name that the service gives
+    short: plan.features.map(({ name, view }) => {
+      const prefix = `${plan.views[view]?.name}__`;
+      return name.startsWith(prefix) ? name.slice(prefix.length) : name;
     }),
   };
 }

@@ -3,7 +3,9 @@ import type { ReadCall, ReadFeatures } from '../app/read-features.ts';
 import type { Matrix } from '../domain/matrix.ts';
 import type { Plan, PlannedKey } from '../domain/plan.ts';
 import { checkRows, nullKey, type RequestKey, wrongType } from '../domain/request.ts';
+import type { RequestDataColumn } from '../domain/request-data.ts';
 import type { FeastBook, FeastHead } from './feast-book.ts';
+import { timeUsOf } from './field-values.ts';
 import type { FeastRead, KeyScalar } from './request.ts';
 
 /** What the encoders write: join keys in the order of the request, then the matrix, column by column. */
@@ -35,6 +37,7 @@ export function createReadFeast(deps: {
         featureService: plan.name,
         version: plan.version,
         keys,
+        requestData: requestData(plan, request.entities),
         asOfUs: 0,
         asOfUsByRow: noTimes,
         allowPartial: false,
@@ -74,6 +77,17 @@ function requestKeys(plan: Plan, entities: FeastRead['entities'], rowsMax: numbe
     );
   }
   return keys;
+}
+
+/** Request data of on-demand features stands among the entities, as in Feast. */
+function requestData(plan: Plan, entities: FeastRead['entities']): RequestDataColumn[] {
+  return (plan.derivation?.requestFields ?? []).flatMap(({ name, type }): RequestDataColumn[] => {
+    const values = entities.get(name);
+    if (!values) return [];
+    if (type !== 'TIMESTAMP') return [{ name, kind: type, values }];
+    const times = values.map((value) => timeUsOf(value));
+    return [{ name, kind: 'INT64', values: times.map((timeUs) => (timeUs === undefined ? null : BigInt(timeUs))) }];
+  });
 }
 
 /** An entity's name stands for its join key where it has only one, as in Feast. */
