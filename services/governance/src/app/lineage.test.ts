@@ -110,6 +110,34 @@ test('downstream of a field lie features, feature services, models, deployments 
   expect(truncated).toBe(false);
 });
 
+test('derived features lie between the features that they use and the feature service', async () => {
+  const derivedView = { ...view, derived: [{ name: 'mean', expression: 'total / n' }] };
+  const spec = FeatureService.fromPartial({
+    features: [{ view: 'spend', viewVersion: 'v2', feature: 'mean', alias: 'mean' }],
+    derived: [{ name: 'odd', expression: 'mean > limit', description: '' }],
+    requestFields: [{ name: 'limit', type: definitions.FieldType.DOUBLE }],
+  });
+  const derived = {
+    ...snapshot,
+    resolvedViews: new Map([['spend@v2', derivedView]]),
+    services: new Map([registered('spend', 'f2', spec)]),
+  };
+  const getLineage = createGetLineage({
+    registry: { read: async () => ({ snapshot: derived, manifest: {}, revision: 1 }), get: async () => undefined },
+    predictions: { groups: async () => [], find: async () => undefined },
+  });
+  const { edges } = await getLineage({ node: 'feature_service:spend', directions: ['up'], depth: 16 });
+  expect(edges).toEqual(
+    expect.arrayContaining([
+      { from: 'feature:spend.total', to: 'feature:spend.mean', how: 'expression' },
+      { from: 'feature:spend.mean', to: 'derived_feature:spend.odd', how: 'expression' },
+      { from: 'request_field:spend.limit', to: 'derived_feature:spend.odd', how: 'expression' },
+      { from: 'derived_feature:spend.odd', to: 'feature_service:spend', how: 'feature' },
+      { from: 'field:clicks.price', to: 'feature:spend.total', how: 'input' },
+    ]),
+  );
+});
+
 test('a prediction leads to the versions that made it, also when they are no longer current', async () => {
   const { nodes, edges } = await open()({ node: 'prediction:p1', directions: ['up'], depth: 16 });
   expect(nodes.map(({ id }) => id)).toEqual(expect.arrayContaining(['model:fraud@m1', 'feature_service:spend@f1']));

@@ -1,6 +1,6 @@
 import type { definitions } from '@millrace/contracts';
-import { compileExpression, type ViewDefinition } from '@millrace/features';
-import type { Registered, RegistrySnapshot } from '@millrace/registry';
+import { asOfName, compileExpression, derivedOf, type ViewDefinition } from '@millrace/features';
+import { type Registered, type RegistrySnapshot, referenceName, shapeOf } from '@millrace/registry';
 
 export type LineageNode = {
   readonly id: string;
@@ -84,6 +84,44 @@ export function addService(
   const id = graph.node(versioned('feature_service', name, version, snapshot.services), version);
   for (const { view, viewVersion, feature } of spec.features)
     graph.edge(featureNode(graph, snapshot, view, viewVersion, feature), id, 'feature');
+  if (spec.derived.length > 0) addDerived(graph, snapshot, name, version, spec);
+}
+
+/** Features that a service derives hang between those that their expressions use and the service. */
+function addDerived(
+  graph: LineageGraph,
+  snapshot: RegistrySnapshot,
+  service: string,
+  version: string,
+  spec: definitions.FeatureService,
+): void {
+  const id = versioned('feature_service', service, version, snapshot.services);
+  const ownNode = (kind: string, name: string) =>
+    graph.node(id.replace('feature_service:', `${kind}:`).replace(service, `${service}.${name}`), version);
+  const sources = new Map<string, string>();
+  for (const { name } of spec.requestFields) sources.set(name, ownNode('request_field', name));
+  for (const { name } of spec.derived) sources.set(name, ownNode('derived_feature', name));
+  for (const reference of spec.features)
+    sources.set(
+      referenceName(reference),
+      featureNode(graph, snapshot, reference.view, reference.viewVersion, reference.feature),
+    );
+  const { steps } = shapeOf(
+    spec,
+    (view, viewVersion) =>
+      snapshot.resolvedViews.get(`${view}@${viewVersion || (snapshot.views.get(view)?.version ?? '')}`),
+    () => undefined,
+  );
+  // those of the service come last, after those of its views
+  for (const { name, expression } of steps.slice(-spec.derived.length)) {
+    const node = sources.get(name);
+    if (node === undefined) continue;
+    for (const use of expression.uses) {
+      const from = sources.get(use);
+      if (from !== undefined) graph.edge(from, node, 'expression');
+    }
+    graph.edge(node, id, 'feature');
+  }
 }
 
 export function addModel(
@@ -114,6 +152,12 @@ function addView(graph: LineageGraph, snapshot: RegistrySnapshot, view: ViewDefi
     for (const name of usedBy(input, view)) graph.edge(field(name), id, 'input');
     for (const name of usedBy(filter, view)) graph.edge(field(name), id, 'filter');
     for (const key of view.joinKeys) graph.edge(field(key.field), id, 'join key');
+  }
+  for (const { name, expression } of derivedOf(view)) {
+    const id = featureNode(graph, snapshot, view.name, view.version, name);
+    graph.edge(viewId, id, 'defines');
+    for (const use of expression.uses)
+      if (use !== asOfName) graph.edge(featureNode(graph, snapshot, view.name, view.version, use), id, 'expression');
   }
 }
 

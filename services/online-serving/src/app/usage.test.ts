@@ -49,6 +49,22 @@ test('reads are counted for each feature and consumer, and features that nobody 
   expect(unused).toEqual([{ view: 'v', feature: 'c' }]);
 });
 
+test('a feature that others are derived from is read', async () => {
+  const kept: FeatureUse[] = [];
+  const reads = { ...plan, features: plan.features.slice(1, 2) };
+  const derived = { ...plan, features: [{ view: -1, featureIndex: -1 }], derivation: { reads } } as unknown as Plan;
+  const usage = createUsage({
+    book: { add: async (uses) => void kept.push(...uses), since: async () => kept },
+    features: () => [],
+    nowMs: () => 0,
+    onProblem: () => undefined,
+  });
+  const call = { caller: 'x', deadlineMs: undefined, signal: new AbortController().signal };
+  await usage.counted(async () => ({ plan: derived, rows: 3 }) as Matrix)({} as never, call);
+  await usage.flush();
+  expect(kept.map(({ view, feature }) => [view, feature])).toEqual([['v', 'b']]);
+});
+
 test('what could not be kept is kept later, once', async () => {
   const { usage, read, kept, problems, setDown } = openUsage();
   await read('x');

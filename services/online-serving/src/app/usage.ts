@@ -113,12 +113,12 @@ export function createUsage(deps: {
   };
 }
 
-/** A read of a feature service is a read of each of its features. */
+/** A read of a feature service is a read of each of its features, of those that are only derived from too. */
 function usesOf(tallies: ReadonlyMap<Plan, ReadonlyMap<string, Tally>>): FeatureUse[] {
   const uses: FeatureUse[] = [];
   for (const [plan, byConsumer] of tallies) {
     const features = new Map(
-      plan.features.map(({ view, featureIndex }) => {
+      (plan.derivation?.reads ?? plan).features.map(({ view, featureIndex }) => {
         const definition = plan.views[view]?.definition;
         const feature = definition?.features[featureIndex]?.name ?? '';
         return [`${definition?.name} ${feature}`, { view: definition?.name ?? '', feature }];
