@@ -1,7 +1,10 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { openNats } from '@millrace/events';
 import { eventually } from '@millrace/testkit';
 import { headers as natsHeaders } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runMillrace } from './cli-world.ts';
 import { openExpectationsWorld, startUs } from './expectations-world.ts';
 
 let world: Awaited<ReturnType<typeof openExpectationsWorld>>;
@@ -170,6 +173,43 @@ test('an event is explained, corrected and published again with its own time; wh
       ),
     ).toEqual([{ amount: 12, timely: 1 }]),
   );
+});
+
+test('the command lists, explains, corrects and replays, and tells what became of expectations', async () => {
+  const dir = join(world.mesh.dir, 'work');
+  mkdirSync(join(dir, '.millrace'), { recursive: true });
+  const { grpc, http } = world.service;
+  const endpoints = { services: { ingestion: { grpc, http } }, stores: {} };
+  writeFileSync(join(dir, '.millrace', 'endpoints.json'), JSON.stringify(endpoints));
+  const millrace = (...args: readonly string[]) => runMillrace(dir, args);
+  const lines = [
+    { ...good, order: 'k1', amount: 9_999 },
+    { ...good, order: 'k2', amount: null },
+  ].map((fields, at) => JSON.stringify({ ...fields, id: `k${at}`, at: startUs }));
+  const published = await runMillrace(
+    dir,
+    ['publish', 'orders', '--id-field', 'id', '--time-field', 'at'],
+    lines.join('\n'),
+  );
+  expect(published.out).toMatch(/1 accepted, 0 duplicates, 1 rejected\n {2}1 accepted with a warning, "amount_there"/);
+  const filter = ['--expectation', 'amount_sane', '--json'];
+  const { events } = (await millrace('quarantine', 'list', 'orders', ...filter)).json<{
+    readonly events: readonly { readonly quarantineId: string; readonly eventId: string }[];
+  }>();
+  const id = events.find(({ eventId }) => eventId === 'k0')?.quarantineId ?? '';
+  const explained = await millrace('quarantine', 'explain', id);
+  expect(explained.out).toMatch(/^value +9999$[\s\S]*^remedy +correct the event with fix --set/m);
+  const again = await millrace('quarantine', 'replay', 'orders', '--id', id);
+  expect(again).toMatchObject({ code: 1, out: expect.stringMatching(/1 rejected again, still in quarantine/) });
+  const dry = await millrace('quarantine', 'fix', 'orders', '--id', id, '--set', 'amount=3', '--dry-run');
+  expect(dry.out).toMatch(/^1 would be accepted/);
+  expect((await millrace('quarantine', 'fix', 'orders', '--id', id, '--set', 'amount=3')).out).toMatch(/^1 accepted/);
+  expect((await millrace('quarantine', 'explain', id)).err).toContain('UNKNOWN_EVENT');
+  expect((await millrace('quarantine', 'fix', 'orders', '--id', id)).err).toContain('nothing to correct');
+  const quality = await millrace('quality', 'orders');
+  expect(quality.err).toBe('');
+  expect(quality.out).toMatch(/no interval has been judged yet|amount_there/);
+  expect((await millrace('quality', 'nowhere')).err).toContain('UNKNOWN_SOURCE');
 });
 
 test('a source whose expectations cannot work is refused with every problem and the remedy', async () => {

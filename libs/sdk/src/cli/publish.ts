@@ -17,7 +17,12 @@ export async function publish(source: string, file: string | undefined, options:
   await withServices(options, async (services) => {
     const input = await openInput(file);
     const client = services.ingestion();
-    const total = { accepted: 0, duplicates: 0, rejections: [] as (ingestion.Rejection & { readonly line: number })[] };
+    const total = {
+      accepted: 0,
+      duplicates: 0,
+      rejections: [] as (ingestion.Rejection & { readonly line: number })[],
+      warnings: new Map<string, ingestion.Warning>(),
+    };
     let batch: { readonly event: ingestion.Event; readonly line: number }[] = [];
     const flush = async () => {
       if (batch.length === 0) return;
@@ -26,6 +31,7 @@ export async function publish(source: string, file: string | undefined, options:
       const response = await client.publish({ source, events: sent.map(({ event }) => event) });
       total.accepted += response.accepted;
       total.duplicates += response.duplicates;
+      for (const warning of response.warnings) addWarning(total.warnings, warning);
       for (const rejection of response.rejections)
         total.rejections.push({ line: sent[rejection.index]?.line ?? 0, ...rejection });
       if (!options.json && process.stderr.isTTY)
@@ -40,10 +46,13 @@ export async function publish(source: string, file: string | undefined, options:
     }
     await flush();
     if (total.rejections.length > 0) process.exitCode = 1;
-    if (options.json) return printJson(total);
+    const warnings = [...total.warnings.values()];
+    if (options.json) return printJson({ ...total, warnings });
     process.stdout.write(
       `${total.accepted} accepted, ${total.duplicates} duplicates, ${total.rejections.length} rejected\n`,
     );
+    for (const { expectation, events, message } of warnings)
+      process.stdout.write(`  ${events} accepted with a warning, "${expectation}": ${message}\n`);
     for (const rejection of total.rejections.slice(0, rejectionsShown))
       process.stdout.write(
         `  line ${rejection.line}: ${rejection.reason}: ${rejection.message} (event "${rejection.eventId}", in quarantine)\n`,
@@ -51,6 +60,15 @@ export async function publish(source: string, file: string | undefined, options:
     if (total.rejections.length > rejectionsShown)
       process.stdout.write(`  and ${total.rejections.length - rejectionsShown} more, in quarantine\n`);
   });
+}
+
+/** Batches are told together, with the message about the first event. */
+function addWarning(
+  warnings: Map<string, ingestion.Warning>,
+  { expectation, events, message }: ingestion.Warning,
+): void {
+  const known = warnings.get(expectation);
+  warnings.set(expectation, { expectation, events: events + (known?.events ?? 0), message: known?.message ?? message });
 }
 
 async function openInput(file: string | undefined): Promise<NodeJS.ReadableStream> {
