@@ -38,17 +38,32 @@ export function rangeSql(given: ViewDefinition, table: string, samples: string, 
     (inner, layer) => `SELECT *, ${layer}\nFROM (${inner})`,
     joined(view, tableWithInputs(view, table), samples, plan, options),
   );
-  const parts = plan.parts.map(
-    ({ part, window }, at) =>
-      `${options.complete ? rangePart(part, `r${window}`) : mergedPart(part, window)} AS p${at}`,
-  );
+  const { groups, parts } = groupsOf(plan);
+  const computed = groups.map(({ part, windows }, at) => {
+    const over = (prefix: string) => `arrayConcat(${windows.map((window) => `${prefix}${window}`).join(', ')})`;
+    return `${options.complete ? rangePart(part, over('r')) : mergedPart(part, over('r'), over('z'))} AS q${at}`;
+  });
   const answered = options.complete ? 'arrayMap(i -> 1, ids)' : 'answered';
-  const arrays = ['ids', `${answered} AS ok`, 'too_many', ...parts];
-  const names = plan.parts.map((_, at) => `p${at} AS v${at}`);
+  const arrays = ['ids', `${answered} AS ok`, 'too_many', ...computed];
+  const names = parts.map(
+    ({ group, place }, at) => `arraySlice(q${group}, ${place} * length(ids) + 1, length(ids)) AS v${at}`,
+  );
   const values = plan.values.map(({ name, sql }) => `${sql} AS ${sqlName(name)}`);
   return `SELECT id AS sample_id, ${values.join(', ')}
     FROM (SELECT ${arrays.join(',\n')} FROM (${source})) ARRAY JOIN ${['ids AS id', 'ok AS is_answered', ...names].join(', ')}
     WHERE is_answered AND NOT too_many`;
+}
+
+/** Parts that differ in their window alone are computed together: their partial states are made once. */
+function groupsOf(plan: RangePlan) {
+  const groups: { readonly key: string; readonly part: RangePart; readonly windows: number[] }[] = [];
+  const parts = plan.parts.map(({ part, window }) => {
+    const key = JSON.stringify(part);
+    let group = groups.findIndex((each) => each.key === key);
+    if (group < 0) group = groups.push({ key, part, windows: [] }) - 1;
+    return { group, place: (groups[group]?.windows.push(window) ?? 1) - 1 };
+  });
+  return { groups, parts };
 }
 
 /** One thread and an order that is kept: the same bits again. */

@@ -23,14 +23,14 @@ export function rangePart({ aggregate, args }: RangePart, ranges: string, suffix
 }
 
 /** The same where some entity's label has events that were not known: the states of what is before the cut and of what was known after it, merged. */
-export function mergedPart(part: RangePart, window: number): string {
+export function mergedPart(part: RangePart, core: string, tail: string): string {
   const { aggregate, args } = part;
-  const [core, tail] = [`r${window}`, `z${window}`];
   if (aggregate === lengthPart.aggregate) return `arrayMap((r, z) -> r.2 + z.2, ${core}, ${tail})`;
   const tailArrays = args.map((arg) => (arg === place ? 'tail_place' : `tail_${arg}`));
   const tails = `arrayReduceInRanges('${aggregate}State', ${tail}, ${tailArrays.join(', ')})`;
   const states = `arrayFlatten(arrayMap((x, y) -> [x, y], ${rangePart(part, core, 'State')}, ${tails}))`;
-  return `if(has_tail, arrayReduceInRanges('${aggregate}Merge', pairs, ${states}), ${rangePart(part, core)})`;
+  const pairs = `arrayMap(i -> (toInt64(2 * i - 1), toUInt64(2)), arrayEnumerate(${core}))`;
+  return `if(has_tail, arrayReduceInRanges('${aggregate}Merge', ${pairs}, ${states}), ${rangePart(part, core)})`;
 }
 
 /**
@@ -65,7 +65,6 @@ export function tailLayers({ windows, bounds, firstSpan, columns }: RangePlan): 
       'arrayFlatten(places) AS tail_place',
       'arrayMap(i -> toUInt64(length(i)), places) AS sizes',
       'arrayMap((i, n) -> i - n, arrayCumSum(sizes), sizes) AS offsets',
-      'arrayMap(i -> (toInt64(2 * i - 1), toUInt64(2)), arrayEnumerate(ids)) AS pairs',
       ...columns.map((_, at) => `${knownOf(`c${at}`)} AS tail_c${at}`),
       ...windows.map(
         ({ lo, hi }, at) => `arrayMap((a, z, c) -> ${rangeOf('a', 'least(z, c)')}, b${lo}, b${hi}, cut) AS r${at}`,
