@@ -16,11 +16,12 @@ import {
 /** Labels are joined in time order, this many at once: bounds the events that one statement has to look at. */
 const labelsPerJoin = 20_000;
 /**
- * One statement over ranges holds about so many events, and about so many labels, of as many entities as that is: at 100 to 200 bytes for an event of a
- * few columns, below a gigabyte.
+ * A statement over ranges holds about so many events, and about so many labels, of as many entities as that is; at 100 to 200 bytes for an event of a few
+ * columns, below a gigabyte. Two run side by side.
  */
-const eventsPerShard = 4_000_000;
+const eventsPerShard = 5_000_000;
 const labelsPerShard = 200_000;
+const shardsAtOnce = 2;
 
 /** Tells whether an entity had any event, for statuses. */
 export const seenFeature: FeatureDefinition = {
@@ -83,11 +84,18 @@ export async function fillStep(
     const [found] = await history.query<{ events: string }>(
       `SELECT count() AS events FROM ${eventsBetween(plan.view, { bounds, cutoff })}`,
     );
-    const shards = Math.ceil(Math.max(Number(found?.events ?? 0) / eventsPerShard, rows / labelsPerShard));
-    for (let at = 0; at < shards; at++) {
-      stopIf(signal);
-      await history.command(rangesSql({ ...step, bounds }, { at, of: shards }));
-    }
+    const wanted = Math.max(Number(found?.events ?? 0) / eventsPerShard, rows / labelsPerShard);
+    // as many as run at once, where that is worth a second look at the events
+    const shards = wanted < 0.1 ? 1 : Math.ceil(wanted / shardsAtOnce) * shardsAtOnce;
+    let next = 0;
+    const fillShards = async () => {
+      while (next < shards) {
+        stopIf(signal);
+        await history.command(rangesSql({ ...step, bounds }, { at: next++, of: shards }));
+      }
+    };
+    // each in one thread, for the sake of the order; an entity is in one shard, so what is written does not depend on which comes first
+    await Promise.all(Array.from({ length: shardsAtOnce }, fillShards));
     if ((await countRows(history, target)) === rows) return;
   }
   for (let from = 0; from < rows; from += labelsPerJoin) {
