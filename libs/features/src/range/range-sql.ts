@@ -1,6 +1,6 @@
 import { tableWithInputs, withInputs } from '../inputs.ts';
 import { eventColumn, sqlName } from '../sql-names.ts';
-import type { ViewDefinition } from '../types.ts';
+import type { JoinKeyDefinition, ViewDefinition } from '../types.ts';
 import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from '../windows.ts';
 import { type RangePart, rangeFeature } from './range-feature.ts';
 import type { RangePlan, RangeWindow } from './range-plan.ts';
@@ -113,6 +113,14 @@ function hopStart(beforeUs: number, hopUs: number): string {
   return `greatest(toInt64(0), intDiv(t - ${beforeUs}, ${hopUs}) * ${hopUs})`;
 }
 
+const keyTypes: Readonly<Record<JoinKeyDefinition['type'], string>> = {
+  BOOL: 'Bool',
+  INT64: 'Int64',
+  DOUBLE: 'Float64',
+  STRING: 'String',
+  TIMESTAMP: "DateTime64(6, 'UTC')",
+};
+
 /** One row for each entity with labels: its labels in time order as `ids`, `lt`, `ps`, and its events as arrays. */
 function joined(
   view: ViewDefinition,
@@ -130,12 +138,16 @@ function joined(
   const labels = `SELECT ${keys.join(', ')}, groupArray(sample_id) AS ids, groupArray(t) AS lt, groupArray(p) AS ps
     FROM (SELECT ${given.join(', ')}, s.sample_id AS sample_id, toUnixTimestamp64Micro(s.as_of) AS t, s.position AS p FROM (${samples}) AS s ORDER BY t, sample_id)
     GROUP BY ${keys.join(', ')}`;
+  // hashes of one type on both sides find the entities that have labels: a set of numbers is looked into faster than one of texts
+  const hashed = (columns: readonly string[]) =>
+    columns.map((column, at) => `CAST(${column} AS ${keyTypes[view.joinKeys[at]?.type ?? 'STRING']})`).join(', ');
   const history = `SELECT ${keys.join(', ')}, ${[`${gather('event_us')} AS ts`, `${gather('seq')} AS sq`, ...arrays].join(', ')}
     FROM (SELECT ${own.map((column, at) => `assumeNotNull(${column}) AS k${at}`).join(', ')},
         ${['toUnixTimestamp64Micro(e._event_time) AS event_us', 'e._seq AS seq', ...events].join(', ')}
       FROM ${table} AS e
       WHERE ${own.map((column) => `isNotNull(${column})`).join(' AND ')}
-        AND (${own.map((column) => `assumeNotNull(${column})`).join(', ')}) IN (SELECT ${given.join(', ')} FROM (${samples}) AS s)
+        AND cityHash64(${hashed(own.map((column) => `assumeNotNull(${column})`))}) IN (
+          SELECT cityHash64(${hashed(view.joinKeys.map(({ name }) => `s.${sqlName(name)}`))}) FROM (${samples}) AS s)
       ORDER BY e._event_time, e._seq, e._index)
     GROUP BY ${keys.join(', ')}`;
   const on = keys.map((key) => `l.${key} = h.${key}`).join(' AND ');
