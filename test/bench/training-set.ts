@@ -83,7 +83,7 @@ async function build(mesh: TestMesh, history: History, signal: AbortSignal): Pro
     book: createTrainingSetBook(history),
     clock: createSystemClock(),
     view: async (name) => viewOf(name as Key),
-    service: async () => ({ version: '1', features: references }),
+    service: async () => ({ version: '1', spec: definitions.FeatureService.fromPartial({ features: references }) }),
   });
   const request = compute.BuildTrainingSetRequest.fromPartial({
     featureService: 'bench',
