@@ -1,5 +1,6 @@
 import { featureSql } from './cell-sql.ts';
 import { cellOf } from './cells/cell.ts';
+import { compositionOf, operandsOf, type SimpleDefinition } from './compose.ts';
 import { tableWithInputs, withInputs } from './inputs.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
@@ -14,7 +15,10 @@ import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './
 export function asOfSql(given: ViewDefinition, table: string, samples: string): string {
   const view = withInputs(given);
   const fields = new Map(view.fields.map((field) => [field.name, field]));
-  const resolved = view.features.map(({ window }) => resolveWindow(window));
+  const operands = view.features.map((feature) =>
+    operandsOf(feature).map((operand) => ({ operand, window: resolveWindow(operand.window) })),
+  );
+  const resolved = operands.flat().map(({ window }) => window);
   const windows = [...new Map(resolved.map((window) => [windowKey(window), window])).entries()];
   const startOf = new Map(windows.map(([key], index) => [key, `w${index}`]));
   const starts = windows.flatMap(([, { sizeUs, hopUs, offsetUs, gapUs }], index) => {
@@ -28,11 +32,14 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
   const names = windows.map((_, index) => `w${index}`);
   const earliest = names.length === 1 ? names[0] : `least(${names.join(', ')})`;
   const asOfUs = 'toUnixTimestamp64Micro(s.as_of)';
-  const features = view.features.map((feature, index) => {
-    const window = resolved[index] as ResolvedWindow;
+  const operandSql = ({ operand, window }: { readonly operand: SimpleDefinition; readonly window: ResolvedWindow }) => {
     const start = `s.${startOf.get(windowKey(window))}`;
     const within = `e._event_time >= ${start}${window.offsetUs === 0 ? '' : ` AND e._event_time < ${start}_end`}`;
-    return `${featureSql(feature, cellOf(feature, fields), view, within, asOfUs)} AS ${sqlName(feature.name)}`;
+    return featureSql(operand, cellOf(operand, fields), view, within, asOfUs);
+  };
+  const features = view.features.map((feature, index) => {
+    const values = (operands[index] ?? []).map(operandSql);
+    return `${compositionOf(feature)?.sql(values) ?? values[0]} AS ${sqlName(feature.name)}`;
   });
   const on = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} = s.${sqlName(`k_${name}`)}`).join(' AND ');
   const keyNames = view.joinKeys.map(({ name }) => `${sqlName(name)} AS ${sqlName(`k_${name}`)}`).join(', ');

@@ -7,6 +7,8 @@ import { histogramSql } from './cells/histogram.ts';
 import { orderedSql } from './cells/ordered.ts';
 import { bucketsPartSql, percentileSql } from './cells/percentile.ts';
 import { topKSql, valueCountsSql } from './cells/top-k.ts';
+import { trendPartSql, trendSql } from './cells/trend.ts';
+import type { SimpleDefinition } from './compose.ts';
 import { compileFilter } from './expression/filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
@@ -98,6 +100,14 @@ export function cellSql(cell: Cell, view: ViewDefinition, within: string): CellS
       };
     case 'values':
       return { n, x: none, y: none, z: none, value: entriesJson(cell, valueCounts(cell, where)) };
+    case 'trend':
+      return {
+        n,
+        x: none,
+        y: none,
+        z: none,
+        value: trendPartSql(eventUs, '{frontier:Int64}', `assumeNotNull(${value})`, where),
+      };
     case 'histogram':
       return {
         n,
@@ -165,7 +175,7 @@ function exact(cell: Cell, sql: string): string {
  * every event that is aggregated.
  */
 export function featureSql(
-  feature: FeatureDefinition,
+  feature: SimpleDefinition,
   cell: Cell,
   view: ViewDefinition,
   within: string,
@@ -216,6 +226,8 @@ export function featureSql(
       return listSql(cell, topKSql(feature.n ?? 1, valueCounts(cell, where)));
     case 'histogram':
       return histogramSql(cell, value, where);
+    case 'trend':
+      return trendSql(eventUs, asOfUs, value, where);
     case 'age':
       return orNull(`(any(${asOfUs}) - maxIf(${eventUs}, ${where})) / 1e6`);
     case 'decayed_sum':

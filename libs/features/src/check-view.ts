@@ -1,7 +1,8 @@
+import { windowsOfChange } from './compose.ts';
 import { asOfName, compileDerived, type DerivedProblem, derivedMax, derivedVariables } from './derived.ts';
 import { compileFilter } from './expression/filter.ts';
 import { compileInput, fieldLabel, isInput, withInputs } from './inputs.ts';
-import type { FeatureDefinition, FieldType, SourceField, ViewDefinition } from './types.ts';
+import type { FeatureDefinition, FieldType, Operand, SourceField, ViewDefinition } from './types.ts';
 import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
@@ -14,9 +15,24 @@ const numericOnly: ReadonlySet<string> = new Set([
   'stddev',
   'decayed_sum',
   'decayed_mean',
+  'trend',
+  'zscore',
 ]);
 const fieldless: ReadonlySet<string> = new Set(['count', 'rate', 'age', 'decayed_count']);
 const decaying: ReadonlySet<string> = new Set(['decayed_sum', 'decayed_count', 'decayed_mean']);
+const valueFunctions: ReadonlySet<string> = new Set(['min', 'max', 'first', 'last']);
+const operandFunctions: ReadonlySet<string> = new Set([
+  'count',
+  'sum',
+  'mean',
+  'rate',
+  ...valueFunctions,
+  'variance',
+  'stddev',
+  'distinct',
+  'percentile',
+  'entropy',
+]);
 const halfLifeUsMin = 1e6;
 const nMax = 1_000;
 const edgesMax = 128;
@@ -99,6 +115,10 @@ function featureProblems(
   fields: ReadonlyMap<string, SourceField>,
   view: ViewDefinition,
 ): ViewProblem[] {
+  const composed = compositionProblems(feature);
+  if (composed.length > 0) return composed;
+  if (feature.function === 'ratio') return ratioProblems(feature, fields, view);
+  if (feature.function === 'change') return changeProblems(feature, fields, view);
   const problems: ViewProblem[] = [];
   const field = fields.get(feature.field);
   if (feature.field === '') {
@@ -149,7 +169,99 @@ function featureProblems(
   return problems;
 }
 
-function inputProblems({ name, input = '', field }: FeatureDefinition, view: ViewDefinition) {
+/** What a function lacks that is made of others, and what another has too much. */
+function compositionProblems(feature: FeatureDefinition): ViewProblem[] {
+  const { function: fn, numerator, denominator, of, offsetUs } = feature;
+  const problems: ViewProblem[] = [];
+  const only = (path: string, given: unknown, owner: string) => {
+    if (fn !== owner && given !== undefined)
+      problems.push({ path, problem: `"${fn}" has no ${path}; leave it out, or use ${owner}` });
+  };
+  only('numerator', numerator, 'ratio');
+  only('denominator', denominator, 'ratio');
+  only('of', of, 'change');
+  only('offset', offsetUs, 'change');
+  if (fn === 'ratio') {
+    if (!numerator) problems.push({ path: 'numerator', problem: 'a ratio needs what it divides, such as a sum' });
+    if (!denominator)
+      problems.push({ path: 'denominator', problem: 'a ratio needs what it divides by, such as a count' });
+    if (feature.field !== '' || feature.filter !== '')
+      problems.push({
+        path: 'field',
+        problem: 'a ratio has fields and filters above and below the line; write them there',
+      });
+  }
+  if (fn === 'change') {
+    if (of === undefined)
+      problems.push({ path: 'of', problem: 'a change needs the function whose values it compares, such as mean' });
+    if (offsetUs === undefined || !(offsetUs > 0))
+      problems.push({ path: 'offset', problem: 'a change needs how long ago the earlier window is, such as 1d' });
+    if (feature.window.t !== 'sliding' && feature.window.t !== 'tumbling')
+      problems.push({
+        path: 'window',
+        problem: `a ${feature.window.t} has no window before it; use a sliding or tumbling window`,
+      });
+  }
+  return problems;
+}
+
+function ratioProblems(
+  { numerator, denominator, ...rest }: FeatureDefinition,
+  fields: ReadonlyMap<string, SourceField>,
+  view: ViewDefinition,
+): ViewProblem[] {
+  const window = windowProblem(rest.window);
+  if (window !== undefined) return [{ path: 'window', problem: window }];
+  return (Object.entries({ numerator, denominator }) as [string, Operand][]).flatMap(([path, operand]) =>
+    operandProblems({ ...rest, ...operand }, fields, view).map((found) => ({
+      ...found,
+      path: `${path}.${found.path}`,
+    })),
+  );
+}
+
+function changeProblems(
+  { of = 'count', offsetUs: _, ...rest }: FeatureDefinition,
+  fields: ReadonlyMap<string, SourceField>,
+  view: ViewDefinition,
+): ViewProblem[] {
+  const found = operandProblems({ ...rest, function: of }, fields, view);
+  if (found.length > 0) return found;
+  const earlier = windowProblem(windowsOfChange({ ...rest, offsetUs: _ ?? 0 })[1]);
+  return earlier === undefined ? [] : [{ path: 'offset', problem: earlier }];
+}
+
+/** Of an aggregation that is calculated with. */
+function operandProblems(
+  feature: FeatureDefinition,
+  fields: ReadonlyMap<string, SourceField>,
+  view: ViewDefinition,
+): ViewProblem[] {
+  if (!operandFunctions.has(feature.function))
+    return [
+      {
+        path: 'function',
+        problem: `"${feature.function}" cannot be calculated with; use one of ${[...operandFunctions].join(', ')}`,
+      },
+    ];
+  const problems = featureProblems(feature, fields, view);
+  const type = fields.get(feature.field)?.type;
+  if (problems.length === 0 && valueFunctions.has(feature.function) && type && !orderedNumbers.has(type))
+    return [
+      {
+        path: 'field',
+        problem: `${fieldLabel(feature.field)} is ${type} and numbers are calculated with; use INT64 or DOUBLE`,
+      },
+    ];
+  return problems;
+}
+
+function inputProblems(feature: FeatureDefinition, view: ViewDefinition) {
+  const { name, numerator, denominator } = feature;
+  return [feature, numerator, denominator].flatMap((given) => (given ? inputProblemsOf(name, given, view) : []));
+}
+
+function inputProblemsOf(name: string, { input = '', field }: Operand, view: ViewDefinition) {
   if (input === '') return [];
   try {
     compileInput(input, view);

@@ -1,6 +1,7 @@
 import { type BoundBatch, createBinder } from './bound-batch.ts';
 import { newSlots } from './cells/cell.ts';
 import { readCell } from './cells/operations.ts';
+import { valueInGroup } from './group-value.ts';
 import { type Group, type Layout, layoutOf } from './layout.ts';
 import { createRowWriter, type RowMeta } from './row-writer.ts';
 import { addSession, collectSession } from './sessions.ts';
@@ -82,9 +83,7 @@ function valuesAt(layout: Layout, state: EntityState, asOfUs: number): FeatureVa
     const tiles = state.tiles[index] as Tile[];
     const windows = group.windows.map((window) => windowAt(layout, group, state, tiles, window, asOfUs));
     for (const feature of group.features) {
-      const { slots, parts } = windows[feature.window] as Accumulator;
-      const place = group.cells[feature.cell] as Group['cells'][number];
-      const value = feature.finish(slots, place.at, parts, place.partAt, asOfUs);
+      const value = valueInGroup(group, feature, windows, asOfUs);
       const isMoving = feature.atRead !== undefined && value !== null;
       values[feature.index] = isMoving ? (feature.atRead?.(Number(value), asOfUs, asOfUs) ?? null) : value;
     }

@@ -23,6 +23,10 @@ export function viewFeatureTypes(given: ViewDefinition): FeatureType[] {
       case 'decayed_sum':
       case 'decayed_count':
       case 'decayed_mean':
+      case 'trend':
+      case 'ratio':
+      case 'zscore':
+      case 'change':
         return 'DOUBLE';
       case 'min':
       case 'max':

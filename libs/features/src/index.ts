@@ -38,6 +38,7 @@ export type {
   FieldType,
   JoinKeyDefinition,
   List,
+  Operand,
   Scalar,
   SourceField,
   ViewDefinition,

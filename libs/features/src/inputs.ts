@@ -2,7 +2,7 @@ import { columnOf, columnReader } from './expression/columns.ts';
 import { type CompiledExpression, compileExpression } from './expression/expression.ts';
 import { fieldSql } from './expression/filter.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
-import type { Column, EventColumns, FeatureDefinition, SourceField, ViewDefinition } from './types.ts';
+import type { Column, EventColumns, Operand, SourceField, ViewDefinition } from './types.ts';
 
 /**
  * An aggregation's `input` is an expression in place of a field. To everything behind this file it is a field: one that no source can have,
@@ -12,16 +12,21 @@ const mark = '=';
 
 /** The view with a field for each input, and its features reading those. Throws what `compileInput` throws. */
 export function withInputs(view: ViewDefinition): ViewDefinition {
-  if (!view.features.some(hasInput)) return view;
   const inputs = new Map<string, SourceField>();
-  const features = view.features.map((feature) => {
-    if (!hasInput(feature)) return feature;
-    const field = mark + feature.input;
+  const named = <T extends Operand>(given: T): T => {
+    if (!hasInput(given)) return given;
+    const field = mark + given.input;
     if (!inputs.has(field))
-      inputs.set(field, { name: field, type: compileInput(feature.input, view).type, nullable: true });
-    const { input: _, ...rest } = feature;
-    return { ...rest, field };
+      inputs.set(field, { name: field, type: compileInput(given.input, view).type, nullable: true });
+    const { input: _, ...rest } = given;
+    return { ...rest, field } as T;
+  };
+  const features = view.features.map((feature) => {
+    const { numerator, denominator } = feature;
+    if (!numerator || !denominator) return named(feature);
+    return { ...named(feature), numerator: named(numerator), denominator: named(denominator) };
   });
+  if (inputs.size === 0) return view;
   return { ...view, fields: [...view.fields, ...inputs.values()], features };
 }
 
@@ -81,6 +86,6 @@ function inputsOf(view: ViewDefinition) {
     .map(({ name }) => ({ field: name, expression: compileInput(name.slice(mark.length), view) }));
 }
 
-function hasInput(feature: FeatureDefinition): feature is FeatureDefinition & { readonly input: string } {
+function hasInput(feature: Operand): feature is Operand & { readonly input: string } {
   return feature.input !== undefined && feature.input !== '';
 }

@@ -3,21 +3,27 @@ import { type AtRead, atReadOf } from './cells/at-read.ts';
 import { type Cell, cellKey, cellOf, type Finish, type Merge } from './cells/cell.ts';
 import { finisher, merger } from './cells/operations.ts';
 import { checkView } from './check-view.ts';
+import { type Composition, compositionOf, operandsOf, type SimpleDefinition } from './compose.ts';
 import { viewFeatureTypes } from './feature-types.ts';
 import { withInputs } from './inputs.ts';
 import type { FeatureDefinition, FeatureType, ViewDefinition } from './types.ts';
 import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
+
+/** What a feature's value is made of, by its places in a group. */
+export interface GroupOperand {
+  readonly window: number;
+  readonly cell: number;
+  readonly finish: Finish;
+}
 
 /** A feature in its group. */
 export interface GroupFeature {
   /** Its place in the view. */
   readonly index: number;
   readonly type: FeatureType;
-  /** Its window among the group's. */
-  readonly window: number;
-  /** Its cell among the group's. */
-  readonly cell: number;
-  readonly finish: Finish;
+  /** One, or as many as `combine` takes. */
+  readonly operands: readonly GroupOperand[];
+  readonly combine: Composition['combine'] | undefined;
   readonly atRead: AtRead | undefined;
   /** What a row keeps is as of the start of its step. */
   readonly decays: boolean;
@@ -100,12 +106,16 @@ export function layoutOf(given: ViewDefinition): Layout {
     return cells.length - 1;
   };
   const members = view.features.map((feature, index): Member => {
-    const window = resolveWindow(feature.window);
-    return { feature, index, type: types[index] ?? 'DOUBLE', window, viewCell: place(cellOf(feature, fields)) };
+    const operands = operandsOf(feature).map((operand) => {
+      const cell = cellOf(operand, fields);
+      return { window: resolveWindow(operand.window), viewCell: place(cell), cell, finish: finisher(operand, cell) };
+    });
+    return { feature, index, type: types[index] ?? 'DOUBLE', operands };
   });
-  const byGroup = Map.groupBy(members, ({ window: { hopUs, gapUs } }) => `${hopUs}/${gapUs}`);
-  const groups = [...byGroup.values()].map((own) => {
-    const isSession = (own[0]?.window.gapUs ?? 0) > 0;
+  // the operands of a feature have windows of the same hop
+  const groupKey = ({ operands }: Member) => `${operands[0]?.window.hopUs}/${operands[0]?.window.gapUs}`;
+  const groups = [...Map.groupBy(members, groupKey).values()].map((own) => {
+    const isSession = (own[0]?.operands[0]?.window.gapUs ?? 0) > 0;
     return groupOf(own, cells, isSession ? [place(cellOf(everyEvent, fields))] : []);
   });
   const places = view.features.map((_, index) => {
@@ -127,12 +137,16 @@ interface Member {
   readonly feature: FeatureDefinition;
   readonly index: number;
   readonly type: FeatureType;
-  readonly window: ResolvedWindow;
-  readonly viewCell: number;
+  readonly operands: readonly {
+    readonly window: ResolvedWindow;
+    readonly viewCell: number;
+    readonly cell: Cell;
+    readonly finish: Finish;
+  }[];
 }
 
 /** What tells when a session ends. */
-const everyEvent: FeatureDefinition = {
+const everyEvent: SimpleDefinition = {
   name: '',
   function: 'age',
   field: '',
@@ -142,11 +156,12 @@ const everyEvent: FeatureDefinition = {
 };
 
 /** `first` are cells of the view that the group needs beside those of its features, at the start of its tiles. */
-function groupOf(all: readonly Member[], viewCells: Layout['cells'], first: readonly number[]): Group {
-  const members = [...all.filter(({ type }) => !isInteger(type)), ...all.filter(({ type }) => isInteger(type))];
-  const windows = new Map(members.map(({ window }) => [windowKey(window), window]));
+function groupOf(given: readonly Member[], viewCells: Layout['cells'], first: readonly number[]): Group {
+  const members = [...given.filter(({ type }) => !isInteger(type)), ...given.filter(({ type }) => isInteger(type))];
+  const all = members.flatMap(({ operands }) => operands);
+  const windows = new Map(all.map(({ window }) => [windowKey(window), window]));
   const windowKeys = [...windows.keys()];
-  const used = [...new Set([...first, ...members.map(({ viewCell }) => viewCell)])];
+  const used = [...new Set([...first, ...all.map(({ viewCell }) => viewCell)])];
   let width = 0;
   let parts = 0;
   const cells = used.flatMap((viewCell) => {
@@ -157,28 +172,27 @@ function groupOf(all: readonly Member[], viewCells: Layout['cells'], first: read
     parts += Number(cell.part !== 'none');
     return [place];
   });
-  const features = members.flatMap(({ feature, index, type, window, viewCell }) => {
-    const cell = viewCells[viewCell]?.cell;
-    if (!cell) return [];
-    return [
-      {
-        index,
-        type,
+  const features = members.map(
+    ({ feature, index, type, operands }): GroupFeature => ({
+      index,
+      type,
+      operands: operands.map(({ window, viewCell, finish }) => ({
         window: windowKeys.indexOf(windowKey(window)),
         cell: used.indexOf(viewCell),
-        finish: finisher(feature, cell),
-        atRead: atReadOf(feature),
-        decays: atReadOf(feature) !== undefined && cell.kind === 'decayed',
-      },
-    ];
-  });
+        finish,
+      })),
+      combine: compositionOf(feature)?.combine,
+      atRead: atReadOf(feature),
+      decays: atReadOf(feature) !== undefined && operands[0]?.cell.kind === 'decayed',
+    }),
+  );
   return {
     hopUs: all[0]?.window.hopUs ?? 0,
     gapUs: all[0]?.window.gapUs ?? 0,
     // the second slot of the cell of every event, which is the first
     endAt: 1,
     windows: [...windows.values()],
-    maxSizeUs: Math.max(...members.map(({ window }) => window.sizeUs + window.offsetUs)),
+    maxSizeUs: Math.max(...all.map(({ window }) => window.sizeUs + window.offsetUs)),
     cells,
     width,
     parts,

@@ -1,3 +1,4 @@
+import { valueInGroup } from './group-value.ts';
 import type { Group, Layout } from './layout.ts';
 import { elementOf } from './list-codec.ts';
 import { RowHeap } from './row-heap.ts';
@@ -92,9 +93,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
     for (let i = 0; i < bitmap; i++) nulls[nullsAt + i] = 0;
     for (let f = 0; f < width; f++) {
       const feature = group.features[f] as Group['features'][number];
-      const accumulator = windows[feature.window] as Accumulator;
-      const place = group.cells[feature.cell] as Group['cells'][number];
-      const value = feature.finish(accumulator.slots, place.at, accumulator.parts, place.partAt, validFromUs);
+      const value = valueInGroup(group, feature, windows, validFromUs);
       const at = step * width + f;
       if (value === null) {
         doubles[at] = 0;

@@ -43,7 +43,11 @@ export type AggregationFunction =
   | 'last_distinct_n'
   | 'first_distinct_n'
   | 'top_k'
-  | 'histogram';
+  | 'histogram'
+  | 'trend'
+  | 'ratio'
+  | 'zscore'
+  | 'change';
 
 export type WindowSpec =
   /**
@@ -77,10 +81,19 @@ export type FeatureDefinition = {
   readonly n?: number;
   /** Of a histogram: ascending; bucket i counts edge i − 1 ≤ value < edge i. */
   readonly edges?: readonly number[];
+  /** Of a ratio: what is divided, and by what. */
+  readonly numerator?: Operand;
+  readonly denominator?: Operand;
+  /** Of a change: whose values are compared, and how long ago the earlier window ends. */
+  readonly of?: AggregationFunction;
+  readonly offsetUs?: number;
 };
 
 /** A feature computed from others when it is read: CEL over their names and `as_of`. */
 export type DerivedDefinition = { readonly name: string; readonly expression: string };
+
+/** One side of a ratio, over the ratio's window. */
+export type Operand = Pick<FeatureDefinition, 'function' | 'field' | 'input' | 'filter' | 'ddof' | 'quantile'>;
 
 export type JoinKeyDefinition = { readonly name: string; readonly type: FieldType; readonly field: string };
 

@@ -3,6 +3,7 @@ import type {
   AggregationFunction,
   FeatureDefinition,
   FieldType,
+  Operand,
   SourceField,
   ViewDefinition,
   WindowSpec,
@@ -41,6 +42,10 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.FIRST_DISTINCT_N]: 'first_distinct_n',
   [definitions.AggregationFunction.TOP_K]: 'top_k',
   [definitions.AggregationFunction.HISTOGRAM]: 'histogram',
+  [definitions.AggregationFunction.RATIO]: 'ratio',
+  [definitions.AggregationFunction.ZSCORE]: 'zscore',
+  [definitions.AggregationFunction.TREND]: 'trend',
+  [definitions.AggregationFunction.CHANGE]: 'change',
 };
 
 /** Undefined for UNSPECIFIED. */
@@ -89,7 +94,9 @@ export function resolveView(
       : { derived: spec.derived.map((each) => ({ name: each.name, expression: each.expression })) };
   const used = new Set([
     ...joinKeys.map(({ field }) => field),
-    ...features.flatMap(({ field, filter, input = '' }) => [field, ...identifiers(filter), ...identifiers(input)]),
+    ...features
+      .flatMap((feature) => [feature, feature.numerator ?? [], feature.denominator ?? []].flat())
+      .flatMap(({ field, filter, input = '' }) => [field, ...identifiers(filter), ...identifiers(input)]),
   ]);
   const fields = sourceFieldsOf(source).filter((field) => used.has(field.name));
   const valueAffecting = {
@@ -119,6 +126,7 @@ function identifiers(expression: string): string[] {
 }
 
 function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
+  const of = functionOf(feature.of);
   return {
     name: feature.name,
     function: functionOf(feature.function) ?? 'count',
@@ -131,6 +139,21 @@ function featureOf(feature: definitions.AggregatedFeature): FeatureDefinition {
     ...(feature.halfLifeUs === 0n ? {} : { halfLifeUs: Number(feature.halfLifeUs) }),
     ...(feature.n === 0 ? {} : { n: feature.n }),
     ...(feature.edges.length === 0 ? {} : { edges: feature.edges }),
+    ...(feature.numerator === undefined ? {} : { numerator: operandOf(feature.numerator) }),
+    ...(feature.denominator === undefined ? {} : { denominator: operandOf(feature.denominator) }),
+    ...(of === undefined ? {} : { of }),
+    ...offsetOf(feature.offsetUs),
+  };
+}
+
+function operandOf(operand: definitions.Operand): Operand {
+  return {
+    function: functionOf(operand.function) ?? 'count',
+    field: operand.field,
+    ...(operand.input === '' ? {} : { input: operand.input }),
+    filter: operand.filter,
+    ddof: operand.ddof ?? 1,
+    ...(operand.quantile === undefined ? {} : { quantile: operand.quantile }),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { ComposedFunction, SimpleDefinition } from '../compose.ts';
 import type { AggregationFunction, FeatureDefinition, FeatureValue, FieldType, List, SourceField } from '../types.ts';
 
 /**
@@ -18,6 +19,7 @@ import type { AggregationFunction, FeatureDefinition, FeatureValue, FieldType, L
  * | decayed     | n, time, weight, sum           | (decayed.ts)                                           |
  * | first_n, last_n, … | n                       | entries by place (ordered.ts)                          |
  * | values      | n                              | entries by hash (top-k.ts)                             |
+ * | trend       | n, time, time, value, squares, products | (trend.ts)                                  |
  * | histogram   | n, count of each bucket        |                                                        |
  *
  * Those with a collection hold a single value in their slots alone, so that an event needs no part.
@@ -40,7 +42,8 @@ export type CellKind =
   | 'last_distinct_n'
   | 'first_distinct_n'
   | 'values'
-  | 'histogram';
+  | 'histogram'
+  | 'trend';
 
 export interface Cell {
   readonly kind: CellKind;
@@ -76,9 +79,10 @@ const widths: Readonly<Record<CellKind, number>> = {
   first_distinct_n: 1,
   values: 1,
   histogram: 1,
+  trend: 6,
 };
 
-const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = {
+const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate' | ComposedFunction>, CellKind>> = {
   count: 'count',
   sum: 'sum',
   mean: 'sum',
@@ -101,11 +105,12 @@ const kinds: Readonly<Record<Exclude<AggregationFunction, 'rate'>, CellKind>> = 
   first_distinct_n: 'first_distinct_n',
   top_k: 'values',
   histogram: 'histogram',
+  trend: 'trend',
 };
 
 const orderedKinds: ReadonlySet<CellKind> = new Set(['last_n', 'first_n', 'last_distinct_n', 'first_distinct_n']);
 
-export function cellOf(feature: FeatureDefinition, fields: ReadonlyMap<string, SourceField>): Cell {
+export function cellOf(feature: SimpleDefinition, fields: ReadonlyMap<string, SourceField>): Cell {
   const { function: fn, field, filter } = feature;
   const kind = fn === 'rate' ? (field === '' ? 'count' : 'sum') : kinds[fn];
   const type = fields.get(field)?.type ?? 'INT64';
@@ -131,6 +136,7 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
     case 'latest':
     case 'decayed':
     case 'histogram':
+    case 'trend':
       return 'none';
     default:
       return type === 'STRING' ? 'text' : 'none';
@@ -196,9 +202,11 @@ export type Merge = (
 /** What a row keeps from a step on: the feature's value as of the step's start, or what a reader makes it of (at-read.ts). */
 export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number, stepUs: number) => FeatureValue;
 
+const zeroOfNothing: ReadonlySet<AggregationFunction> = new Set(['count', 'rate', 'distinct', 'decayed_count']);
+
 /** A feature's value where no event counts. */
-export function valueOfNothing({ function: fn, edges = [] }: FeatureDefinition): 0 | null | List {
+export function valueOfNothing({ function: fn, edges = [], of }: FeatureDefinition): 0 | null | List {
   if (fn === 'histogram') return Array.from({ length: edges.length + 1 }, () => 0);
   if (fn === 'top_k' || orderedKinds.has(fn as CellKind)) return [];
-  return fn === 'count' || fn === 'rate' || fn === 'distinct' || fn === 'decayed_count' ? 0 : null;
+  return zeroOfNothing.has(fn) || (fn === 'change' && zeroOfNothing.has(of ?? 'count')) ? 0 : null;
 }

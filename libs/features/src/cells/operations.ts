@@ -1,4 +1,4 @@
-import type { FeatureDefinition } from '../types.ts';
+import type { SimpleDefinition } from '../compose.ts';
 import type { Cell, Finish, Merge, Part, Parts, Slots } from './cell.ts';
 import { decayFinisher, decayMerger, finishDecayedMean, readDecayed } from './decayed.ts';
 import { distinctPart, finishDistinct, mergeDistinct } from './distinct.ts';
@@ -23,6 +23,7 @@ import {
   varianceFinisher,
 } from './sums.ts';
 import { mergeValues, mostFrequent } from './top-k.ts';
+import { finishTrend, mergeTrend, readTrend } from './trend.ts';
 
 /** One event's value of a field and its place in the stream. */
 export interface EventValue {
@@ -85,6 +86,10 @@ export function fillCell(cell: Cell, slots: Slots, at: number, parts: Parts | nu
     case 'histogram':
       slots[at + 1 + bucketAmong(cell.edges, pairAsDouble(cell.type, a, b))] = 1;
       return;
+    case 'trend':
+      slots[at + 1] = e.timeUs;
+      slots[at + 3] = pairAsDouble(cell.type, a, b);
+      return;
     case 'buckets':
       slots[at + 1] = bucketOfDouble(pairAsDouble(cell.type, a, b));
       return;
@@ -116,6 +121,8 @@ export function merger(cell: Cell): Merge {
       return mergeValues;
     case 'histogram':
       return histogramMerger(cell);
+    case 'trend':
+      return mergeTrend;
     case 'latest':
       return mergeLatest;
     case 'decayed':
@@ -130,7 +137,7 @@ export function merger(cell: Cell): Merge {
   }
 }
 
-export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
+export function finisher(feature: SimpleDefinition, cell: Cell): Finish {
   switch (feature.function) {
     case 'count':
       return finishCount;
@@ -170,6 +177,8 @@ export function finisher(feature: FeatureDefinition, cell: Cell): Finish {
       return listFinisher(cell.type, mostFrequent(feature.n ?? 1));
     case 'histogram':
       return histogramFinisher(cell);
+    case 'trend':
+      return finishTrend;
     case 'age':
       return finishLatest;
     case 'decayed_sum':
@@ -225,6 +234,8 @@ export function readCell(cell: Cell, { n, x, y, z, value }: CellRecord, slots: S
     case 'histogram':
       for (const [i, count] of (JSON.parse(String(value)) as unknown[]).entries()) slots[i + 1] = Number(count);
       break;
+    case 'trend':
+      return readTrend(String(value), slots);
     case 'latest':
       slots[1] = Number(x);
       break;

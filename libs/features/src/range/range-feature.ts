@@ -1,5 +1,6 @@
 import { condition } from '../cell-sql.ts';
 import { type Cell, cellOf } from '../cells/cell.ts';
+import { isSimple } from '../compose.ts';
 import { eventColumn } from '../sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from '../types.ts';
 import { rateSeconds } from '../windows.ts';
@@ -26,7 +27,7 @@ export interface RangeFeature {
  * 1,024 they need registers), percentiles and entropies, whose states are maps and cost more in ranges than in a join. New functions land there too.
  */
 export function rangeFeature(feature: FeatureDefinition, view: ViewDefinition): RangeFeature | undefined {
-  if (feature.window.t === 'session') return undefined;
+  if (feature.window.t === 'session' || !isSimple(feature)) return undefined;
   const cell = cellOf(feature, new Map(view.fields.map((field) => [field.name, field])));
   const isNullable = view.fields.some((field) => field.name === feature.field && field.nullable);
   const where =

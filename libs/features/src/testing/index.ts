@@ -1,3 +1,4 @@
+export { agrees } from './agrees.ts';
 export { columnsOf } from './columns.ts';
 export {
   expressionFields,
@@ -8,7 +9,8 @@ export {
   randomRow,
 } from './expressions.ts';
 export { computedView, inputView, withComputed } from './inputs.ts';
-export { agrees, type OracleEvent, type OracleFilters, type OracleValue, oracleValues } from './oracle.ts';
+export { type OracleEvent, type OracleFilters, oracleValues } from './oracle.ts';
+export type { OracleValue } from './oracle-value.ts';
 export {
   everyFeature,
   everyView,

@@ -1,13 +1,7 @@
-import type {
-  FeatureDefinition,
-  FeatureType,
-  FeatureValue,
-  FieldType,
-  List,
-  Scalar,
-  ViewDefinition,
-  WindowSpec,
-} from '../types.ts';
+import type { FeatureDefinition, FieldType, List, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
+import { change, ratio, trend, zscore } from './composed.ts';
+import { exactSum } from './exact-sum.ts';
+import type { OracleValue } from './oracle-value.ts';
 
 /** One event as a person would write it down: fields that are absent are null. */
 export interface OracleEvent {
@@ -20,13 +14,6 @@ export interface OracleEvent {
 /** What a filter's text means, said a second time in JavaScript. */
 export type OracleFilters = Readonly<Record<string, (fields: OracleEvent['fields']) => boolean>>;
 
-/** What a feature's value was made of: how large a rounding error may be. */
-export interface OracleValue {
-  readonly value: FeatureValue;
-  readonly largest: number;
-  readonly count: number;
-}
-
 /**
  * The values of a view for one entity by brute force over its events, as of a time: what windows and aggregations mean, with nothing of how
  * they are kept. Shares no code with the state, the rows or the SQL.
@@ -37,7 +24,10 @@ export function oracleValues(
   asOfUs: number,
   filters: OracleFilters = {},
 ): OracleValue[] {
-  return view.features.map((feature) => {
+  const evaluate = (feature: FeatureDefinition): OracleValue => {
+    if (feature.function === 'ratio') return ratio(feature, evaluate, typeOf);
+    if (feature.function === 'zscore') return zscore(feature, evaluate);
+    if (feature.function === 'change') return change(feature, evaluate, typeOf);
     const [startUs, endUs] =
       feature.window.t === 'session'
         ? sessionOf(feature.window.gapUs, events, asOfUs)
@@ -45,9 +35,10 @@ export function oracleValues(
     const passes = feature.filter === '' ? () => true : filters[feature.filter];
     if (!passes) throw new Error(`the oracle was not told what filter "${feature.filter}" means`);
     const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < endUs && passes(fields));
-    const type = view.fields.find(({ name }) => name === feature.field)?.type ?? 'INT64';
-    return aggregate(feature, type, seen, asOfUs);
-  });
+    return aggregate(feature, typeOf(feature.field), seen, asOfUs);
+  };
+  const typeOf = (field: string) => view.fields.find(({ name }) => name === field)?.type ?? 'INT64';
+  return view.features.map(evaluate);
 }
 
 const defaultHops: readonly (readonly [number, number])[] = [
@@ -160,6 +151,12 @@ function aggregate(
     case 'decayed_count':
     case 'decayed_mean':
       return decayed(feature, held, values.map(Number), asOfUs);
+    case 'trend':
+      return trend(held, values.map(Number));
+    case 'ratio':
+    case 'zscore':
+    case 'change':
+      throw new Error(`"${feature.function}" is made of others`);
     default:
       return feature.function satisfies never;
   }
@@ -191,25 +188,6 @@ function wholeSum(values: readonly NonNullable<Scalar>[]): bigint {
   return values.reduce<bigint>((sum, value) => sum + BigInt(value), 0n);
 }
 
-/** Shewchuk's partials (as in Python's fsum): no rounding until the end. */
-function exactSum(values: readonly NonNullable<Scalar>[]): number {
-  const partials: number[] = [];
-  for (const value of values) {
-    let x = Number(value);
-    let kept = 0;
-    for (const partial of partials) {
-      const [large, small] = Math.abs(x) < Math.abs(partial) ? [partial, x] : [x, partial];
-      const sum = large + small;
-      const lost = small - (sum - large);
-      if (lost !== 0) partials[kept++] = lost;
-      x = sum;
-    }
-    partials.length = kept;
-    partials.push(x);
-  }
-  return partials.reduce((sum, partial) => sum + partial, 0);
-}
-
 function narrow(value: bigint): number | bigint {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
@@ -218,84 +196,4 @@ function narrow(value: bigint): number | bigint {
 function compare(x: NonNullable<Scalar>, y: NonNullable<Scalar>): number {
   if (typeof x === 'string' && typeof y === 'string') return Buffer.compare(Buffer.from(x), Buffer.from(y));
   return x < y ? -1 : x > y ? 1 : 0;
-}
-
-const relative = 1e-9;
-/** What the buckets of a percentile promise. */
-const sketchError = 1 / 129 + 1e-12;
-/** Below it doubles have fewer bits of fraction than a bucket. */
-const smallestNormal = 2 ** -1022;
-const rounding = 1e-12;
-const floatingFunctions: ReadonlySet<string> = new Set([
-  'sum',
-  'mean',
-  'rate',
-  'variance',
-  'stddev',
-  'decayed_sum',
-  'decayed_count',
-  'decayed_mean',
-]);
-/** Below this a double has lost digits to underflow. */
-const smallest = 1e-290;
-
-/**
- * True when a value is what the oracle says: exact, but for floating sums, means, variances and deviations, which agree to 1e-9 relative or to
- * the rounding errors of their inputs (for a variance relative to the square of the largest value).
- */
-export function agrees(
-  feature: FeatureDefinition,
-  type: FeatureType,
-  value: FeatureValue,
-  { value: wanted, largest, count }: OracleValue,
-): boolean {
-  if (value === null || wanted === null) return value === wanted;
-  if (typeof value === 'object' || typeof wanted === 'object') return sameList(value, wanted);
-  return agreesScalar(feature, type, value, { value: wanted, largest, count });
-}
-
-function sameList(value: FeatureValue, wanted: FeatureValue): boolean {
-  if (typeof value !== 'object' || typeof wanted !== 'object' || value === null || wanted === null) return false;
-  const same = (x: unknown, y: unknown) =>
-    typeof x === 'bigint' || typeof y === 'bigint' ? BigInt(x as bigint) === BigInt(y as bigint) : x === y;
-  return value.length === wanted.length && value.every((each, at) => same(each, wanted[at]));
-}
-
-function agreesScalar(
-  feature: FeatureDefinition,
-  type: FeatureType,
-  value: NonNullable<Scalar>,
-  expected: { readonly value: NonNullable<Scalar>; readonly largest: number; readonly count: number },
-): boolean {
-  if (feature.function === 'percentile') {
-    const [a, b] = [Number(value), Number(expected.value)];
-    return Math.abs(a - b) <= Math.max(sketchError * Math.abs(b), smallestNormal);
-  }
-  if (feature.function === 'entropy') return Math.abs(Number(value) - Number(expected.value)) <= 1e-9;
-  const floating = type === 'DOUBLE' && floatingFunctions.has(feature.function);
-  if (!floating) {
-    return typeof value === 'string' || typeof value === 'boolean'
-      ? value === expected.value
-      : type === 'DOUBLE'
-        ? value === expected.value || Object.is(-Number(value), Number(expected.value))
-        : typeof expected.value !== 'string' && BigInt(value) === BigInt(expected.value);
-  }
-  const [a, b] = [Number(value), Number(expected.value)];
-  if (Math.abs(a - b) <= Math.max(smallest, relative * Math.max(Math.abs(a), Math.abs(b)))) return true;
-  const { largest, count } = expected;
-  switch (feature.function) {
-    // no rate divides by less than a second
-    case 'rate':
-    case 'sum':
-    case 'decayed_sum':
-    case 'decayed_count':
-    case 'decayed_mean':
-      return Math.abs(a - b) <= rounding * largest * count;
-    case 'mean':
-      return Math.abs(a - b) <= rounding * largest;
-    case 'variance':
-      return Math.abs(a - b) <= rounding * largest * largest;
-    default:
-      return Math.abs(a * a - b * b) <= Math.max(smallest, rounding * largest * largest);
-  }
 }

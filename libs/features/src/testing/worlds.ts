@@ -78,6 +78,10 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   first_distinct_n: ['d', 'i', 'b', 's', 'at'],
   top_k: ['d', 'i', 'b', 's', 'at'],
   histogram: ['d', 'i'],
+  trend: ['d', 'i', 'b'],
+  zscore: ['d', 'i', 'b'],
+  ratio: [''],
+  change: ['', 'd', 'i', 'b'],
   age: ['', 'd', 'i', 'b', 's', 'at'],
   decayed_sum: ['d', 'i', 'b'],
   decayed_count: ['', 'd', 's'],
@@ -86,20 +90,44 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
 
 const quantiles = [0, 0.5, 0.95, 1];
 const edges = [[0], [-3.25, 0, 0.5, 1e5], [1, 2, 3, 4, 2 ** 53]];
+const side = (fn: AggregationFunction, field: string, filter = '', ddof = 1) => ({ function: fn, field, filter, ddof });
+const ratios = [
+  { numerator: side('sum', 'd'), denominator: side('count', '') },
+  { numerator: side('count', '', 'd > 0.5'), denominator: side('count', 'd') },
+  { numerator: side('mean', 'i'), denominator: side('stddev', 'd', '', 0) },
+  { numerator: side('max', 'd'), denominator: side('min', 'd', 'i % 2 == 0 || b') },
+  { numerator: side('last', 'i'), denominator: side('sum', 'i') },
+  { numerator: side('distinct', 's'), denominator: side('entropy', 's') },
+];
 const halfLives = [s, 90 * s, h, 400 * h];
 
 /** One of several values for each parameter that the function has. */
-function parametersOf(fn: AggregationFunction, at: number): Partial<FeatureDefinition> {
+function parametersOf(
+  fn: AggregationFunction,
+  at: number,
+  field: string,
+  window: WindowSpec,
+): Partial<FeatureDefinition> {
   const pick = <T>(values: readonly T[]) => values[at % values.length] as T;
   if (fn === 'percentile') return { quantile: pick(quantiles) };
   if (fn.startsWith('decayed')) return { halfLifeUs: pick(halfLives) };
   if (fn === 'histogram') return { edges: pick(edges) };
+  if (fn === 'ratio') return { filter: '', ...pick(ratios) };
+  if (fn === 'change') {
+    const sizeUs = 'sizeUs' in window ? window.sizeUs : h;
+    // whole hops, few enough
+    const offsetUs = sizeUs === 90 * s ? min : Math.min(sizeUs, h);
+    return {
+      offsetUs,
+      of: field === '' ? pick(['count', 'rate']) : pick(['sum', 'mean', 'stddev', 'count', 'distinct']),
+    };
+  }
   return fn === 'top_k' || fn.endsWith('_n') ? { n: pick([1, 3, 1000]) } : {};
 }
 
-/** Lifetimes and sessions have no rate. */
+/** Lifetimes and sessions have no rate, and nothing before them. */
 function windowsOf(fn: string, windows: readonly WindowSpec[]): WindowSpec[] {
-  return windows.filter(({ t }) => fn !== 'rate' || (t !== 'lifetime' && t !== 'session'));
+  return windows.filter(({ t }) => (fn !== 'rate' && fn !== 'change') || (t !== 'lifetime' && t !== 'session'));
 }
 
 const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc
@@ -113,7 +141,11 @@ const feature: fc.Arbitrary<Omit<FeatureDefinition, 'name'>> = fc
         ddof: fc.constantFrom(0, 1, 2),
         parameters: fc.nat(11),
       })
-      .map(({ parameters, ...rest }) => ({ function: fn, ...rest, ...parametersOf(fn, parameters) })),
+      .map(({ parameters, ...rest }) => ({
+        function: fn,
+        ...rest,
+        ...parametersOf(fn, parameters, rest.field, rest.window),
+      })),
   );
 
 export const worldViews: fc.Arbitrary<ViewDefinition> = fc
@@ -144,7 +176,7 @@ export function everyFeature(windows: readonly WindowSpec[] = worldWindows): Fea
         window,
         filter: filters[(at + fn.length + field.length) % filters.length] ?? '',
         ddof: at % 3,
-        ...parametersOf(fn as AggregationFunction, at),
+        ...parametersOf(fn as AggregationFunction, at, field, window),
       })),
     ),
   );

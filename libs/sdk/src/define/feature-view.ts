@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { definitions } from '@millrace/contracts';
-import { parseDurationUs } from '@millrace/kernel';
+import { MeshError, parseDurationUs } from '@millrace/kernel';
 import type { Cel } from './cel.ts';
 import { type DerivedOption, derivedToProto } from './derived.ts';
 import type { Entity, JoinKeys } from './entity.ts';
@@ -29,6 +30,10 @@ interface PercentileOptions extends FeatureOptions {
 interface DecayOptions extends FeatureOptions {
   /** After so long an event weighs half: `'1h'`; 1 s or more. */
   readonly halfLife: string;
+}
+
+interface Described {
+  readonly description?: string;
 }
 
 interface ListOptions extends FeatureOptions {
@@ -87,6 +92,17 @@ export interface Aggregations<F extends Fields> {
    * window; beyond, the most frequent of a sample of 1,024 of them (those with the smallest hashes), whose counts are exact.
    */
   topK(field: FieldOf<F> | Cel, options: ListOptions): FeatureSpec;
+  /** The slope per second of the least-squares line through the window's (event time, value); null of fewer than two instants. */
+  trend(field: FieldOf<F, Numeric> | Cel, options: FeatureOptions): FeatureSpec;
+  /** The last value's distance from the window's mean, in standard deviations; null where the values do not differ. */
+  zscore(field: FieldOf<F, Numeric> | Cel, options: SpreadOptions): FeatureSpec;
+  /**
+   * One aggregation by another of the same window: `of.ratio(of.sum('amount', { window }), of.count({ window }))`. Null where either is null
+   * or the second is 0. Both are numbers that do not move with the read time: no lists, ages or decayed sums.
+   */
+  ratio(numerator: FeatureSpec, denominator: FeatureSpec, options?: Described): FeatureSpec;
+  /** An aggregation's value less its value over the window `offset` before: `of.change(of.mean('amount', { window }), { offset: '7d' })`. */
+  change(of: FeatureSpec, options: Described & { readonly offset: string }): FeatureSpec;
   /** A list of counts, one for each bucket between the edges and one more; zeros of nothing. */
   histogram(field: FieldOf<F, 'INT64' | 'DOUBLE'> | Cel, options: HistogramOptions): FeatureSpec;
 }
@@ -171,6 +187,16 @@ function aggregations<F extends Fields>(): Aggregations<F> {
     firstDistinctN: (field, options) => featureSpec(fn.FIRST_DISTINCT_N, field, options),
     topK: (field, options) => featureSpec(fn.TOP_K, field, options),
     histogram: (field, options) => featureSpec(fn.HISTOGRAM, field, options),
+    trend: plain(fn.TREND),
+    zscore: spread(fn.ZSCORE),
+    ratio,
+    change: (of, { offset, description = '' }) => ({
+      ...of,
+      function: fn.CHANGE,
+      of: of.function,
+      offsetUs: BigInt(parseDurationUs(offset)),
+      description,
+    }),
   };
 }
 
@@ -191,5 +217,30 @@ function featureSpec(
     n: options.n ?? 0,
     edges: [...(options.edges ?? [])],
     description: options.description ?? '',
+    numerator: undefined,
+    denominator: undefined,
+    of: definitions.AggregationFunction.UNSPECIFIED,
+    offsetUs: 0n,
   };
+}
+
+function ratio(numerator: FeatureSpec, denominator: FeatureSpec, { description = '' }: Described = {}): FeatureSpec {
+  const { window } = numerator;
+  if (!window || !isDeepStrictEqual(window, denominator.window))
+    throw new MeshError(
+      'INVALID_DEFINITION',
+      'a ratio is of two aggregations over the same window; give both one window',
+      {
+        function: 'ratio',
+      },
+    );
+  return {
+    ...featureSpec(definitions.AggregationFunction.RATIO, '', { window, description }),
+    numerator: operand(numerator),
+    denominator: operand(denominator),
+  };
+}
+
+function operand({ function: fn, field, filter, ddof, quantile, input }: FeatureSpec): definitions.Operand {
+  return { function: fn, field, filter, ddof, quantile, input };
 }

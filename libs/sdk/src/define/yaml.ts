@@ -44,6 +44,43 @@ const requestField = z.union([
   fieldType.transform((type) => ({ type })),
   z.strictObject({ type: fieldType, nullable: z.boolean().optional() }),
 ]);
+const functionName = z.enum([
+  'count',
+  'sum',
+  'mean',
+  'rate',
+  'min',
+  'max',
+  'variance',
+  'stddev',
+  'first',
+  'last',
+  'distinct',
+  'percentile',
+  'entropy',
+  'age',
+  'decayed_sum',
+  'decayed_count',
+  'decayed_mean',
+  'last_n',
+  'first_n',
+  'last_distinct_n',
+  'first_distinct_n',
+  'top_k',
+  'histogram',
+  'ratio',
+  'zscore',
+  'trend',
+  'change',
+]);
+const operandSpec = z.strictObject({
+  function: functionName,
+  field: z.string().optional(),
+  input: z.string().optional(),
+  filter: z.string().optional(),
+  ddof: z.int().optional(),
+  quantile: z.number().optional(),
+});
 const viewDocument = z.strictObject({
   kind: z.literal('feature_view'),
   ...metadata,
@@ -53,31 +90,7 @@ const viewDocument = z.strictObject({
   features: z.record(
     z.string(),
     z.strictObject({
-      function: z.enum([
-        'count',
-        'sum',
-        'mean',
-        'rate',
-        'min',
-        'max',
-        'variance',
-        'stddev',
-        'first',
-        'last',
-        'distinct',
-        'percentile',
-        'entropy',
-        'age',
-        'decayed_sum',
-        'decayed_count',
-        'decayed_mean',
-        'last_n',
-        'first_n',
-        'last_distinct_n',
-        'first_distinct_n',
-        'top_k',
-        'histogram',
-      ]),
+      function: functionName,
       field: z.string().optional(),
       input: z.string().optional(),
       window,
@@ -87,6 +100,10 @@ const viewDocument = z.strictObject({
       half_life: duration.optional(),
       n: z.int().optional(),
       edges: z.array(z.number()).optional(),
+      numerator: operandSpec.optional(),
+      denominator: operandSpec.optional(),
+      of: functionName.optional(),
+      offset: duration.optional(),
       description: z.string().optional(),
     }),
   ),
@@ -232,8 +249,7 @@ function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView 
     keys: Object.entries(given.keys ?? {}).map(([joinKey, name]) => ({ joinKey, field: name })),
     features: Object.entries(given.features).map(([name, spec]) => ({
       name,
-      function:
-        definitions.AggregationFunction[spec.function.toUpperCase() as keyof typeof definitions.AggregationFunction],
+      function: functionNumber(spec.function),
       field: spec.field ?? '',
       input: spec.input ?? '',
       window: spec.window,
@@ -243,9 +259,28 @@ function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView 
       halfLifeUs: spec.half_life ?? 0n,
       n: spec.n ?? 0,
       edges: spec.edges ?? [],
+      numerator: spec.numerator && operandOf(spec.numerator),
+      denominator: spec.denominator && operandOf(spec.denominator),
+      of: spec.of === undefined ? definitions.AggregationFunction.UNSPECIFIED : functionNumber(spec.of),
+      offsetUs: spec.offset ?? 0n,
       description: spec.description ?? '',
     })),
     derived: derivedToProto((given.derived ?? {}) as Readonly<Record<string, DerivedOption>>),
+  };
+}
+
+function functionNumber(name: z.infer<typeof functionName>): definitions.AggregationFunction {
+  return definitions.AggregationFunction[name.toUpperCase() as keyof typeof definitions.AggregationFunction];
+}
+
+function operandOf(given: z.infer<typeof operandSpec>): definitions.Operand {
+  return {
+    function: functionNumber(given.function),
+    field: given.field ?? '',
+    input: given.input ?? '',
+    filter: given.filter ?? '',
+    ddof: given.ddof,
+    quantile: given.quantile,
   };
 }
 

@@ -55,9 +55,11 @@ export function createCompareSamples(deps: { readonly evaluate: EvaluateAsOf }):
     features: readonly string[],
   ): Promise<readonly ValueMismatch[]> {
     const howOf = new Map(features.map((feature, at) => [feature, comparisons[at]]));
+    // of a count or rate of events there is no larger input
+    const fielded = new Set(view.features.filter(({ field, input }) => field !== '' || input).map(({ name }) => name));
     const floating = suspects.filter(({ feature, served, expected }) => {
       const how = howOf.get(feature);
-      return how !== undefined && isFloating(how) && served !== null && expected !== null;
+      return how !== undefined && isFloating(how) && fielded.has(feature) && served !== null && expected !== null;
     });
     if (floating.length === 0) return suspects;
     const scales = await scalesOf(view, samples, floating);
@@ -79,6 +81,8 @@ export function createCompareSamples(deps: { readonly evaluate: EvaluateAsOf }):
         ...feature,
         name: `${feature.name}_${fn}_scale`,
         function: fn,
+        // of a change: whatever of its two windows holds the largest
+        ...(feature.function === 'change' ? { window: { t: 'lifetime' as const } } : {}),
       })),
     );
     const indexes = [...new Set(suspects.map((suspect) => suspect.sample))];

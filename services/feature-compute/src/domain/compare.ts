@@ -23,6 +23,8 @@ export function sameValue(served: FeatureValue, expected: FeatureValue, how: Com
   if (!isFloating(how)) return exact(served) === exact(expected);
   const [a, b] = [Number(served), Number(expected)];
   if (Math.abs(a - b) <= relative * Math.max(Math.abs(a), Math.abs(b))) return true;
+  const loose = looseness(how.function);
+  if (loose > 0 && Math.abs(a - b) <= loose * Math.max(1, Math.abs(a), Math.abs(b))) return true;
   if (scale === undefined) return false;
   const { largest, count } = scale;
   switch (how.function) {
@@ -32,6 +34,8 @@ export function sameValue(served: FeatureValue, expected: FeatureValue, how: Com
     case 'decayed_sum':
     case 'decayed_count':
       return Math.abs(a - b) <= rounding * largest * Math.max(1, count);
+    case 'change':
+      return Math.abs(a - b) <= 2 * rounding * largest * Math.max(1, count);
     case 'mean':
     case 'decayed_mean':
       return Math.abs(a - b) <= rounding * largest;
@@ -49,6 +53,11 @@ function sameList(served: NonNullable<FeatureValue>, expected: NonNullable<Featu
   return served.every((value, at) => exact(value) === exact(expected[at] ?? ''));
 }
 
+/** What these divide by may be what is left of a cancellation: its rounding errors, relative to it, are many times theirs. */
+function looseness(fn: Comparison['function']): number {
+  return fn === 'ratio' || fn === 'zscore' || fn === 'trend' ? 1e-6 : 0;
+}
+
 /** True when the function's result depends on the order of floating additions. */
 export function isFloating(how: Comparison): boolean {
   switch (how.function) {
@@ -57,6 +66,10 @@ export function isFloating(how: Comparison): boolean {
     case 'decayed_sum':
     case 'decayed_count':
     case 'decayed_mean':
+    case 'trend':
+    case 'ratio':
+    case 'zscore':
+    case 'change':
     case 'variance':
     case 'stddev':
       return true;

@@ -180,6 +180,14 @@ export const AggregationFunction = {
   TOP_K: 22,
   /** HISTOGRAM - A list with the count of each bucket between the edges, one more than there are edges. */
   HISTOGRAM: 23,
+  /** RATIO - The numerator by the denominator, over the same window; null where either is null or the denominator is 0. */
+  RATIO: 24,
+  /** ZSCORE - The last value's distance from the window's mean in standard deviations; null where the values do not differ. */
+  ZSCORE: 25,
+  /** TREND - The slope per second of the least-squares line through the window's (event time, value); null of fewer than two instants. */
+  TREND: 26,
+  /** CHANGE - What `of` gives over the window less what it gives over the window `offset_us` before; null where either is null. */
+  CHANGE: 27,
 } as const;
 
 export type AggregationFunction = typeof AggregationFunction[keyof typeof AggregationFunction];
@@ -209,6 +217,10 @@ export namespace AggregationFunction {
   export type FIRST_DISTINCT_N = typeof AggregationFunction.FIRST_DISTINCT_N;
   export type TOP_K = typeof AggregationFunction.TOP_K;
   export type HISTOGRAM = typeof AggregationFunction.HISTOGRAM;
+  export type RATIO = typeof AggregationFunction.RATIO;
+  export type ZSCORE = typeof AggregationFunction.ZSCORE;
+  export type TREND = typeof AggregationFunction.TREND;
+  export type CHANGE = typeof AggregationFunction.CHANGE;
 }
 
 /** What happens to a value older than its max_age. */
@@ -414,6 +426,26 @@ export interface Window {
     | undefined;
 }
 
+/** One side of a ratio, over the ratio's window. */
+export interface Operand {
+  /** The function: one whose value is a number that does not move with the read time. */
+  function: AggregationFunction;
+  /** The source's field; empty only for COUNT and RATE of events. */
+  field: string;
+  /** A CEL expression over the source's fields; empty: every event. */
+  filter: string;
+  /** Degrees of freedom taken off by VARIANCE and STDDEV; unset: 1 (sample). */
+  ddof?:
+    | number
+    | undefined;
+  /** Of PERCENTILE, and required there. */
+  quantile?:
+    | number
+    | undefined;
+  /** A CEL expression over the source's fields, in place of `field`; empty: the field. */
+  input: string;
+}
+
 /** One aggregated feature. */
 export interface AggregatedFeature {
   /** The feature's name: [a-z][a-z0-9_]*, unique in its view. */
@@ -444,6 +476,18 @@ export interface AggregatedFeature {
   n: number;
   /** Of HISTOGRAM, and required there: ascending; bucket i counts edge i-1 <= value < edge i; at most 128. */
   edges: number[];
+  /** Of RATIO, and required there: what is divided. */
+  numerator:
+    | Operand
+    | undefined;
+  /** Of RATIO, and required there: what it is divided by. */
+  denominator:
+    | Operand
+    | undefined;
+  /** Of CHANGE, and required there: the function whose values are compared. */
+  of: AggregationFunction;
+  /** Of CHANGE, and required there: how long before the window the earlier one is, in microseconds, a whole number of hops. */
+  offsetUs: bigint;
   /** A CEL expression over the source's fields, in place of `field`; empty: the field. */
   input: string;
 }
@@ -2064,6 +2108,121 @@ export const Window: MessageFns<Window> = {
   },
 };
 
+function createBaseOperand(): Operand {
+  return { function: 0, field: "", filter: "", ddof: undefined, quantile: undefined, input: "" };
+}
+
+export const Operand: MessageFns<Operand> = {
+  encode(message: Operand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.function !== 0) {
+      writer.uint32(8).int32(message.function);
+    }
+    if (message.field !== "") {
+      writer.uint32(18).string(message.field);
+    }
+    if (message.filter !== "") {
+      writer.uint32(26).string(message.filter);
+    }
+    if (message.ddof !== undefined) {
+      writer.uint32(32).int32(message.ddof);
+    }
+    if (message.quantile !== undefined) {
+      writer.uint32(41).double(message.quantile);
+    }
+    if (message.input !== "") {
+      writer.uint32(50).string(message.input);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Operand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOperand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.function = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ddof = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.quantile = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.input = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Operand>): Operand {
+    return Operand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Operand>): Operand {
+    const message = createBaseOperand();
+    message.function = object.function ?? 0;
+    message.field = object.field ?? "";
+    message.filter = object.filter ?? "";
+    message.ddof = object.ddof ?? undefined;
+    message.quantile = object.quantile ?? undefined;
+    message.input = object.input ?? "";
+    return message;
+  },
+};
+
 function createBaseAggregatedFeature(): AggregatedFeature {
   return {
     name: "",
@@ -2077,6 +2236,10 @@ function createBaseAggregatedFeature(): AggregatedFeature {
     halfLifeUs: 0n,
     n: 0,
     edges: [],
+    numerator: undefined,
+    denominator: undefined,
+    of: 0,
+    offsetUs: 0n,
     input: "",
   };
 }
@@ -2122,6 +2285,21 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
         writer.double(v);
       }
       writer.join();
+    }
+    if (message.numerator !== undefined) {
+      Operand.encode(message.numerator, writer.uint32(98).fork()).join();
+    }
+    if (message.denominator !== undefined) {
+      Operand.encode(message.denominator, writer.uint32(106).fork()).join();
+    }
+    if (message.of !== 0) {
+      writer.uint32(112).int32(message.of);
+    }
+    if (message.offsetUs !== 0n) {
+      if (BigInt.asIntN(64, message.offsetUs) !== message.offsetUs) {
+        throw new globalThis.Error("value provided for field message.offsetUs of type int64 too large");
+      }
+      writer.uint32(120).int64(message.offsetUs);
     }
     if (message.input !== "") {
       writer.uint32(162).string(message.input);
@@ -2240,6 +2418,38 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
 
             break;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.numerator = Operand.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.denominator = Operand.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.of = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.offsetUs = reader.int64() as bigint;
+            continue;
+          }
           case 20: {
             if (tag !== 162) {
               break;
@@ -2280,6 +2490,14 @@ export const AggregatedFeature: MessageFns<AggregatedFeature> = {
       : 0n;
     message.n = object.n ?? 0;
     message.edges = object.edges?.map((e) => e) || [];
+    message.numerator = (object.numerator !== undefined && object.numerator !== null)
+      ? Operand.fromPartial(object.numerator)
+      : undefined;
+    message.denominator = (object.denominator !== undefined && object.denominator !== null)
+      ? Operand.fromPartial(object.denominator)
+      : undefined;
+    message.of = object.of ?? 0;
+    message.offsetUs = (object.offsetUs !== undefined && object.offsetUs !== null) ? BigInt(object.offsetUs) : 0n;
     message.input = object.input ?? "";
     return message;
   },
