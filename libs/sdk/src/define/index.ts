@@ -11,7 +11,7 @@ export {
   featureService,
   type ReferenceOptions,
 } from './feature-service.ts';
-export { type Aggregations, type FeatureView, featureView } from './feature-view.ts';
+export { type Aggregations, type FeatureSpec, type FeatureView, featureView } from './feature-view.ts';
 export {
   bool,
   double,
