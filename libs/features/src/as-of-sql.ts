@@ -1,5 +1,5 @@
 import { featureSql } from './cell-sql.ts';
-import { cellOf } from './cells/cell.ts';
+import { cellOf, valueOfNothing } from './cells/cell.ts';
 import { compositionOf, operandsOf, type SimpleDefinition } from './compose.ts';
 import { tableWithInputs, withInputs } from './inputs.ts';
 import { eventColumn, sqlName } from './sql-names.ts';
@@ -78,11 +78,12 @@ function withSessions(
   return `asked AS (${asked}), given AS (SELECT a.*, ${starts.join(', ')} FROM asked AS a ${joins.join(' ')})`;
 }
 
-/** A sample without events has an empty list from the join; of a histogram it is zeros. */
-function outerSql({ name, edges }: FeatureDefinition): string {
-  const column = `f.${sqlName(name)}`;
-  if (edges === undefined) return column;
-  return `if(empty(${column}), arrayWithConstant(${edges.length + 1}, toInt64(0)), ${column})`;
+/** Of a sample without events the join has nulls and empty lists; of a histogram it is zeros, as the change of a count is. */
+function outerSql(feature: FeatureDefinition): string {
+  const column = `f.${sqlName(feature.name)}`;
+  const { edges } = feature;
+  if (edges !== undefined) return `if(empty(${column}), arrayWithConstant(${edges.length + 1}, toInt64(0)), ${column})`;
+  return feature.function === 'change' && valueOfNothing(feature) === 0 ? `ifNull(${column}, toFloat64(0))` : column;
 }
 
 /** The start of the hop that holds the time so long before `as_of`. */

@@ -21,27 +21,39 @@ export function compositionOf({ function: fn }: FeatureDefinition): Composition 
   switch (fn) {
     case 'ratio':
       return {
-        combine: ([a = null, b = null]) => (a === null || b === null || Number(b) === 0 ? null : Number(a) / Number(b)),
-        sql: ([a = '', b = '']) => `if(${b} = 0, NULL, toFloat64(${a}) / toFloat64(${b}))`,
+        combine: ([a = null, b = null]) => (a === null || b === null ? null : finite(Number(a) / Number(b))),
+        sql: ([a = '', b = '']) => finiteSql(`toFloat64(${a}) / toFloat64(${b})`),
       };
     case 'change':
       return {
-        combine: ([now = null, then = null]) => (now === null || then === null ? null : Number(now) - Number(then)),
-        sql: ([now = '', then = '']) => `toFloat64(${now}) - toFloat64(${then})`,
+        combine: ([now = null, then = null]) =>
+          now === null || then === null ? null : finite(Number(now) - Number(then)),
+        sql: ([now = '', then = '']) => finiteSql(`toFloat64(${now}) - toFloat64(${then})`),
       };
     case 'zscore':
       return {
         combine: ([last = null, mean = null, deviation = null]) => {
           if (last === null || mean === null || deviation === null) return null;
           if (Number(deviation) <= deviationMin * Math.abs(Number(mean))) return null;
-          return (Number(last) - Number(mean)) / Number(deviation);
+          return finite((Number(last) - Number(mean)) / Number(deviation));
         },
-        sql: ([last = '', mean = '', deviation = '']) =>
-          `if(${deviation} <= ${deviationMin} * abs(${mean}), NULL, (toFloat64(${last}) - ${mean}) / ${deviation})`,
+        sql: ([last = '', mean = '', deviation = '']) => {
+          const score = finiteSql(`(toFloat64(${last}) - ${mean}) / ${deviation}`);
+          return `if(${deviation} <= ${deviationMin} * abs(${mean}), NULL, ${score})`;
+        },
       };
     default:
       return undefined;
   }
+}
+
+/** Division by zero and overflow have no value. */
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function finiteSql(value: string): string {
+  return `if(isFinite(${value}), ${value}, NULL)`;
 }
 
 export function isSimple(feature: FeatureDefinition): feature is SimpleDefinition {

@@ -20,6 +20,9 @@ export function ratio(feature: FeatureDefinition, evaluate: Evaluate, typeOf: Ty
   if (b.tolerance > 0 && left <= 0) return { value: 0, largest: 0, count: 0, slack: Number.POSITIVE_INFINITY };
   if (under === 0) return { value: null, largest: 0, count: 0 };
   const value = over / under;
+  // what overflows, or may, has no value
+  if (Math.abs(value) > Number.MAX_VALUE / 2)
+    return { value: null, largest: 0, count: 0, slack: Number.POSITIVE_INFINITY };
   return { value, largest: 0, count: 0, slack: (a.tolerance + Math.abs(value) * b.tolerance) / left };
 }
 
