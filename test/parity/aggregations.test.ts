@@ -192,6 +192,7 @@ test(`every aggregation over every window agrees between stream, SQL and brute f
       asOfUsByRow: reads.map(({ asOfUs }) => BigInt(asOfUs)),
       allowPartial: false,
       allowHistory: false,
+      requestData: [],
       omitMetadata: false,
     });
     features = response.features.map(({ name }) => name.slice('visits_by_visitor__'.length));
