@@ -1,5 +1,5 @@
 import type { Column, EventColumns, FieldType, Scalar, SourceField } from '../types.ts';
-import type { OracleEvent } from './oracle.ts';
+import type { OracleEvent } from './oracle-value.ts';
 
 /** Events as the columns of a batch. */
 export function columnsOf(fields: readonly SourceField[], events: readonly OracleEvent[]): EventColumns {

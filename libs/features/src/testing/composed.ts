@@ -1,8 +1,7 @@
 import type { FeatureDefinition, FieldType, Operand } from '../types.ts';
 import { rounding, toleranceOf } from './agrees.ts';
 import { exactSum } from './exact-sum.ts';
-import type { OracleEvent } from './oracle.ts';
-import type { OracleValue } from './oracle-value.ts';
+import type { OracleEvent, OracleValue } from './oracle-value.ts';
 
 type Evaluate = (feature: FeatureDefinition) => OracleValue;
 type TypeOf = (field: string) => FieldType;

@@ -1,5 +1,5 @@
 import type { FieldType, Scalar, SourceField } from '../types.ts';
-import type { OracleEvent } from './oracle.ts';
+import type { OracleEvent } from './oracle-value.ts';
 
 /** Random expressions and rows, the same for the same seed, to hold the closures of expressions against their SQL. */
 export const expressionFields: readonly SourceField[] = [

@@ -9,8 +9,8 @@ export {
   randomRow,
 } from './expressions.ts';
 export { computedView, inputView, withComputed } from './inputs.ts';
-export { type OracleEvent, type OracleFilters, oracleValues } from './oracle.ts';
-export type { OracleValue } from './oracle-value.ts';
+export { type OracleFilters, oracleValues } from './oracle.ts';
+export type { OracleEvent, OracleValue } from './oracle-value.ts';
 export {
   everyFeature,
   everyView,

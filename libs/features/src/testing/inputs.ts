@@ -1,5 +1,5 @@
 import type { AggregationFunction, FieldType, Scalar, SourceField, ViewDefinition, WindowSpec } from '../types.ts';
-import type { OracleEvent } from './oracle.ts';
+import type { OracleEvent } from './oracle-value.ts';
 import { viewOf, worldFields } from './worlds.ts';
 
 /** Inputs, and what they mean said a second time in JavaScript: a view over a field that holds that is an oracle for one over the input. */

@@ -1,15 +1,7 @@
 import type { FeatureDefinition, FieldType, List, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
 import { change, ratio, trend, zscore } from './composed.ts';
 import { exactSum } from './exact-sum.ts';
-import type { OracleValue } from './oracle-value.ts';
-
-/** One event as a person would write it down: fields that are absent are null. */
-export interface OracleEvent {
-  readonly timeUs: number;
-  readonly seq: number;
-  readonly index: number;
-  readonly fields: Readonly<Record<string, Scalar>>;
-}
+import type { OracleEvent, OracleValue } from './oracle-value.ts';
 
 /** What a filter's text means, said a second time in JavaScript. */
 export type OracleFilters = Readonly<Record<string, (fields: OracleEvent['fields']) => boolean>>;

@@ -7,7 +7,8 @@ import type {
   ViewDefinition,
   WindowSpec,
 } from '../types.ts';
-import type { OracleEvent, OracleFilters } from './oracle.ts';
+import type { OracleFilters } from './oracle.ts';
+import type { OracleEvent } from './oracle-value.ts';
 
 /** Random views and events for property tests, here and against real stores. */
 export const worldFields: readonly SourceField[] = [
