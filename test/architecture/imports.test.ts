@@ -19,7 +19,7 @@ const rules: IForbiddenRuleType[] = [
     name: 'features-is-pure',
     severity: 'error',
     from: { path: '^libs/features/src', pathNot: `${tests}|/testing/` },
-    to: { pathNot: '^libs/(features|kernel)/|node_modules/@marcbachmann/cel-js/' },
+    to: { pathNot: '^libs/(features|kernel)/|node_modules/(@marcbachmann/cel-js|re2js)/' },
   },
   {
     name: 'libs-know-no-service',

@@ -1,6 +1,7 @@
+import { RE2JS } from 're2js';
 import type { Functions } from './function-spec.ts';
 import { strict, want } from './node.ts';
-import { letSql } from './sql-pieces.ts';
+import { letSql, literalSql } from './sql-pieces.ts';
 
 /** Positions and lengths count code points, not bytes and not UTF-16 units. */
 export const textFunctions: Functions = {
@@ -19,6 +20,22 @@ export const textFunctions: Functions = {
     (text, part) => text.includes(part),
     (text, part) => `(position(${text}, ${part}) > 0)`,
   ),
+  matches: {
+    signature: 'matches(text, "^A[0-9]+$")',
+    arguments: [2, 2],
+    build([text, pattern]) {
+      want(text, 'STRING', 'matches');
+      if (typeof pattern.constant !== 'string')
+        throw new Error('matches takes a pattern that is written out, as "^A[0-9]+$"');
+      const compiled = compilePattern(pattern.constant);
+      return strict(
+        'BOOL',
+        [text],
+        (x: string) => compiled.matcher(x).find(),
+        ([x]) => `match(${x}, ${literalSql(pattern.constant as string)})`,
+      );
+    },
+  },
   size: {
     signature: 'size(text)',
     arguments: [1, 1],
@@ -93,6 +110,17 @@ export const textFunctions: Functions = {
     },
   },
 };
+
+/** RE2 on both sides, where `.` is any character; tables of Unicode may be of another age and bytes are none of a text's business. */
+function compilePattern(pattern: string): RE2JS {
+  if (/\\[pPC]/.test(pattern))
+    throw new Error('\\p, \\P and \\C are not supported in patterns; write the characters out, as [a-z]');
+  try {
+    return RE2JS.compile(pattern, RE2JS.DOTALL);
+  } catch (cause) {
+    throw new Error(`"${pattern}" is not a pattern of RE2: ${(cause as Error).message}`, { cause });
+  }
+}
 
 function test(
   name: string,

@@ -148,6 +148,7 @@ const grows: Readonly<Record<FieldType, readonly Grow[]>> = {
     method('startsWith', 'STRING', 'STRING'),
     method('endsWith', 'STRING', 'STRING'),
     method('contains', 'STRING', 'STRING'),
+    (of, random) => `(${of('STRING')}).matches(${JSON.stringify(pick(random, patterns))})`,
     call('bool', 'STRING'),
     call('bool', 'INT64'),
     ...either('BOOL'),
@@ -210,6 +211,28 @@ const grows: Readonly<Record<FieldType, readonly Grow[]>> = {
     ...either('TIMESTAMP'),
   ],
 };
+
+const patterns = [
+  'a',
+  '^a',
+  '^[a-z]+$',
+  '\\d+',
+  'b$',
+  '^$',
+  '.',
+  '^..$',
+  'x|X',
+  '(?i)AB',
+  '[^a]',
+  '\\s',
+  '\\bx',
+  '(a|b)*c?$',
+  'a{2}',
+  "it's",
+  '^\\W',
+  '\u{1F600}.',
+  '\\\\',
+];
 
 const literals: Readonly<Record<FieldType, readonly string[]>> = {
   BOOL: ['true', 'false'],
