@@ -37,3 +37,25 @@ test('texts and flags agree exactly', () => {
   expect(sameValue('1', 1, { function: 'last', type: 'STRING' })).toBe(false);
   expect(sameValue(true, false, { function: 'first', type: 'BOOL' })).toBe(false);
 });
+
+test('lists agree value by value, exactly and in their order', () => {
+  const how = { function: 'last_n', type: 'INT64[]' } as const;
+  expect(sameValue([1, 2n ** 60n], [1n, 2n ** 60n], how)).toBe(true);
+  expect(sameValue([], [], how)).toBe(true);
+  expect(sameValue([1, 2], [2, 1], how)).toBe(false);
+  expect(sameValue([1], [1, 1], how)).toBe(false);
+  expect(sameValue([1, 2], null, how)).toBe(false);
+  expect(sameValue(['a', '1'], ['a', '1'], { function: 'top_k', type: 'STRING[]' })).toBe(true);
+  expect(sameValue(['1'], [1], { function: 'top_k', type: 'STRING[]' })).toBe(false);
+});
+
+test('what divides by a remainder of a cancellation agrees to 1e-6, a change to the rounding of its windows', () => {
+  for (const fn of ['ratio', 'zscore', 'trend'] as const) {
+    expect(sameValue(3, 3 + 2e-6, { function: fn, type: 'DOUBLE' })).toBe(true);
+    expect(sameValue(3, 3 + 2e-5, { function: fn, type: 'DOUBLE' })).toBe(false);
+  }
+  const change = { function: 'change', type: 'DOUBLE' } as const;
+  expect(sameValue(1e-7, 1e-7 + 1e-11, change)).toBe(false);
+  expect(sameValue(1e-7, 1e-7 + 1e-11, change, { largest: 100, count: 1 })).toBe(true);
+  expect(sameValue(1e-7, 2e-7, change, { largest: 100, count: 1 })).toBe(false);
+});
