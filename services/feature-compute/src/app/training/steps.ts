@@ -40,6 +40,8 @@ export type FillOptions = {
   readonly complete: boolean;
   /** By source. */
   readonly cutoffs: ReadonlyMap<string, number>;
+  /** Tables of `fillPositions`, by source. */
+  readonly positions: ReadonlyMap<string, string>;
 };
 
 /**
@@ -66,6 +68,22 @@ export function planSteps(
   });
 }
 
+/** A table for each source that tells up to which position it was known at an instant; by source. */
+export async function fillPositions(
+  history: History,
+  cutoffs: ReadonlyMap<string, number>,
+  { complete }: { readonly complete: boolean },
+  table: (name: string) => string,
+): Promise<ReadonlyMap<string, string>> {
+  const tables = new Map<string, string>();
+  for (const [source, cutoff] of cutoffs) {
+    const name = table(`positions_${tables.size}`);
+    await history.command(positionsSql(name, source, { complete, cutoff }));
+    tables.set(source, name);
+  }
+  return tables;
+}
+
 /** Values of a step for every label: by ranges, a shard of the entities at a time, then by a join for the labels that are left. */
 export async function fillStep(
   history: History,
@@ -76,8 +94,7 @@ export async function fillStep(
 ): Promise<void> {
   const { labels, rows } = options;
   const cutoff = options.cutoffs.get(plan.view.source) ?? 0;
-  const step = { ...options, plan, target, positions: `${target}_positions`, cutoff };
-  await history.command(positionsSql(step.positions, plan.view.source, step));
+  const step = { ...options, plan, target, positions: options.positions.get(plan.view.source) ?? '', cutoff };
   await history.command(targetSql(step));
   if (plan.byRanges) {
     const bounds = await chunkBounds(history, labels, 0, rows);

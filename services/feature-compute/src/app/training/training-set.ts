@@ -12,7 +12,7 @@ import { checkRowCount, columnOf, insertSplit, insertTaken, takenSql } from './r
 import { sampleRows } from './sampling.ts';
 import { exportSql, type SetParts, setSql } from './set-sql.ts';
 import { checkSplit, splitRows } from './splitting.ts';
-import { fillStep, planSteps, stopIf } from './steps.ts';
+import { fillPositions, fillStep, planSteps, stopIf } from './steps.ts';
 
 export type TrainingSetPart =
   | { readonly t: 'progress'; readonly progress: compute.TrainingSetProgress }
@@ -87,16 +87,16 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       const split = await divided(request, labels, table);
       const plans = planSteps(views, shape.reads, request);
       const cutoffs = await cutoffsOf(views, order.positions);
+      const positions = await fillPositions(history, cutoffs, request, table);
       const steps: { readonly plan: (typeof plans)[number]; readonly target: string }[] = [];
       for (const [at, plan] of plans.entries()) {
         yield progress(at, plans.length, `view "${plan.view.name}", ${labels.rows} labels`);
         const target = table(String(at));
-        table(`${at}_positions`);
         await fillStep(
           history,
           plan,
           target,
-          { ...options(request), labels: labels.table, rows: labels.rows, cutoffs },
+          { ...options(request), labels: labels.table, rows: labels.rows, cutoffs, positions },
           signal,
         );
         steps.push({ plan, target });
