@@ -20,8 +20,7 @@ export async function ensureEventTable(history: History, source: EventSource): P
   await history.command(`
     CREATE TABLE IF NOT EXISTS ${table} (
       _event_id String, _event_time DateTime64(6, 'UTC'), _known_time DateTime64(6, 'UTC'), _seq UInt64, _index UInt32,
-      ${fields.join(', ')},
-      INDEX known_time _known_time TYPE minmax GRANULARITY 4
+      ${[...fields, 'INDEX known_time _known_time TYPE minmax GRANULARITY 4'].join(', ')}
     ) ENGINE = MergeTree ORDER BY (_event_time, _seq, _index)`);
   return evolveEventTable(history, source);
 }

@@ -49,7 +49,8 @@ export function sortBatch(
     outcomes.push(why);
     rejected.push({ source, sourceVersion: validator.version, event, id: rows.id, why });
   };
-  for (const [index, event] of events.entries()) {
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index] as RawEvent;
     const wrong = rows.read(event, limits);
     if (wrong !== null) {
       reject(event, wrong);
@@ -67,8 +68,10 @@ export function sortBatch(
       case 'new':
         gate?.keep();
         if (carry) undo.push(...carry(rows));
-        notes.push(...rows.notes);
-        warn(warnings, failures, rows.notes);
+        if (failures.length + rows.notes.length > 0) {
+          notes.push(...rows.notes);
+          warn(warnings, failures, rows.notes);
+        }
         rows.keep();
         outcomes.push('accepted');
         break;
