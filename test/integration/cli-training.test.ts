@@ -95,3 +95,23 @@ test('training sets are built from a file of labels, listed, shown and built aga
   const missing = await world.millrace('training', 'build', 'basket', '--labels', 'nowhere.csv', '--out', 'x');
   expect(missing.err).toMatch(/there is no file "nowhere.csv" that can be read \(INPUT_NOT_FOUND\)/);
 });
+
+test('lineage shows what a feature is made of and what it goes into', async () => {
+  const { code, out, err } = await world.millrace('lineage', 'feature:spend.total', '--depth', '8');
+  expect({ code, err }).toEqual({ code: 0, err: '' });
+  expect(out).toContain('field:orders.amount');
+  const json = (await world.millrace('lineage', 'orders.amount', '--down', '--json')).json<{
+    nodes: { id: string }[];
+  }>();
+  expect(json.nodes.map(({ id }) => id)).toContain('feature:spend.total');
+  expect((await world.millrace('lineage', 'nowhere')).err).toContain('lineage knows no "nowhere"');
+});
+
+test('materialize writes a past range to a table and says how far it has come', async () => {
+  const range = ['--from', '2001-02-03T00:00:00Z', '--to', '2001-02-04T00:00:00Z', '--every', '6h'];
+  const { code, out, err } = await world.millrace('materialize', 'spend', ...range);
+  expect(code, err).toBe(0);
+  expect(out).toMatch(/of spend: DONE 100 %, \d+ rows in features_spend/);
+  const listed = await world.millrace('materializations', '--json');
+  expect(listed.json()).toMatchObject([{ view: 'spend', state: 'DONE', table: 'features_spend' }]);
+});

@@ -18,6 +18,7 @@ export * as inference from './gen/millrace/inference/v1/prediction_service.ts';
 export * as ingestion from './gen/millrace/ingestion/v1/ingestion_service.ts';
 export * as loads from './gen/millrace/ingestion/v1/load_service.ts';
 export * as lineage from './gen/millrace/lineage/v1/lineage_service.ts';
+export * as materialize from './gen/millrace/materialize/v1/materialize_service.ts';
 export * as parity from './gen/millrace/parity/v1/served.ts';
 export * as definitions from './gen/millrace/registry/v1/definitions.ts';
 export * as expectations from './gen/millrace/registry/v1/expectations.ts';

@@ -5,10 +5,12 @@ import { createRowWriter, openRedis, rowField } from '@millrace/hot';
 import { openViewStateTeller, watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
+import { createFeatureTables, featureTable } from './adapters/clickhouse-feature-tables.ts';
 import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
 import { createTrainingSetBook } from './adapters/clickhouse-training-sets.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
+import { openMaterializationFiles } from './adapters/materialization-files.ts';
 import { createAlertPublisher } from './adapters/nats-alerts.ts';
 import { createEventLog } from './adapters/nats-events.ts';
 import { tellingChanges } from './adapters/nats-row-changes.ts';
@@ -19,6 +21,7 @@ import { openCompute } from './app/compute.ts';
 import { createComputeMetrics } from './app/compute-metrics.ts';
 import { createDefinitions } from './app/definitions.ts';
 import { withDerived } from './app/derived-as-of.ts';
+import { createMaterializer } from './app/materialize/materialize.ts';
 import { createMismatchAlerts } from './app/mismatch-alerts.ts';
 import { createReportMismatches } from './app/report-mismatches.ts';
 import { createStatus } from './app/status.ts';
@@ -30,6 +33,7 @@ import { wantedViews } from './app/wanted-views.ts';
 import { loadConfig } from './config.ts';
 import { followServedRows } from './consumers/served-rows.ts';
 import { computeService } from './rpc/compute-service.ts';
+import { materializeService } from './rpc/materialize-service.ts';
 
 await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry }) => {
   const metrics = createComputeMetrics(telemetry.metrics);
@@ -110,9 +114,18 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     uploadLabels: createUploadLabels({ history, dir: join(config.dataDir, 'uploads') }),
     trainingSets: book,
   });
-  const grpc = await life.start('grpc', () =>
-    serveGrpc({ address: config.grpcAddress, services: [service], telemetry }),
-  );
+  const materializer = createMaterializer({
+    book: openMaterializationFiles(join(config.dataDir, 'materializations')),
+    tables: createFeatureTables(history),
+    view: definitions.view,
+    clock,
+    telemetry,
+  });
+  await life.start('materializer', async (signal) => {
+    void materializer.run(signal).catch((cause) => life.fail(cause));
+  });
+  const services = [service, materializeService({ materializer, tableOf: featureTable })];
+  const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
   const http = await life.start('http', () =>
     serveHttp(config.httpAddress, { telemetry, ready: () => !life.signal.aborted }),
   );

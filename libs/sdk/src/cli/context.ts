@@ -5,6 +5,7 @@ import {
   ingestion,
   lineage,
   loads,
+  materialize,
   registry,
   serving,
 } from '@millrace/contracts';
@@ -53,6 +54,8 @@ export function openServices(options: CommonOptions) {
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>
       keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),
+    materialize: () =>
+      keep(connect(materialize.MaterializeServiceService, address('feature-compute'), { defaultTimeoutMs })),
     features: () =>
       keep(connect(serving.FeatureServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>

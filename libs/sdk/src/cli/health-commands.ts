@@ -4,6 +4,7 @@ import Table from 'cli-table3';
 import type { Command } from 'commander';
 import type { Endpoints } from '../endpoints.ts';
 import { type CommonOptions, printJson, viewStateName, withServices } from './context.ts';
+import { isRunning, materializationRecord, materializationText } from './materialize-commands.ts';
 import { verifierText } from './parity-command.ts';
 
 export function addHealthCommands(program: Command): void {
@@ -19,13 +20,16 @@ export function addHealthCommands(program: Command): void {
 
 async function status(options: CommonOptions): Promise<void> {
   await withServices(options, async (services) => {
-    const [{ sources }, state] = await Promise.all([
+    const [{ sources }, state, { materializations }] = await Promise.all([
       services.ingestion().getProgress({ source: '' }),
       services.compute().getStatus({}),
+      services.materialize().listMaterializations({ id: '' }),
     ]);
+    const working = materializations.filter(isRunning);
     if (options.json) {
       return printJson({
         sources,
+        materializations: working.map(materializationRecord),
         compute: { ...state, views: state.views.map((view) => ({ ...view, state: viewStateName(view.state) })) },
       });
     }
@@ -62,6 +66,7 @@ async function status(options: CommonOptions): Promise<void> {
       `stream position ${state.streamPosition}, rows at ${state.rowPosition}, checkpoint at ${state.checkpointPosition}; ` +
         `parity: ${state.parityCompared} compared, ${state.parityMismatched} mismatched\n`,
     );
+    for (const job of working) process.stdout.write(`${materializationText(job)}\n`);
     if (state.verifier) process.stdout.write(`${verifierText(state.verifier)}\n`);
   });
 }
