@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { feastGrpc, feastServing, type feastTypes } from '@millrace/contracts';
+import { feastGrpc, feastServing } from '@millrace/contracts';
 import { connect } from '@millrace/rpc';
 import {
   allFeatures,
@@ -19,6 +19,7 @@ import {
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FullMesh, startFullMesh } from '../support/full-mesh.ts';
+import { compareVectors } from './feast-vectors.ts';
 
 /** What the real Feast said on the wire (test/fixtures/feast/record.py), said to the mesh. */
 type HttpCase = { readonly path: string; readonly body: string; readonly status: number; readonly answer: string };
@@ -368,34 +369,6 @@ function pushedId(one: GrpcCase): number {
   const { features, typedFeatures } = decode(Buffer.from(one.request, 'hex'));
   const typed = typedFeatures.get('driver_id')?.val;
   return Number(typed?.$case === 'int64Val' ? typed.value : features.get('driver_id'));
-}
-
-/** Vectors by name are the same, and our bytes are those that protobuf's own encoder would have written. */
-function compareVectors(ours: Buffer, theirs: Buffer): void {
-  const { GetOnlineFeaturesResponse } = feastServing;
-  const vectors = (bytes: Buffer) => {
-    const { metadata, results } = GetOnlineFeaturesResponse.decode(bytes);
-    return Object.fromEntries((metadata?.featureNames?.val ?? []).map((name, i) => [name, results[i]]));
-  };
-  const plain = (bytes: Buffer) =>
-    Object.fromEntries(
-      Object.entries(vectors(bytes)).map(([name, vector]) => [
-        name,
-        {
-          values: vector?.values.map((value) => withoutWidth(value)),
-          statuses: vector?.statuses,
-          seconds: vector?.eventTimestamps.map(({ seconds }) => seconds),
-        },
-      ]),
-    );
-  expect(Object.keys(plain(theirs)).length).toBeGreaterThan(2);
-  expect(plain(ours)).toEqual(plain(theirs));
-  const encoded = Buffer.from(GetOnlineFeaturesResponse.encode(GetOnlineFeaturesResponse.decode(ours)).finish());
-  expect(encoded.toString('hex')).toBe(ours.toString('hex'));
-}
-
-function withoutWidth({ val }: feastTypes.Value): unknown {
-  return val === undefined ? null : [val.$case, val.value];
 }
 
 test('the serving info names the release whose contracts are spoken', async () => {
