@@ -16,6 +16,12 @@ test('min and max of floats agree exactly', () => {
   expect(sameValue(0.1, 0.1 + 1e-16, max)).toBe(false);
 });
 
+test('entropies, sums of shares in any order, agree to 1e-9 relative', () => {
+  const entropy = { function: 'entropy', type: 'DOUBLE' } as const;
+  expect(sameValue(1.37928048729106, 1.3792804872910602, entropy)).toBe(true);
+  expect(sameValue(1.3792804, 1.3792805, entropy)).toBe(false);
+});
+
 test('means agree to 1e-9 relative and no less', () => {
   expect(sameValue(1, 1 + 5e-10, mean)).toBe(true);
   expect(sameValue(1, 1 + 5e-9, mean)).toBe(false);

@@ -62,6 +62,7 @@ function looseness(fn: Comparison['function']): number {
 export function isFloating(how: Comparison): boolean {
   switch (how.function) {
     case 'mean':
+    case 'entropy':
     case 'rate':
     case 'decayed_sum':
     case 'decayed_count':
