@@ -43,10 +43,13 @@ function stepSql(
     input.t === 'read' ? [readStatus(input.at)] : input.t === 'step' ? [stepStatus(input.at)] : [],
   );
   const some = (status: string) => `has([${["''", ...statuses].join(', ')}], '${status}')`;
-  const without = fallback === undefined ? `if(${some('NOT_FOUND')}, 'NOT_FOUND', 'NULL')` : `'DEFAULTED'`;
+  const without =
+    fallback === undefined
+      ? `multiIf(${some('STALE')}, 'STALE', ${some('NOT_FOUND')}, 'NOT_FOUND', 'NULL')`
+      : `'DEFAULTED'`;
   return [
     value,
-    `if(isNull(${sql}), ${without}, if(${some('DEFAULTED')}, 'DEFAULTED', 'PRESENT')) AS ${stepStatus(at)}`,
+    `if(isNull(${sql}), ${without}, multiIf(${some('STALE')}, 'STALE', ${some('DEFAULTED')}, 'DEFAULTED', 'PRESENT')) AS ${stepStatus(at)}`,
   ];
 }
 

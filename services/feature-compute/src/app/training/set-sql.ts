@@ -1,15 +1,15 @@
-import type { definitions } from '@millrace/contracts';
+import { definitions } from '@millrace/contracts';
+import { isListType } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
 import { asOf, defaultSql, read, readStatus, requestSql, step, stepStatus, withSteps } from './derived-sql.ts';
 import type { Labels } from './labels.ts';
-import { seenFeature } from './steps.ts';
-import type { StepPlan } from './steps-sql.ts';
+import { type FilledStep, rowAge, rowEvents } from './steps.ts';
 
 export type SetParts = {
   readonly labels: Labels;
-  readonly steps: readonly { readonly plan: StepPlan; readonly target: string }[];
+  readonly steps: readonly FilledStep[];
   readonly shape: ServiceShape;
   readonly withStatuses: boolean;
   /** The table with the sides of splits and its columns. */
@@ -57,20 +57,50 @@ export function setSql(table: string, parts: SetParts): string {
     SELECT sample_id, ${answered.join(', ')} FROM (${withSteps(`SELECT ${given.join(', ')} FROM ${joined(parts)}`, shape, withStatuses)})`;
 }
 
-/** A read's value with its default, and its status if asked for. */
-function readSql(
-  reference: definitions.FeatureReference,
-  at: number,
-  { steps, shape, withStatuses }: SetParts,
-): string[] {
-  const column = columnOf(reference, reference.feature, steps);
-  const fallback = reference.defaultValue?.kind?.value;
+/**
+ * A read's value as it would have been served at the label's time, and its status if asked for: of an entity without a row nothing but the default, of
+ * a value older than its `max_age` what the policy says. A policy that refuses the request gives no value here.
+ */
+function readSql(reference: definitions.FeatureReference, at: number, parts: SetParts): string[] {
+  const { steps, shape, withStatuses } = parts;
   const type = shape.readTypes[at] ?? 'DOUBLE';
-  const value = `${fallback === undefined ? column : `ifNull(${column}, ${defaultSql(fallback, type)})`} AS ${read(at)}`;
-  if (!withStatuses) return [value];
-  const seen = `${columnOf(reference, seenFeature.name, steps)} > 0`;
-  const without = fallback === undefined ? `if(${seen}, 'NULL', 'NOT_FOUND')` : `'DEFAULTED'`;
-  return [value, `if(isNull(${column}) OR NOT (${seen}), ${without}, 'PRESENT') AS ${readStatus(at)}`];
+  const column = columnOf(reference, reference.feature, steps);
+  const { isMissing, isOld } = rowSql(reference, steps);
+  const { UNSPECIFIED, SERVE, DEFAULT } = definitions.StaleAction;
+  const isTaken = [UNSPECIFIED, SERVE].some((action) => action === reference.staleAction) ? '0' : isOld;
+  const kind = reference.defaultValue?.kind;
+  const fallback = kind === undefined ? 'NULL' : defaultSql(kind.value, type);
+  const whenOld = reference.staleAction === DEFAULT ? fallback : 'NULL';
+  // a list cannot be null in ClickHouse, and of nothing it is empty
+  const value = isListType(type)
+    ? column
+    : `multiIf(${isMissing}, ${fallback}, ${isTaken}, ${whenOld}, ${kind === undefined ? column : `ifNull(${column}, ${fallback})`})`;
+  if (!withStatuses) return [`${value} AS ${read(at)}`];
+  const without = (status: string) => (kind === undefined ? `'${status}'` : `'DEFAULTED'`);
+  const taken = whenOld === 'NULL' ? `'STALE'` : `'DEFAULTED'`;
+  const status = `multiIf(${isMissing}, ${without('NOT_FOUND')}, ${isTaken}, ${taken}, isNull(${column}), ${without('NULL')}, ${isOld}, 'STALE', 'PRESENT')`;
+  return [`${value} AS ${read(at)}`, `${status} AS ${readStatus(at)}`];
+}
+
+/** Whether the entity had no row in the view at the label's time, and whether it was older than the feature's `max_age`. */
+function rowSql({ view, viewVersion, maxAgeUs }: definitions.FeatureReference, steps: SetParts['steps']) {
+  const at = steps.findIndex(
+    ({ plan }) => plan.t !== 'values' && plan.view.name === view && plan.view.version === viewVersion,
+  );
+  switch (steps[at]?.plan.t) {
+    case 'age': {
+      const age = `s${at}.${sqlName(rowAge.name)}`;
+      return {
+        isMissing: `isNull(${age})`,
+        isOld: maxAgeUs > 0n ? `ifNull(round(${age} * 1e6) > ${maxAgeUs}, 0)` : '0',
+      };
+    }
+    case 'seen':
+      // a label that is not there has values that tell of a row
+      return { isMissing: `(s${at}.sample_id != 0 AND s${at}.${sqlName(rowEvents.name)} = 0)`, isOld: '0' };
+    default:
+      return { isMissing: '0', isOld: '0' };
+  }
 }
 
 function columnOf(reference: definitions.FeatureReference, feature: string, steps: SetParts['steps']): string {

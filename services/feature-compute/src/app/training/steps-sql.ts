@@ -2,8 +2,14 @@ import { asOfSql, rangeSettings, rangeSql, type ViewDefinition, windowReachUs } 
 import { eventTable } from '@millrace/history';
 import { sqlName } from '../sql.ts';
 
-/** Features of one view that are computed together: by ranges, or all by a join. */
-export type StepPlan = { readonly view: ViewDefinition; readonly byRanges: boolean };
+/**
+ * Features of one view that are computed together: by ranges, or all by a join. `seen` tells whether the entity had a row, `age` how old it was.
+ */
+export type StepPlan = {
+  readonly t: 'values' | 'age' | 'seen';
+  readonly view: ViewDefinition;
+  readonly byRanges: boolean;
+};
 
 export type ChunkBounds = {
   readonly from: number;
@@ -41,6 +47,8 @@ export type StepTables = {
   readonly complete: boolean;
   /** Events after this position came while the set was built. */
   readonly cutoff: number;
+  /** A condition on labels; the others get no row. */
+  readonly only?: string;
 };
 
 /** An empty table with the columns that `asOfSql` gives. */
@@ -58,7 +66,7 @@ const eventsPerEntityMax = 4_000_000;
 export function rangesSql(step: StepTables, shard: { readonly at: number; readonly of: number }): string {
   const { view } = step.plan;
   const keys = view.joinKeys.map((key) => sqlName(key.name)).join(', ');
-  const samples = samplesSql(view, step, `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}`);
+  const samples = samplesSql(view, step, `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}${narrowed(step)}`);
   const ranges = rangeSql(view, eventsBetween(view, step), samples, {
     complete: step.complete,
     eventsPerEntityMax,
@@ -71,11 +79,15 @@ export function rangesSql(step: StepTables, shard: { readonly at: number; readon
 export function joinSql(step: StepTables): string {
   const { view } = step.plan;
   const { from, to } = step.bounds;
-  const left = `sample_id > ${from} AND sample_id <= ${to} AND sample_id NOT IN (SELECT sample_id FROM ${sqlName(step.target)})`;
+  const left = `sample_id > ${from} AND sample_id <= ${to} AND sample_id NOT IN (SELECT sample_id FROM ${sqlName(step.target)})${narrowed(step)}`;
   const columns = columnsOf(view);
   // one thread: the order of additions, and with it the last bits of floats and the digest, stay the same
   return `INSERT INTO ${sqlName(step.target)} (${columns})
     SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step), samplesSql(view, step, left))}) SETTINGS max_threads = 1`;
+}
+
+function narrowed({ only }: StepTables): string {
+  return only === undefined ? '' : ` AND ${only}`;
 }
 
 function columnsOf(view: ViewDefinition): string {

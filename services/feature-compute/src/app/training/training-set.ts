@@ -12,7 +12,7 @@ import { checkRowCount, columnOf, insertSplit, insertTaken, takenSql } from './r
 import { sampleRows } from './sampling.ts';
 import { exportSql, type SetParts, setSql } from './set-sql.ts';
 import { checkSplit, splitRows } from './splitting.ts';
-import { fillPositions, fillStep, planSteps, stopIf } from './steps.ts';
+import { type FilledStep, fillPositions, fillStep, nothingFound, planSteps, stopIf } from './steps.ts';
 
 export type TrainingSetPart =
   | { readonly t: 'progress'; readonly progress: compute.TrainingSetProgress }
@@ -88,15 +88,17 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       const plans = planSteps(views, shape.reads, request);
       const cutoffs = await cutoffsOf(views, order.positions);
       const positions = await fillPositions(history, cutoffs, request, table);
-      const steps: { readonly plan: (typeof plans)[number]; readonly target: string }[] = [];
+      const steps: FilledStep[] = [];
       for (const [at, plan] of plans.entries()) {
         yield progress(at, plans.length, `view "${plan.view.name}", ${labels.rows} labels`);
         const target = table(String(at));
+        // without statuses only labels without a value leave the question open
+        const only = plan.t === 'seen' && !request.withStatuses ? { only: nothingFound(plan.view, steps) } : {};
         await fillStep(
           history,
           plan,
           target,
-          { ...options(request), labels: labels.table, rows: labels.rows, cutoffs, positions },
+          { ...options(request), labels: labels.table, rows: labels.rows, cutoffs, positions, ...only },
           signal,
         );
         steps.push({ plan, target });
