@@ -253,7 +253,15 @@ test('labels of a file have the types that every row fits, and the same file the
   ]);
   expect((await upload('labels.csv', csv, { timeColumn: 'when' })).labelsId).toBe(uploaded.labelsId);
   const { rows, record } = await run({ labelsId: uploaded.labelsId, complete: true, withStatuses: true, format: 2 });
-  expect(rows.map((row) => [row.code, Number(row.y), row.weight, row.v__n === null ? null : Number(row.v__n), row.v__n__status])).toEqual([
+  expect(
+    rows.map((row) => [
+      row.code,
+      Number(row.y),
+      row.weight,
+      row.v__n === null ? null : Number(row.v__n),
+      row.v__n__status,
+    ]),
+  ).toEqual([
     ["it's", 0, 2, 1, 'PRESENT'],
     ["it's", 1, 0.5, 2, 'PRESENT'],
     ['nobody', 1, null, null, 'NOT_FOUND'],
