@@ -57,7 +57,10 @@ export function viewOf(key: Key): ViewDefinition {
   return { name: key, version: '1', entity: key, joinKeys, source, fields, features };
 }
 
-/** Events in the order in which they became known, in batches, and labels spread over the same time. */
+/** Labels begin when every entity has had events: of one without a row there is no value, and the SQL by hand knows nothing of that. */
+const labelsAfterUs = 2 * dayUs;
+
+/** Events in the order in which they became known, in batches, and labels spread over the time from `labelsAfterUs` on. */
 export async function fill(history: History, events: number, labels: number): Promise<void> {
   await ensureEventTable(history, { name: source, fields });
   const entity = (key: Key, salt: number) =>
@@ -77,6 +80,6 @@ export async function fill(history: History, events: number, labels: number): Pr
         toInt64(cityHash64(number, 9) % 3000) AS distance
       FROM numbers(${events})))`);
   await history.command(`CREATE TABLE ${labelTable} ENGINE = MergeTree ORDER BY label_time AS
-    SELECT number AS label, fromUnixTimestamp64Micro(toInt64(${startUs} + 17 + number * ${Math.floor(spanUs / labels)}), 'UTC') AS label_time,
+    SELECT number AS label, fromUnixTimestamp64Micro(toInt64(${startUs + labelsAfterUs} + 17 + number * ${Math.floor((spanUs - labelsAfterUs) / labels)}), 'UTC') AS label_time,
       ${entities(14)} FROM numbers(${labels})`);
 }
