@@ -149,7 +149,7 @@ describe('events', () => {
     const published = await world.millrace('publish', 'orders', 'orders.jsonl', ...envelope);
     expect(published).toEqual({ ...published, code: 0, out: '3 accepted, 0 duplicates, 0 rejected\n', err: '' });
     const again = await world.feed(order('a', 'ada'), 'publish', 'orders', ...envelope, '--json');
-    expect(again.json()).toEqual({ accepted: 0, duplicates: 1, rejections: [] });
+    expect(again.json()).toEqual({ accepted: 0, duplicates: 1, rejections: [], warnings: [] });
 
     await eventually(async () => {
       const { rows } = (await world.millrace('get', 'basket', 'user=ada,bob,eve', '--json')).json<Rows>();
