@@ -47,11 +47,17 @@ function union(held: Part, added: Part): Part {
   if (!Array.isArray(held)) return held;
   if (added instanceof Uint8Array) return union(added.slice(), held);
   if (!Array.isArray(added)) return held;
-  const merged = added.length === 1 ? insert(held, added[0] as number) : mergeSorted(held, added);
+  const merged =
+    8 * added.length < held.length || added.length === 1 ? insertAll(held, added) : mergeSorted(held, added);
   return merged.length <= exactMax ? merged : union(new Uint8Array(registers), merged);
 }
 
-function insert(hashes: number[], hash: number): number[] {
+function insertAll(hashes: number[], added: readonly number[]): number[] {
+  for (const hash of added) insert(hashes, hash);
+  return hashes;
+}
+
+function insert(hashes: number[], hash: number): void {
   let low = 0;
   let high = hashes.length;
   while (low < high) {
@@ -60,7 +66,6 @@ function insert(hashes: number[], hash: number): number[] {
     else high = middle;
   }
   if (hashes[low] !== hash) hashes.splice(low, 0, hash);
-  return hashes;
 }
 
 function mergeSorted(x: readonly number[], y: readonly number[]): number[] {

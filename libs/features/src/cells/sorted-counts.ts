@@ -15,24 +15,28 @@ export function addCount(counts: SortedCounts, key: number, count: number): void
   else counts.splice(2 * low, 0, key, count);
 }
 
-/** Adds `from` to `to`: in place where it holds little, else into a new array, which is returned. */
+/** Adds `from` to `to`: in place where it holds few, else into a new array, which is returned. */
 export function addCounts(to: SortedCounts, from: SortedCounts): SortedCounts {
-  if (16 * from.length < to.length) {
+  if (4 * from.length < to.length) {
     for (let i = 0; i < from.length; i += 2) addCount(to, from[i] as number, from[i + 1] as number);
     return to;
   }
-  const merged: SortedCounts = [];
+  // a copy has its room at once; what is written over has been read
+  const merged = to.slice();
+  let count = 0;
   let x = 0;
   let y = 0;
   while (x < to.length && y < from.length) {
-    const [a, b] = [to[x] as number, from[y] as number];
-    if (a < b) merged.push(a, to[x + 1] as number);
-    else if (a > b) merged.push(b, from[y + 1] as number);
-    else merged.push(a, (to[x + 1] as number) + (from[y + 1] as number));
+    const a = to[x] as number;
+    const b = from[y] as number;
+    merged[count] = a < b ? a : b;
+    merged[count + 1] = (a <= b ? (to[x + 1] as number) : 0) + (b <= a ? (from[y + 1] as number) : 0);
+    count += 2;
     if (a <= b) x += 2;
     if (a >= b) y += 2;
   }
-  for (; x < to.length; x++) merged.push(to[x] as number);
-  for (; y < from.length; y++) merged.push(from[y] as number);
+  for (; x < to.length; x++) merged[count++] = to[x] as number;
+  for (; y < from.length; y++) merged[count++] = from[y] as number;
+  merged.length = count;
   return merged;
 }
