@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
+import { parseExactJson } from '@millrace/kernel';
 import { openBytes } from '../byte-stream.ts';
 import { toJson } from '../convert.ts';
-import { parseExactJson } from '../exact-json.ts';
 import type { Compression } from '../format.ts';
 import { type InputRow, inChunks, type RowReader } from '../rows.ts';
 

@@ -1,4 +1,4 @@
-import { parseExactJson } from './exact-json.ts';
+import { parseExactJson } from '@millrace/kernel';
 import type { FeastRead, KeyScalar } from './request.ts';
 
 /** A body that is not what the endpoint takes; answered as FastAPI answers it. */

@@ -1,6 +1,6 @@
+import { parseExactJson } from '@millrace/kernel';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseExactJson } from './exact-json.ts';
 import { timeUsOf } from './field-values.ts';
 import { parseFrame } from './frame.ts';
 
