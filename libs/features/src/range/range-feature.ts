@@ -43,6 +43,7 @@ export function rangeFeature(feature: FeatureDefinition, view: ViewDefinition): 
     parts: [n, part],
     value: ([count = '', result = '']) => `if(${count} = 0, NULL, ${of(result)})`,
   });
+  const float = cell.type === 'DOUBLE' ? value : `toFloat64(${value})`;
   switch (feature.function) {
     case 'count':
       return { parts: [n], value: ([count = '']) => `toInt64(${count})` };
@@ -59,9 +60,9 @@ export function rangeFeature(feature: FeatureDefinition, view: ViewDefinition): 
         value: ([sum = '']) => `toFloat64(${sum}) / ${rateSeconds(feature.window)}`,
       };
     case 'variance':
-      return variance(feature, n, over('varPopStable', `toFloat64(${value})`), (result) => result);
+      return variance(feature, n, over('varPopStable', float), (result) => result);
     case 'stddev':
-      return variance(feature, n, over('varPopStable', `toFloat64(${value})`), (result) => `sqrt(${result})`);
+      return variance(feature, n, over('varPopStable', float), (result) => `sqrt(${result})`);
     case 'min':
     case 'max':
       return orNull(over(feature.function, plain(cell, value)));

@@ -27,10 +27,17 @@ export function mergedPart(part: RangePart, core: string, tail: string): string 
   const { aggregate, args } = part;
   if (aggregate === lengthPart.aggregate) return `arrayMap((r, z) -> r.2 + z.2, ${core}, ${tail})`;
   const tailArrays = args.map((arg) => (arg === place ? 'tail_place' : `tail_${arg}`));
+  if (isAdded(aggregate))
+    return `arrayMap((x, y) -> x + y, ${rangePart(part, core)}, ${rangePart({ aggregate, args: tailArrays }, tail)})`;
   const tails = `arrayReduceInRanges('${aggregate}State', ${tail}, ${tailArrays.join(', ')})`;
   const states = `arrayFlatten(arrayMap((x, y) -> [x, y], ${rangePart(part, core, 'State')}, ${tails}))`;
   const pairs = `arrayMap(i -> (toInt64(2 * i - 1), toUInt64(2)), arrayEnumerate(${core}))`;
   return `if(has_tail, arrayReduceInRanges('${aggregate}Merge', ${pairs}, ${states}), ${rangePart(part, core)})`;
+}
+
+/** Counts and sums of integers, exact without states. */
+function isAdded(aggregate: string): boolean {
+  return ['countIf', 'sum', 'sumIf'].includes(aggregate);
 }
 
 /**

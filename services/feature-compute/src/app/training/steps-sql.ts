@@ -1,4 +1,11 @@
-import { asOfSql, rangeSettings, rangeSql, type ViewDefinition, windowReachUs } from '@millrace/features';
+import {
+  asOfSql,
+  type JoinKeyDefinition,
+  rangeSettings,
+  rangeSql,
+  type ViewDefinition,
+  windowReachUs,
+} from '@millrace/features';
 import { eventTable } from '@millrace/history';
 import { sqlName } from '../sql.ts';
 
@@ -19,44 +26,53 @@ export type ChunkBounds = {
 };
 
 /**
- * Up to which position a source was known at an instant. Known times grow with positions but for steps of a clock; the
- * running maximum then leaves events out rather than let one in early.
+ * Creates a table of labels as `asOfSql` takes them: with the position up to which the source was known at the label's time and the delay. Known times grow with
+ * positions but for steps of a clock; the running maximum then leaves events out rather than let one in early.
  */
-export function positionsSql(
+export function samplesTableSql(
   table: string,
   source: string,
-  options: { readonly complete: boolean; readonly cutoff: number },
+  options: {
+    readonly labels: string;
+    readonly joinKeys: readonly JoinKeyDefinition[];
+    readonly allowedDelayUs: number;
+    readonly complete: boolean;
+    readonly cutoff: number;
+  },
 ): string {
-  const rows = options.complete
-    ? `SELECT toDateTime64('1900-01-01', 6, 'UTC') AS known, toUInt64(${options.cutoff}) AS position, toUInt8(1) AS one`
-    : `SELECT known, max(_seq) AS position, toUInt8(1) AS one FROM (
+  const keys = options.joinKeys.map(({ name }) => sqlName(name));
+  const create = `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY sample_id AS`;
+  if (options.complete)
+    return `${create} SELECT ${['sample_id', ...keys].join(', ')}, label_time AS as_of, toUInt64(${options.cutoff}) AS position FROM ${sqlName(options.labels)}`;
+  const known = `SELECT known, max(_seq) AS position, toUInt8(1) AS one FROM (
          SELECT _seq, max(batch_known) OVER (ORDER BY _seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS known
          FROM (SELECT _seq, max(_known_time) AS batch_known FROM ${eventTable(source)} WHERE _seq <= ${options.cutoff} GROUP BY _seq)
        ) GROUP BY known`;
-  return `CREATE TABLE ${sqlName(table)} ENGINE = MergeTree ORDER BY known AS ${rows}`;
+  return `${create} SELECT ${['sample_id', ...keys].map((name) => `l.${name} AS ${name}`).join(', ')}, l.label_time AS as_of, p.position AS position
+    FROM (SELECT ${['sample_id', ...keys].join(', ')}, label_time, addMicroseconds(label_time, ${options.allowedDelayUs}) AS known_by, toUInt8(1) AS one
+          FROM ${sqlName(options.labels)}) AS l
+    ASOF LEFT JOIN (${known}) AS p ON l.one = p.one AND l.known_by >= p.known`;
 }
 
 /** Where a step's values go, and what it reads. */
 export type StepTables = {
   readonly plan: StepPlan;
-  readonly labels: string;
+  /** A table of `samplesTableSql`. */
+  readonly samples: string;
   readonly target: string;
-  readonly positions: string;
   readonly bounds: ChunkBounds;
-  readonly allowedDelayUs: number;
   readonly complete: boolean;
   /** Events after this position came while the set was built. */
   readonly cutoff: number;
   /** A condition on labels; the others get no row. */
-  readonly only?: string;
+  readonly only: string | undefined;
 };
 
 /** An empty table with the columns that `asOfSql` gives. */
-export function targetSql({ plan, labels, target, positions, allowedDelayUs }: Omit<StepTables, 'bounds'>): string {
+export function targetSql({ plan, samples, target }: Pick<StepTables, 'plan' | 'samples' | 'target'>): string {
   const nothing = `(SELECT * FROM ${eventTable(plan.view.source)} WHERE 0)`;
-  const samples = samplesSql(plan.view, { labels, positions, allowedDelayUs }, 'sample_id = 0');
   return `CREATE TABLE ${sqlName(target)} ENGINE = MergeTree ORDER BY sample_id EMPTY AS
-    SELECT ${columnsOf(plan.view)} FROM (${asOfSql(plan.view, nothing, samples)})`;
+    SELECT ${columnsOf(plan.view)} FROM (${asOfSql(plan.view, nothing, samplesSql(plan.view, samples, 'sample_id = 0'))})`;
 }
 
 /** Events of one entity that are held at once; the labels of one with more are joined. */
@@ -66,7 +82,11 @@ const eventsPerEntityMax = 4_000_000;
 export function rangesSql(step: StepTables, shard: { readonly at: number; readonly of: number }): string {
   const { view } = step.plan;
   const keys = view.joinKeys.map((key) => sqlName(key.name)).join(', ');
-  const samples = samplesSql(view, step, `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}${narrowed(step)}`);
+  const samples = samplesSql(
+    view,
+    step.samples,
+    `sipHash64(tuple(${keys})) % ${shard.of} = ${shard.at}${narrowed(step)}`,
+  );
   const ranges = rangeSql(view, eventsBetween(view, step), samples, {
     complete: step.complete,
     eventsPerEntityMax,
@@ -83,7 +103,7 @@ export function joinSql(step: StepTables): string {
   const columns = columnsOf(view);
   // one thread: the order of additions, and with it the last bits of floats and the digest, stay the same
   return `INSERT INTO ${sqlName(step.target)} (${columns})
-    SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step), samplesSql(view, step, left))}) SETTINGS max_threads = 1`;
+    SELECT ${columns} FROM (${asOfSql(view, eventsBetween(view, step), samplesSql(view, step.samples, left))}) SETTINGS max_threads = 1`;
 }
 
 function narrowed({ only }: StepTables): string {
@@ -94,17 +114,9 @@ function columnsOf(view: ViewDefinition): string {
   return ['sample_id', ...view.features.map((feature) => sqlName(feature.name))].join(', ');
 }
 
-/** Labels as `asOfSql` takes them, each with the position up to which its source was known. */
-function samplesSql(
-  view: ViewDefinition,
-  tables: { readonly labels: string; readonly positions: string; readonly allowedDelayUs: number },
-  where: string,
-): string {
+function samplesSql(view: ViewDefinition, samples: string, where: string): string {
   const keys = view.joinKeys.map((key) => sqlName(key.name));
-  return `SELECT l.sample_id AS sample_id, ${keys.map((key) => `l.${key} AS ${key}`).join(', ')}, l.label_time AS as_of, p.position AS position
-    FROM (SELECT sample_id, ${keys.join(', ')}, label_time, addMicroseconds(label_time, ${tables.allowedDelayUs}) AS known_by, toUInt8(1) AS one
-          FROM ${sqlName(tables.labels)} WHERE ${where}) AS l
-    ASOF LEFT JOIN ${sqlName(tables.positions)} AS p ON l.one = p.one AND l.known_by >= p.known`;
+  return `SELECT ${['sample_id', ...keys].join(', ')}, as_of, position FROM ${sqlName(samples)} WHERE ${where}`;
 }
 
 /** The events that any window of the chunk can need. */

@@ -5,6 +5,7 @@ import { type Clock, MeshError, newId } from '@millrace/kernel';
 import { resolveService, type ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
 import { checkRequestFields } from './derived-sql.ts';
+import { fillSamples, fillSteps, stopIf } from './fill-steps.ts';
 import { labelTable } from './label-store.ts';
 import { digestOf, type Labels, prepareLabels } from './labels.ts';
 import { findLeakage } from './leakage.ts';
@@ -12,7 +13,7 @@ import { checkRowCount, columnOf, insertSplit, insertTaken, takenSql } from './r
 import { sampleRows } from './sampling.ts';
 import { exportSql, type SetParts, setSql } from './set-sql.ts';
 import { checkSplit, splitRows } from './splitting.ts';
-import { type FilledStep, fillPositions, fillStep, nothingFound, planSteps, stopIf } from './steps.ts';
+import { planSteps } from './steps.ts';
 
 export type TrainingSetPart =
   | { readonly t: 'progress'; readonly progress: compute.TrainingSetProgress }
@@ -85,25 +86,15 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       checkRequestFields(shape, all.columns);
       const labels = await sampled(request, all, table);
       const split = await divided(request, labels, table);
-      const plans = planSteps(views, shape.reads, request);
+      const steps = planSteps(views, shape.reads, request).map((plan, at) => ({ plan, target: table(String(at)) }));
       const cutoffs = await cutoffsOf(views, order.positions);
-      const positions = await fillPositions(history, cutoffs, request, table);
-      const steps: FilledStep[] = [];
-      for (const [at, plan] of plans.entries()) {
-        yield progress(at, plans.length, `view "${plan.view.name}", ${labels.rows} labels`);
-        const target = table(String(at));
-        // without statuses only labels without a value leave the question open
-        const only = plan.t === 'seen' && !request.withStatuses ? { only: nothingFound(plan.view, steps) } : {};
-        await fillStep(
-          history,
-          plan,
-          target,
-          { ...options(request), labels: labels.table, rows: labels.rows, cutoffs, positions, ...only },
-          signal,
-        );
-        steps.push({ plan, target });
-      }
-      yield progress(plans.length, plans.length, 'checks and export');
+      const given = { complete: request.complete, cutoffs };
+      const placed = { ...given, labels: labels.table, joinKeys, allowedDelayUs: Number(request.allowedDelayUs) };
+      const samples = await fillSamples(history, placed, table);
+      const filling = { ...given, rows: labels.rows, samples, withStatuses: request.withStatuses };
+      for await (const at of fillSteps(history, steps, filling, signal))
+        yield progress(at, steps.length, `view "${steps[at]?.plan.view.name}", ${labels.rows} labels`);
+      yield progress(steps.length, steps.length, 'checks and export');
       const set = table('set');
       const parts: SetParts = { labels, steps, shape, withStatuses: request.withStatuses, split };
       await history.command(setSql(set, parts));
@@ -296,10 +287,6 @@ export function unknownTrainingSet(id: string): MeshError {
   return new MeshError('UNKNOWN_DEFINITION', `there is no training set "${id}"; list them: millrace training list`, {
     id,
   });
-}
-
-function options({ allowedDelayUs, complete }: compute.BuildTrainingSetRequest) {
-  return { allowedDelayUs: Number(allowedDelayUs), complete };
 }
 
 /** With the version that the view has now, where the service names none. */
