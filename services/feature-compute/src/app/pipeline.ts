@@ -31,12 +31,13 @@ export async function runPipeline(deps: {
   readonly rowsBehindMax: number;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { engine, telemetry, metrics, signal } = deps;
+  const { engine, flusher, telemetry, metrics, signal } = deps;
   let turnStartedMs = performance.now();
   for await (const message of deps.messages) {
     if (signal.aborted) return;
     if (message.seq > engine.position + 1) await checkGap(message.seq);
     await applyMessage(message);
+    if (engine.rowDirtyCount() > 0) flusher.wake();
     metrics.lag.set(message.pending);
     while (engine.rowDirtyCount() > deps.rowsBehindMax && !signal.aborted) await sleep(5, signal);
     if (performance.now() - turnStartedMs > turnMs) {
@@ -84,6 +85,6 @@ export async function runPipeline(deps: {
       },
       () => metrics.eventsApplied(batch.source, engine.apply(message.seq, batch)),
     );
-    deps.flusher.traced(traceparent);
+    flusher.traced(traceparent);
   }
 }

@@ -1,9 +1,11 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Cell, Shard } from '../domain/cells.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { ActiveView, Engine } from './engine.ts';
 import { sleep } from './sleep.ts';
+import { createWakeUp } from './wake-up.ts';
 
 export type Row = { readonly key: string; readonly field: string; readonly row: Buffer };
 
@@ -13,6 +15,8 @@ export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number
 export type RowFlusher = {
   /** Flushes until the signal aborts, never two flushes at once. */
   run(signal: AbortSignal): Promise<void>;
+  /** Says that a row is behind: when flushes are idle one begins at once; when they are not, it waits for the next. */
+  wake(): void;
   /** Flushes until no row is behind; for shutdown and tests. */
   drain(signal: AbortSignal): Promise<void>;
   /** The entities whose rows are on their way, by view id. */
@@ -49,12 +53,15 @@ export function createRowFlusher(deps: {
   let failures = 0;
   let sweeps = 0;
   let encodeMs = 0;
+  let idle = false;
+  const wakeUp = createWakeUp();
 
   /** One flush. True when rows are still behind. */
   async function flush(): Promise<boolean> {
     const position = engine.position;
     taken = takeDirty(engine, deps.rowsPerFlushMax);
     const more = engine.rowDirtyCount() > 0;
+    idle = taken.length === 0;
     if (taken.length === 0) {
       rowPosition = position;
       sweeps++;
@@ -103,12 +110,17 @@ export function createRowFlusher(deps: {
         const more = await flush();
         if (failures > 0) await sleep(Math.min(retryDelayMsMax, 50 * 2 ** Math.min(failures, 6)), signal);
         else if (more) await sleep(0, signal);
-        else {
+        else if (idle) {
+          await wakeUp.wait(deps.intervalMs, signal);
+          // what else has come with the event that woke is in the same flush
+          await turn();
+        } else {
           const leftMs = deps.intervalMs - (performance.now() - startedMs);
           await sleep(Math.max(0, leftMs, Math.min(restMsMax, encodeMs)), signal);
         }
       }
     },
+    wake: () => wakeUp.wake(),
     drain: async (signal) => {
       while (!signal.aborted && (await flush())) {
         if (failures > 3) return;
