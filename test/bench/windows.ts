@@ -38,7 +38,8 @@ export async function run({ args, progress, signal }: BenchContext): Promise<Ben
     },
   });
   progress('starting the mesh');
-  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' } });
+  // what is live goes before history, as with npm start
+  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 10 });
   try {
     await mesh.apply(...definitions);
     await mesh.viewsReady(1);

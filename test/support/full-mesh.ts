@@ -18,9 +18,16 @@ export type FullMesh = Awaited<ReturnType<typeof startFullMesh>>;
 
 /** The five services as five processes over real stores, and a client of each. */
 export async function startFullMesh(
-  options: { readonly modelDir?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly modelDir?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly historyNice?: number;
+  } = {},
 ) {
-  const mesh: TestMesh = await createTestMesh({ stores: ['redis', 'nats', 'clickhouse'] });
+  const mesh: TestMesh = await createTestMesh({
+    stores: ['redis', 'nats', 'clickhouse'],
+    ...(options.historyNice === undefined ? {} : { historyNice: options.historyNice }),
+  });
   try {
     const modelDir = join(mesh.dir, 'models');
     mkdirSync(modelDir, { recursive: true });

@@ -23,7 +23,14 @@ export type TestMesh = {
 };
 
 /** Real stores as child processes on free ports, started side by side, in one temporary directory. */
-export async function createTestMesh({ stores }: { readonly stores: readonly StoreName[] }): Promise<TestMesh> {
+export async function createTestMesh({
+  stores,
+  historyNice,
+}: {
+  readonly stores: readonly StoreName[];
+  /** The nice value of ClickHouse; 0 unless given. */
+  readonly historyNice?: number;
+}): Promise<TestMesh> {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-mesh-'));
   const wants = (name: StoreName) => stores.includes(name);
   const started: Store[] = [];
@@ -49,7 +56,7 @@ export async function createTestMesh({ stores }: { readonly stores: readonly Sto
   const opened = await Promise.allSettled([
     open('redis', startRedis),
     open('nats', startNats),
-    open('clickhouse', startClickHouse),
+    open('clickhouse', ({ dir }) => startClickHouse(historyNice === undefined ? { dir } : { dir, nice: historyNice })),
   ]);
   const failed = opened.find((result) => result.status === 'rejected');
   if (failed !== undefined) {

@@ -32,7 +32,7 @@ export type RowFlusher = {
 type Taken = { readonly view: ActiveView; readonly shard: Shard; readonly cells: readonly Cell[] };
 
 const retryDelayMsMax = 2_000;
-/** A busy key costs a row for each flush: under load flushes rest as long as their rows took to make, but no longer than this. */
+/** A busy key costs a row for each flush: under load flushes rest half as long as their rows took to make, but no longer than this. */
 const restMsMax = 100;
 const linksMax = 16;
 
@@ -116,7 +116,7 @@ export function createRowFlusher(deps: {
           await turn();
         } else {
           const leftMs = deps.intervalMs - (performance.now() - startedMs);
-          await sleep(Math.max(0, leftMs, Math.min(restMsMax, encodeMs)), signal);
+          await sleep(Math.max(0, leftMs, Math.min(restMsMax, encodeMs / 2)), signal);
         }
       }
     },
