@@ -1,5 +1,6 @@
 import type { definitions } from '@millrace/contracts';
 import { type Column, compileFilter, type SourceField } from '@millrace/features';
+import { quote } from '@millrace/kernel';
 import { RE2JS } from 're2js';
 import { type Check, type Severity, severityOf } from './severity.ts';
 
@@ -140,10 +141,4 @@ function scalar(column: Column, row: number): unknown {
 export function textReader(column: Column): (row: number) => string {
   if (column.type === 'str') return (row) => column.values[row] ?? '';
   return (row) => String(scalar(column, row));
-}
-
-/** A value cut to 80 characters. */
-function quote(value: unknown): string {
-  const text = typeof value === 'bigint' ? value.toString() : (JSON.stringify(value) ?? String(value));
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

@@ -1,5 +1,6 @@
+import { quote } from '@millrace/kernel';
 import { isObject, type JsonObject, parseJsonObject } from './parse-json.ts';
-import { Problem, problem, quote } from './problem.ts';
+import { Problem, problem } from './problem.ts';
 import { formatUs, parseRfc3339Us } from './timestamps.ts';
 
 export type Envelope = { readonly id: string; readonly eventTimeUs: number; readonly fields: JsonObject };

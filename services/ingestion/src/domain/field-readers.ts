@@ -1,9 +1,9 @@
 import { definitions } from '@millrace/contracts';
 import type { Column, Scalar } from '@millrace/features';
-import { hash32 } from '@millrace/kernel';
+import { hash32, quote } from '@millrace/kernel';
 import { BoolBuilder, F64Builder, I64Builder, type Rows, StrBuilder } from './columns.ts';
 import type { PayloadHash } from './payload-hash.ts';
-import { type Problem, problem, quote, typeName } from './problem.ts';
+import { type Problem, problem, typeName } from './problem.ts';
 import { formatUs, parseTimeUs, timestampEndUs, timestampMinUs } from './timestamps.ts';
 
 /** One column of one batch: reads the field's values row by row. A failed row is overwritten by the next one. */

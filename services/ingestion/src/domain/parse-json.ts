@@ -1,4 +1,5 @@
-import { type Problem, problem, quote, typeName } from './problem.ts';
+import { quote } from '@millrace/kernel';
+import { type Problem, problem, typeName } from './problem.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 const notJson = /(?:^|[[,:\s])[-+]?(NaN|nan|Infinity|inf|-Infinity)\b/;

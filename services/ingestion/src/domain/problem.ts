@@ -20,12 +20,6 @@ export function problem(reason: Reason, field: string, message: string, expectat
   return new Problem(reason, field, message, expectation);
 }
 
-/** A value as its publisher would write it, cut to 80 characters. */
-export function quote(value: unknown): string {
-  const text = typeof value === 'bigint' ? value.toString() : (JSON.stringify(value) ?? String(value));
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
 export function typeName(value: unknown): string {
   if (value === null) return 'null';
   return Array.isArray(value) ? 'array' : typeof value;

@@ -1,12 +1,13 @@
 import type { definitions } from '@millrace/contracts';
 import { definitions as proto } from '@millrace/contracts';
 import type { Column, Scalar } from '@millrace/features';
+import { quote } from '@millrace/kernel';
 import { isCloudEvent, unwrapCloudEvent } from './cloud-event.ts';
 import type { Rows } from './columns.ts';
 import { compileField, type FieldReader, type FieldReaderFactory } from './field-readers.ts';
 import { type JsonObject, parseJsonObject } from './parse-json.ts';
 import { PayloadHash } from './payload-hash.ts';
-import { Problem, problem, quote } from './problem.ts';
+import { Problem, problem } from './problem.ts';
 import { eventBytesMax, eventIdLengthMax, type RawEvent } from './raw-event.ts';
 import { eventTimeEndUs, eventTimeMinUs, formatUs, parseTimeUs } from './timestamps.ts';
 import {
