@@ -1,4 +1,4 @@
-import { createRowReader, createRowWriter, type Hot, openRedis } from '@millrace/hot';
+import { createRowReader, createRowWriter, type Hot, openRedis, rowField } from '@millrace/hot';
 import { createTestMesh, eventually, type TestMesh } from '@millrace/testkit';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 
@@ -19,9 +19,10 @@ afterAll(async () => {
   await mesh?.close();
 });
 
-function row(position: number, text: string): Buffer {
+function row(position: number, text: string, format = 3): Buffer {
   const head = Buffer.alloc(8);
-  head.writeBigUInt64BE(BigInt(position));
+  head[0] = format;
+  head.writeUIntBE(position, 1, 6);
   return Buffer.concat([head, Buffer.from(text)]);
 }
 
@@ -40,6 +41,25 @@ test('the newest position wins, whatever the order of the writes; the same posit
   expect(await write(255, 'earlier')).toEqual({ written: 0, stale: 1 });
   const [[found] = []] = await reader.read(['{e:1}'], [['v@1']]);
   expect(textOf(found)).toBe('later');
+});
+
+test('a row of a newer format is newer, whatever the positions', async () => {
+  const writer = createRowWriter(hot);
+  const write = (bytes: Buffer) => writer.write([{ key: '{e:1}', field: 'v@1', row: bytes }]);
+  expect(await write(row(2 ** 47, 'old', 2))).toEqual({ written: 1, stale: 0 });
+  expect(await write(row(1, 'new'))).toEqual({ written: 1, stale: 0 });
+  expect(await write(row(2 ** 47, 'old', 2))).toEqual({ written: 0, stale: 1 });
+});
+
+test('rows of ten small integers for 25 views of an entity are one block in Redis, of less than 2 KB', async () => {
+  const rows = Array.from({ length: 25 }, (_, v) => ({
+    key: '{e:1}',
+    field: rowField('view', String(v)),
+    row: row(1, 'x'.repeat(35)),
+  }));
+  await createRowWriter(hot).write(rows);
+  expect(await hot.redis.object('ENCODING', '{e:1}')).toBe('listpack');
+  expect(await hot.redis.memory('USAGE', '{e:1}')).toBeLessThan(1_700);
 });
 
 test('bytes too short to be a row are overwritten', async () => {

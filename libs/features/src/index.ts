@@ -24,7 +24,8 @@ export { finiteSql } from './expression/sql-pieces.ts';
 export { viewFeatureTypes } from './feature-types.ts';
 export { elementOf, isListType } from './list-codec.ts';
 export { isRangeable, type RangeOptions, rangeSettings, rangeSql } from './range/range-sql.ts';
-export { compileRowReader, type RowHeader, type RowReader, rowView } from './row-reader.ts';
+export { rowFormat } from './row-layout.ts';
+export { compileRowReader, type RowReader, rowView } from './row-reader.ts';
 export type { EntityState } from './state.ts';
 export { tilesSql } from './tiles-sql.ts';
 export type {

@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Column, compileRowReader, compileView, rowView, type Scalar, type ViewDefinition } from './index.ts';
+import { bodyAt, firstStepUs, knownTimeUs, lastEventTimeUs, position, shapeOf, writeHeader } from './row-layout.ts';
 
 const atUs = 1_000_000_000_000;
 
@@ -65,8 +67,62 @@ test.each([
     reader.copyI64(rowView(row), cursor, i, out, 0);
     expect(out.getBigInt64(0, true)).toBe(value);
   }
-  // header, the group's place and head, one step's time, a float, a text's place, the integers, nulls, the text
-  expect(row.length).toBe(40 + 4 + 8 + 8 + 16 + values.length * bytes + 1 + 2);
+  // header with the known time, the block's head, a float, a text's place, the integers, nulls, the text
+  expect(row.length).toBe(16 + 4 + 1 + 16 + values.length * bytes + 1 + 2);
+});
+
+test('ten integers below 32,768 take 43 bytes, so that Redis keeps 25 views of them as one block', () => {
+  const { version, ...view } = latest(10);
+  const integers = { ...view, version, fields: view.fields.slice(0, 10), features: view.features.slice(0, 10) };
+  const row = rowOf(
+    integers,
+    Array.from({ length: 10 }, (_, i) => BigInt(i * 999)),
+  );
+  expect(row.length).toBe(43);
+  // the format: other bytes need another number, and what reads both
+  expect(row.toString('hex')).toBe(
+    '0300000000000104000000a2941a6d4200000000050000e703ce07b50b9c0f83136a17511b381f1f230000',
+  );
+});
+
+test('a header is read back exactly, near times in few bytes and far ones in more', () => {
+  const time = fc.oneof(
+    fc.integer({ min: -(10 ** 6), max: 10 ** 6 }).map((offset) => atUs + offset),
+    fc.integer({ min: -(2 ** 53), max: 2 ** 53 }),
+  );
+  const header = fc.record({
+    position: fc.oneof(fc.nat(), fc.integer({ min: 0, max: 2 ** 48 - 1 })),
+    lastEventTimeUs: time,
+    knownTimeUs: time,
+    firstStepUs: fc.oneof(time, fc.constant(0)),
+  });
+  const sizes = new Set<number>();
+  fc.assert(
+    fc.property(header, (given) => {
+      for (const each of [given, { ...given, firstStepUs: given.lastEventTimeUs + 1 }]) {
+        const shape = shapeOf(each);
+        const row = Buffer.alloc(bodyAt(shape));
+        writeHeader(row, shape, each);
+        const view = rowView(row);
+        sizes.add(row.length);
+        expect({
+          position: position(view),
+          lastEventTimeUs: lastEventTimeUs(view),
+          knownTimeUs: knownTimeUs(view),
+          firstStepUs: firstStepUs(view),
+        }).toEqual(each);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+  expect([...sizes].sort((x, y) => x - y)).toEqual([20, 22, 24, 26, 28, 30, 32]);
+});
+
+test('bytes of another format are no row to read', () => {
+  const view = latest(1);
+  const row = rowOf(view, [1n]);
+  row[0] = 2;
+  expect(compileRowReader(view).valuesAt(rowView(row), atUs + 1)).toBeUndefined();
 });
 
 test('250 integers of an entity take a quarter of what 8 bytes each would', () => {

@@ -1,33 +1,32 @@
 import { atReadOf } from './cells/at-read.ts';
 import { layoutOf } from './layout.ts';
 import { decodeList, elementOf } from './list-codec.ts';
-import { headerBytes, rowFormat } from './row-writer.ts';
+import {
+  bodyAt,
+  firstStepUs,
+  knownTimeUs,
+  lastEventTimeUs,
+  position,
+  rowFormat,
+  stepsOnceSeen,
+  stepsTimed,
+} from './row-layout.ts';
 import type { FeatureType, FeatureValue, List, Scalar, ViewDefinition } from './types.ts';
 
-export interface RowHeader {
-  readonly version: string;
-  readonly position: number;
-  readonly lastEventTimeUs: number;
-  readonly knownTimeUs: number;
-  readonly firstStepUs: number;
-}
-
 /**
- * Reads rows of one view version (layout: row-writer.ts). A row is a DataView, which reads a number several times faster than a Buffer does
+ * Reads rows of one view version (row-layout.ts). A row is a DataView, which reads a number several times faster than a Buffer does
  * and is made faster than a slice of one; to read numbers allocates nothing.
  */
 export interface RowReader {
   /**
    * For each feature where its value is, of an integer with the log₂ of its bytes in the lowest two bits; -1 when it is null. Then for each
-   * group where the start of its step is.
+   * group where the start of its step is, when that is told.
    */
   newCursor(): Int32Array;
   position(row: DataView): number;
   lastEventTimeUs(row: DataView): number;
   knownTimeUs(row: DataView): number;
   firstStepUs(row: DataView): number;
-  /** All of the header; the version as 12 hex digits. Allocates: not for the hot path. */
-  header(row: DataView): RowHeader;
   /** Points the cursor at the step of each group that holds at a time; false when the row does not reach back to it. */
   locate(row: DataView, asOfUs: number, cursor: Int32Array): boolean;
   isNull(row: DataView, cursor: Int32Array, feature: number): boolean;
@@ -48,6 +47,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   const layout = layoutOf(view);
   const cursorLength = layout.types.length + layout.groups.length;
   const atRead = view.features.map(atReadOf);
+  const decays = layout.places.map(({ group, column }) => layout.groups[group]?.features[column]?.decays === true);
   const elements = layout.types.map(elementOf);
   const groups = layout.groups.map(({ features, integers }) => ({
     features: Int32Array.from(features, ({ index }) => index),
@@ -60,13 +60,6 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     lastEventTimeUs,
     knownTimeUs,
     firstStepUs,
-    header: (row) => ({
-      version: bytesOf(row, 33, 6).toString('hex'),
-      position: position(row),
-      lastEventTimeUs: lastEventTimeUs(row),
-      knownTimeUs: knownTimeUs(row),
-      firstStepUs: firstStepUs(row),
-    }),
     locate,
     isNull,
     f64,
@@ -89,18 +82,30 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   };
 
   function locate(row: DataView, asOfUs: number, cursor: Int32Array): boolean {
-    if (row.getUint8(32) !== rowFormat || asOfUs < firstStepUs(row)) return false;
+    if (row.getUint8(0) !== rowFormat || asOfUs < firstStepUs(row)) return false;
+    const body = bodyAt(row.getUint8(7));
     for (let g = 0; g < groups.length; g++) {
       const { features, wide } = groups[g] as (typeof groups)[number];
       const width = features.length;
-      const block = row.getUint32(headerBytes + 4 * g, true);
-      const steps = row.getUint32(block, true);
-      const log2 = row.getUint32(block + 4, true);
+      const block = groups.length === 1 ? body : row.getUint32(body + 4 * g, true);
+      const head = row.getUint8(block);
+      const log2 = head & 3;
+      let values = block + 1;
+      let steps = 1;
+      let step = 0;
+      if (head >> 2 === stepsTimed) {
+        steps = row.getUint32(block, true) >>> 8;
+        step = lastStep(row, block + 4, steps, asOfUs);
+        values = block + 4 + 8 * steps;
+        cursor[layout.types.length + g] = block + 4 + 8 * step;
+      } else if (head >> 2 === stepsOnceSeen && asOfUs < lastEventTimeUs(row) + 1) step = -1;
+      if (step < 0) {
+        for (let c = 0; c < width; c++) cursor[features[c] as number] = -1;
+        continue;
+      }
       const stride = 8 * wide + ((width - wide) << log2);
-      const step = lastStep(row, block + 8, steps, asOfUs);
-      cursor[layout.types.length + g] = block + 8 + 8 * step;
-      const values = block + 8 + 8 * steps + step * stride;
-      const nulls = block + 8 + (8 + stride) * steps + step * ((width + 7) >> 3);
+      const nulls = values + stride * steps + step * ((width + 7) >> 3);
+      values += step * stride;
       let bits = 0;
       for (let c = 0; c < wide; c++) {
         if ((c & 7) === 0) bits = row.getUint8(nulls + (c >> 3));
@@ -124,7 +129,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   function f64At(row: DataView, cursor: Int32Array, feature: number, asOfUs: number): number {
     const stored = f64(row, cursor, feature);
     const group = layout.places[feature]?.group ?? 0;
-    const stepUs = row.getFloat64(cursor[layout.types.length + group] as number, true);
+    const stepUs = decays[feature] ? row.getFloat64(cursor[layout.types.length + group] as number, true) : 0;
     return atRead[feature]?.(stored, stepUs, asOfUs) ?? stored;
   }
 }
@@ -134,23 +139,7 @@ export function rowView(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-// what no view alters is one function for all readers: calls of it are inlined where readers of many views meet
-
-function position(row: DataView): number {
-  return row.getUint32(0) * 4294967296 + row.getUint32(4);
-}
-
-function lastEventTimeUs(row: DataView): number {
-  return row.getFloat64(8, true);
-}
-
-function knownTimeUs(row: DataView): number {
-  return row.getFloat64(16, true);
-}
-
-function firstStepUs(row: DataView): number {
-  return row.getFloat64(24, true);
-}
+// what no view alters is one function for all readers (see row-layout.ts)
 
 function isNull(_row: DataView, cursor: Int32Array, feature: number): boolean {
   return (cursor[feature] as number) < 0;
@@ -199,9 +188,9 @@ function scalarAt(data: DataView, type: FeatureType, at: number): Scalar {
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** The last step whose valid_from is not after t; the first step is never after it. */
+/** The last step whose valid_from is not after t; -1 when t is before the first. */
 function lastStep(row: DataView, at: number, steps: number, t: number): number {
-  let low = 0;
+  let low = -1;
   let high = steps - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;

@@ -2,57 +2,46 @@ import { valueInGroup } from './group-value.ts';
 import type { Group, Layout } from './layout.ts';
 import { elementOf } from './list-codec.ts';
 import { RowHeap } from './row-heap.ts';
+import {
+  bodyAt,
+  type RowHeader,
+  shapeOf,
+  stepsFromFirst,
+  stepsOnceSeen,
+  stepsTimed,
+  writeHeader,
+} from './row-layout.ts';
 import { createSessionTimeline } from './session-timeline.ts';
 import type { EntityState } from './state.ts';
 import type { Accumulator, Tile } from './tiles.ts';
 import { createTimelineMaker } from './timeline.ts';
 import type { Scalar } from './types.ts';
 
-/**
- * The row record, little-endian but for the position:
- *
- *   0  u64 big-endian  position: the stream position that the row reflects (first, so that writers can compare rows)
- *   8  f64  last event time, µs
- *  16  f64  known time of the newest event, µs
- *  24  f64  first step: the earliest read time that the row answers
- *  32  u8   format: 2
- *  33  6 bytes  the view's version
- *  39  u8   0
- *  40  u32 × groups  where each group's block starts
- *   …  per group: u32 steps, u32 k, f64 × steps valid_from, steps × values, steps × ⌈features / 8⌉ bytes nulls (bit 1: null)
- *   …  the bytes of texts and lists (list-codec.ts)
- *
- * The values of a step: floats as float64, texts and lists as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
- * each, the fewest that hold every one of the group's. Counts are small: most rows lose more than half of their bytes so.
- */
-export const rowFormat = 2;
-export const headerBytes = 40;
-
 export type RowMeta = { readonly position: number; readonly knownTimeUs: number };
 
 export type RowWriter = (state: EntityState, meta: RowMeta) => Buffer;
 
-/** Holds scratch memory; not for use by two callers at once. */
+/** Writes rows as row-layout.ts has them. Holds scratch memory; not for use by two callers at once. */
 export function createRowWriter(layout: Layout): RowWriter {
   const groups = layout.groups.map((group) => createGroupWriter(layout, group));
-  const version = Buffer.alloc(6);
-  Buffer.from(layout.view.version, 'hex').copy(version);
+  const tableBytes = groups.length === 1 ? 0 : 4 * groups.length;
   return (state, { position, knownTimeUs }) => {
     const texts = new RowHeap();
+    const header: RowHeader = {
+      position,
+      lastEventTimeUs: state.lastEventTimeUs,
+      knownTimeUs,
+      firstStepUs: state.validFromUs,
+    };
+    const shape = shapeOf(header);
+    const tableAt = bodyAt(shape);
     const blocks = groups.map((group, index) => group.collect(state, state.tiles[index] as Tile[], texts));
-    const fixed = headerBytes + 4 * groups.length + blocks.reduce((sum, bytes) => sum + bytes, 0);
+    const fixed = tableAt + tableBytes + blocks.reduce((sum, bytes) => sum + bytes, 0);
     const row = Buffer.allocUnsafe(fixed + texts.bytes);
-    row.writeUInt32BE(Math.floor(position / 4294967296), 0);
-    row.writeUInt32BE(position % 4294967296, 4);
-    row.writeDoubleLE(state.lastEventTimeUs, 8);
-    row.writeDoubleLE(knownTimeUs, 16);
-    row.writeDoubleLE(state.validFromUs, 24);
-    row[32] = rowFormat;
-    version.copy(row, 33);
-    row[39] = 0;
-    let at = headerBytes + 4 * groups.length;
+    writeHeader(row, shape, header);
+    let at = tableAt + tableBytes;
     for (const [index, group] of groups.entries()) {
-      row.writeUInt32LE(at, headerBytes + 4 * index);
+      if (tableBytes > 0) row.writeUInt32LE(at, tableAt + 4 * index);
       at = group.write(row, at, fixed);
     }
     texts.write(row, fixed);
@@ -73,12 +62,14 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
   const bitmap = Math.ceil(width / 8);
   /** Values that decay from their step on: as two steps they are two values, even with the same bits. */
   const decaying = group.features.flatMap(({ decays }, index) => (decays ? [index] : []));
+  const allNull = Uint8Array.from({ length: bitmap }, (_, i) => (1 << Math.min(8, width - 8 * i)) - 1);
   const elements = group.features.map(({ type }) => elementOf(type));
   const inHeap = group.features.flatMap(({ type }, index) => (type === 'STRING' || elements[index] ? [index] : []));
   let steps = createSteps(64, width, bitmap);
   let kept = new Int32Array(64);
   const wide = width - group.integers;
   let keptCount = 0;
+  let kind = stepsTimed;
   let log2 = 3;
   let heap: RowHeap;
 
@@ -115,22 +106,39 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
     return true;
   }
 
+  function isAllNull(step: number): boolean {
+    for (let i = 0; i < bitmap; i++) if (steps.nulls[step * bitmap + i] !== allNull[i]) return false;
+    return true;
+  }
+
+  /** A value that decays is one as of its step, which is then told. */
+  function kindOf({ validFromUs, lastEventTimeUs }: EntityState): number {
+    if (keptCount !== 1 || decaying.length > 0) return stepsTimed;
+    const fromUs = steps.times[kept[0] as number];
+    if (fromUs === validFromUs) return stepsFromFirst;
+    return fromUs === lastEventTimeUs + 1 ? stepsOnceSeen : stepsTimed;
+  }
+
   return {
     collect(state, tiles, texts) {
       heap = texts;
       const count = maker.steps(state, tiles, emit);
       keptCount = 0;
-      for (let step = 0; step < count; step++)
-        if (step === 0 || !same(kept[keptCount - 1] as number, step)) kept[keptCount++] = step;
+      for (let step = 0; step < count; step++) {
+        // before its first step a block is all nulls, anyway
+        const isNews = keptCount === 0 ? !isAllNull(step) : !same(kept[keptCount - 1] as number, step);
+        if (isNews) kept[keptCount++] = step;
+      }
       log2 = bytesLog2(steps.words, kept, keptCount, wide, width);
-      return 8 + keptCount * (8 + wide * 8 + group.integers * 2 ** log2 + bitmap);
+      kind = kindOf(state);
+      return headBytes(kind, keptCount) + keptCount * (wide * 8 + group.integers * 2 ** log2 + bitmap);
     },
     write(row, start, textsAt) {
-      row.writeUInt32LE(keptCount, start);
-      row.writeUInt32LE(log2, start + 4);
+      row[start] = log2 | (kind << 2);
+      if (kind === stepsTimed) row.writeUIntLE(keptCount, start + 1, 3);
       const stride = 8 * wide + group.integers * 2 ** log2;
-      const times = start + 8;
-      const values = times + 8 * keptCount;
+      const times = start + 4;
+      const values = start + headBytes(kind, keptCount);
       const nulls = values + stride * keptCount;
       const { bytes, timesBytes, words } = steps;
       const whole = log2 === 3;
@@ -138,7 +146,7 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
         const step = kept[i] as number;
         let run = 1;
         while (i + run < keptCount && kept[i + run] === step + run) run++;
-        row.set(timesBytes.subarray(8 * step, 8 * (step + run)), times + 8 * i);
+        if (kind === stepsTimed) row.set(timesBytes.subarray(8 * step, 8 * (step + run)), times + 8 * i);
         row.set(steps.nulls.subarray(bitmap * step, bitmap * (step + run)), nulls + bitmap * i);
         if (whole) row.set(bytes.subarray(8 * width * step, 8 * width * (step + run)), values + stride * i);
         i += run;
@@ -153,6 +161,11 @@ function createGroupWriter(layout: Layout, group: Group): GroupWriter {
       return nulls + bitmap * keptCount;
     },
   };
+}
+
+/** Of a block, before its values. */
+function headBytes(kind: number, steps: number): number {
+  return kind === stepsTimed ? 4 + 8 * steps : 1;
 }
 
 /** The smallest k with which 2^k bytes hold each integer of the steps that are kept; integers start at `first` of `width` values. */

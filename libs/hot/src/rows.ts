@@ -1,10 +1,11 @@
+import { rowFormat } from '@millrace/features';
 import type { Redis } from 'ioredis';
 import { type Hot, storeUnavailable } from './connection.ts';
 
 export interface RowToWrite {
   readonly key: string;
   readonly field: string;
-  /** Starts with its position: 8 bytes, big-endian. */
+  /** Starts with its format and position: 7 bytes, big-endian (row-layout.ts of libs/features). */
   readonly row: Buffer;
 }
 
@@ -16,15 +17,17 @@ export interface RowWriter {
   setEpoch(id: string): Promise<void>;
 }
 
-const epochKey = 'millrace:hot:epoch';
+// rows of another format lie under this one's names no more than in an emptied Redis: whoever writes them begins anew
+const epochKey = `millrace:hot:epoch:${rowFormat}`;
 const rowsPerCall = 50;
 
+// Redis has no part of a hash's value to ask for: the whole old row is copied within the server, 3 % of a write of 2 KB, 13 % of 10 KB
 const writeRows = `
 local written = 0
 for i = 1, #KEYS do
   local field, row = ARGV[2 * i - 1], ARGV[2 * i]
   local old = redis.call('HGET', KEYS[i], field)
-  if not old or #old < 8 or struct.unpack('>I8', old) <= struct.unpack('>I8', row) then
+  if not old or #old < 7 or struct.unpack('>I7', old) <= struct.unpack('>I7', row) then
     redis.call('HSET', KEYS[i], field, row)
     written = written + 1
   end

@@ -31,7 +31,7 @@ export async function openPeer(
     progress(`no Feast to compare with, only ours is measured: ${detail}`);
     return undefined;
   }
-  const redis = await startRedis({ dir: join(dir, 'feast-redis') });
+  const redis = await startRedis({ dir: join(dir, 'feast-redis'), settings: [] });
   const repo = join(dir, 'feast-repo');
   try {
     progress(`writing ${views * entities} rows with Feast`);
