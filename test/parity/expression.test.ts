@@ -32,7 +32,7 @@ beforeAll(async () => {
   );
   await sql(`CREATE TABLE fuzz (id UInt32, ${columns.join(', ')}) ENGINE = MergeTree ORDER BY id`);
   const values = rows.map(
-    (row, id) => `(${[id, ...expressionFields.map(({ name }) => literal(row[name] ?? null))].join(', ')})`,
+    (row, id) => `(${[id, ...expressionFields.map(({ name }) => literal((row[name] ?? null) as Scalar))].join(', ')})`,
   );
   await sql(`INSERT INTO fuzz VALUES ${values.join(', ')}`);
 });

@@ -7,6 +7,7 @@ import {
   type FeatureType,
   type FeatureValue,
   isRangeable,
+  isVectorType,
   rangeSettings,
   rangeSql,
   type Scalar,
@@ -57,9 +58,10 @@ beforeAll(async () => {
     const key = keys[at % 7 === 0 ? 2 : at % 2] ?? '';
     events.push({ ...event, fields: { ...event.fields, key }, key, seq: 1 + Math.floor(at / 4), index: at % 4 });
   }
-  const fields = worldFields.map(({ name, type, nullable }) =>
-    nullable ? `\`${name}\` Nullable(${columnTypes[type]})` : `\`${name}\` ${columnTypes[type]}`,
-  );
+  const fields = worldFields.map(({ name, type, nullable }) => {
+    if (isVectorType(type)) return `\`${name}\` Array(Float32)`;
+    return nullable ? `\`${name}\` Nullable(${columnTypes[type]})` : `\`${name}\` ${columnTypes[type]}`;
+  });
   await sql(`CREATE TABLE ${table} (_event_id String, _event_time DateTime64(6, 'UTC'), _known_time DateTime64(6, 'UTC'),
     _seq UInt64, _index UInt32, ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (_event_time, _seq, _index)`);
   const names = [
@@ -71,7 +73,10 @@ beforeAll(async () => {
     ...worldFields.map(({ name }) => `\`${name}\``),
   ];
   const rows = events.map((event) => {
-    const values = worldFields.map(({ name, type }) => literal(event.fields[name] ?? null, type));
+    const values = worldFields.map(({ name, type }) => {
+      const value = event.fields[name] ?? null;
+      return isVectorType(type) ? `[${value ?? ''}]` : literal(value as Scalar, type);
+    });
     return `('', ${time(event.timeUs)}, ${time(0)}, ${event.seq}, ${event.index}, ${values.join(', ')})`;
   });
   await sql(`INSERT INTO ${table} (${names.join(', ')}) VALUES ${rows.join(', ')}`);
@@ -372,7 +377,11 @@ function typed(value: unknown, type: FeatureType): FeatureValue {
   if (value === null || value === undefined) return null;
   const element = elementOf(type);
   if (element === undefined) return scalar(value, type as keyof typeof columnTypes);
-  return (value as unknown[]).map((each) => scalar(each, element));
+  // a vector that is null is empty
+  if (isVectorType(type) && (value as unknown[]).length === 0) return null;
+  return (value as unknown[]).map((each) =>
+    element === 'FLOAT32' ? Math.fround(Number(each)) : scalar(each, element),
+  );
 }
 
 function scalar(value: unknown, type: keyof typeof columnTypes): NonNullable<Scalar> {

@@ -24,6 +24,16 @@ const batch = fc.integer({ min: 1, max: 40 }).chain((count) => {
       nulls,
     }),
     fc.record({ type: fc.constant('str' as const), values: many(fc.string({ unit: 'binary' })), nulls }),
+    fc.integer({ min: 1, max: 200 }).chain((dimension) =>
+      fc.record({
+        type: fc.constant('vec' as const),
+        dimension: fc.constant(dimension),
+        values: many(fc.float({ noNaN: true })).map((values) =>
+          Float32Array.from({ length: dimension * count }, (_, at) => values[at % count] ?? 0),
+        ),
+        nulls,
+      }),
+    ),
   );
   return fc.record({
     source: fc.string(),

@@ -1,12 +1,19 @@
 /**
- * The codec of `millrace.events.v1.EventBatch`, written by hand: packed sfixed64, fixed64 and double fields are little-endian blocks on
+ * The codec of `millrace.events.v1.EventBatch`, written by hand: packed sfixed64, fixed64, double and float fields are little-endian blocks on
  * the wire, so whole columns are copied. Wire-equal to the generated code (event-batch.test.ts). Needs a little-endian machine.
  */
 export type Column =
   | { readonly type: 'f64'; readonly values: Float64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'i64'; readonly values: BigInt64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'bool'; readonly values: Uint8Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null };
+  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null }
+  /** The vectors one after the other. */
+  | {
+      readonly type: 'vec';
+      readonly dimension: number;
+      readonly values: Float32Array;
+      readonly nulls: Uint8Array | null;
+    };
 
 /** Validated events of one source, a column for each field; `nulls` has a byte per event, 1 for null. */
 export interface DecodedBatch {
@@ -20,7 +27,7 @@ export interface DecodedBatch {
   readonly columns: ReadonlyMap<string, Column>;
 }
 
-type Block = Float64Array | BigInt64Array | BigUint64Array | Uint8Array;
+type Block = Float64Array | Float32Array | BigInt64Array | BigUint64Array | Uint8Array;
 
 export function encodeEventBatch(batch: DecodedBatch): Buffer {
   const columns = [...batch.columns].map(([name, column]) => ({ name, column, size: columnSize(name, column) }));
@@ -56,15 +63,21 @@ function writeColumn(writer: Writer, name: string, column: Column): void {
     case 'str':
       for (const value of column.values) writer.text(0x2a, value);
       break;
+    case 'vec':
+      break;
     default:
       column satisfies never;
   }
   if (column.nulls) writer.block(0x32, column.nulls);
+  if (column.type !== 'vec') return;
+  writer.block(0x3a, column.values);
+  writer.head(0x40, column.dimension);
 }
 
 function columnSize(name: string, column: Column): number {
   const nulls = column.nulls ? blockSize(column.nulls.length) : 0;
-  if (column.type !== 'str') return textSize(name) + blockSize(column.values.byteLength) + nulls;
+  const dimension = column.type === 'vec' ? 1 + varintSize(column.dimension) : 0;
+  if (column.type !== 'str') return textSize(name) + blockSize(column.values.byteLength) + nulls + dimension;
   return column.values.reduce((sum, value) => sum + textFieldSize(value), textSize(name) + nulls);
 }
 
@@ -162,7 +175,8 @@ function decodeColumn(bytes: Buffer): [string, Column] {
   const reader = new Reader(bytes);
   let name = '';
   let nulls: Uint8Array | null = null;
-  let block: { readonly type: 'f64' | 'i64' | 'bool'; readonly bytes: ArrayBuffer } | undefined;
+  let block: { readonly type: 'f64' | 'i64' | 'bool' | 'vec'; readonly bytes: ArrayBuffer } | undefined;
+  let dimension = 0;
   const strings: string[] = [];
   while (reader.more()) {
     const tag = reader.varint();
@@ -172,11 +186,14 @@ function decodeColumn(bytes: Buffer): [string, Column] {
     else if (tag === 0x22) block = { type: 'bool', bytes: reader.aligned() };
     else if (tag === 0x2a) strings.push(reader.text());
     else if (tag === 0x32) nulls = new Uint8Array(reader.aligned());
+    else if (tag === 0x3a) block = { type: 'vec', bytes: reader.aligned() };
+    else if (tag === 0x40) dimension = reader.varint();
     else reader.skip(tag);
   }
   if (block?.type === 'f64') return [name, { type: 'f64', values: new Float64Array(block.bytes), nulls }];
   if (block?.type === 'i64') return [name, { type: 'i64', values: new BigInt64Array(block.bytes), nulls }];
   if (block?.type === 'bool') return [name, { type: 'bool', values: new Uint8Array(block.bytes), nulls }];
+  if (block?.type === 'vec') return [name, { type: 'vec', dimension, values: new Float32Array(block.bytes), nulls }];
   return [name, { type: 'str', values: strings, nulls }];
 }
 

@@ -1,4 +1,5 @@
-import type { Column, EventColumns, FieldType, SourceField } from './types.ts';
+import type { Column, EventColumns, FieldType, SchemaType, SourceField } from './types.ts';
+import { dimensionOf, isVectorType } from './vectors.ts';
 
 const columnTypes: Readonly<Record<FieldType, Column['type']>> = {
   BOOL: 'bool',
@@ -13,15 +14,14 @@ const columnTypes: Readonly<Record<FieldType, Column['type']>> = {
  * null; integers of a field that is DOUBLE now are widened; a column whose type cannot be read is null. Batches that fit are returned as they are.
  */
 export function alignColumns(fields: readonly SourceField[]): (batch: EventColumns) => EventColumns {
-  const wanted = fields.map((field) => ({ field, type: columnTypes[field.type] }));
   return (batch) => {
-    const misfits = wanted.filter(({ field, type }) => {
+    const misfits = fields.filter((field) => {
       const column = batch.columns.get(field.name);
-      return column === undefined ? field.default !== undefined : column.type !== type;
+      return column === undefined ? field.default !== undefined : !isOf(column, field.type);
     });
     if (misfits.length === 0) return batch;
     const columns = new Map(batch.columns);
-    for (const { field } of misfits) {
+    for (const field of misfits) {
       const column = columns.get(field.name);
       const aligned = column === undefined ? filled(field, batch.count) : converted(column, field.type);
       if (aligned === undefined) columns.delete(field.name);
@@ -31,7 +31,14 @@ export function alignColumns(fields: readonly SourceField[]): (batch: EventColum
   };
 }
 
-function filled({ type, default: value }: SourceField, count: number): Column {
+function isOf(column: Column, type: SchemaType): boolean {
+  if (column.type === 'vec') return column.dimension === dimensionOf(type);
+  return !isVectorType(type) && column.type === columnTypes[type];
+}
+
+/** A vector has no default. */
+function filled({ type, default: value }: SourceField, count: number): Column | undefined {
+  if (isVectorType(type)) return undefined;
   switch (columnTypes[type]) {
     case 'f64':
       return { type: 'f64', values: new Float64Array(count).fill(Number(value)), nulls: null };
@@ -44,7 +51,7 @@ function filled({ type, default: value }: SourceField, count: number): Column {
   }
 }
 
-function converted(column: Column, type: FieldType): Column | undefined {
+function converted(column: Column, type: SchemaType): Column | undefined {
   if (type !== 'DOUBLE' || column.type !== 'i64') return undefined;
   return { type: 'f64', values: Float64Array.from(column.values, Number), nulls: column.nulls };
 }

@@ -28,7 +28,7 @@ export function createBinder(layout: Layout): Binder {
     text === '' ? undefined : compileFilter(text, view.fields),
   );
   const filterOf = layout.cells.map(({ cell }) => texts.indexOf(cell.filter));
-  const given = { pair: newSlots(2), text: '', timeUs: 0, seq: 0, index: 0 };
+  const given = { pair: newSlots(2), text: '', vector: null as Uint8Array | null, timeUs: 0, seq: 0, index: 0 };
   const align = alignColumns(view.fields);
   const withInputs = inputColumns(view);
 
@@ -39,6 +39,10 @@ export function createBinder(layout: Layout): Binder {
     const reads = layout.cells.map(({ cell }): ReadPair | undefined =>
       cell.field === '' ? undefined : pairReader(columns.get(cell.field)),
     );
+    const vectors = layout.cells.map(({ cell }) => {
+      const column = columns.get(cell.field);
+      return cell.part === 'vector' && column?.type === 'vec' ? column : undefined;
+    });
     const strings = layout.cells.map(({ cell }) => {
       const column = columns.get(cell.field);
       return cell.part !== 'none' && column?.type === 'str' ? column.values : undefined;
@@ -67,6 +71,8 @@ export function createBinder(layout: Layout): Binder {
           if (read && !read(row, given.pair, 0)) continue;
           const { cell, at, partAt } = layout.cells[c] as Layout['cells'][number];
           if (cell.part !== 'none') given.text = strings[c]?.[row] ?? '';
+          const vector = vectors[c];
+          if (vector) given.vector = bytesAt(vector, row);
           fillCell(cell, slots, at, parts, partAt, given);
         }
         return { timeUs, seq, index, slots, parts };
@@ -75,8 +81,13 @@ export function createBinder(layout: Layout): Binder {
   };
 }
 
+/** A copy: a state may outlive the batch by far. */
+function bytesAt({ values, dimension }: Column & { readonly type: 'vec' }, row: number): Uint8Array {
+  return new Uint8Array(values.slice(row * dimension, (row + 1) * dimension).buffer);
+}
+
 function keyReader(column: Column | undefined): ReadKey {
-  if (!column || column.type === 'f64') return () => null;
+  if (!column || column.type === 'f64' || column.type === 'vec') return () => null;
   const { nulls } = column;
   const read = ((): ReadKey => {
     switch (column.type) {

@@ -12,6 +12,7 @@ import type { SimpleDefinition } from './compose.ts';
 import { compileFilter } from './expression/filter.ts';
 import { eventColumn } from './sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from './types.ts';
+import { isVectorType } from './vectors.ts';
 import { rateSeconds } from './windows.ts';
 
 /** A cell's partial aggregate as ClickHouse aggregates over events `e`: what state.ts keeps in slots. */
@@ -162,8 +163,9 @@ function weighed({ field, type }: Cell): string {
     : `toFloat64(assumeNotNull(${eventColumn(field)}))`;
 }
 
-/** Integers and times as whole numbers in text, so that JSON loses nothing. */
+/** Integers and times as whole numbers in text, so that JSON loses nothing; vectors as JSON. */
 function exact(cell: Cell, sql: string): string {
+  if (cell.part === 'vector') return `toJSONString(${sql})`;
   if (cell.type === 'TIMESTAMP') return `toString(toUnixTimestamp64Micro(${sql}))`;
   if (cell.type === 'INT64') return `toString(${sql})`;
   if (cell.type === 'BOOL') return `toString(toUInt8(${sql}))`;
@@ -171,7 +173,7 @@ function exact(cell: Cell, sql: string): string {
 }
 
 /**
- * A feature's value over the events that match, null where it has none: what `Finish` makes of slots. `asOfUs` is the read time, the same for
+ * A feature's value over the events that match, null (of a vector, empty) where it has none: what `Finish` makes of slots. `asOfUs` is the read time, the same for
  * every event that is aggregated.
  */
 export function featureSql(
@@ -184,7 +186,7 @@ export function featureSql(
   const where = condition(feature.field, feature.filter, view, within);
   const value = `assumeNotNull(${eventColumn(feature.field)})`;
   const n = `countIf(${where})`;
-  const orNull = (sql: string) => `if(${n} = 0, NULL, ${sql})`;
+  const orNull = (sql: string) => (cell.part === 'vector' ? sql : `if(${n} = 0, NULL, ${sql})`);
   const order = 'tuple(e._event_time, e._seq, e._index)';
   switch (feature.function) {
     case 'count':
@@ -259,10 +261,15 @@ function varianceSql({ ddof }: FeatureDefinition, value: string, where: string, 
   return `if(${n} <= ${ddof} OR ${n} = 0, NULL, varPopStableIf(toFloat64(${value}), ${where}) * ${n} / (toFloat64(${n}) - ${ddof}))`;
 }
 
+/** No column may hold arrays and nulls: a vector that is null is empty. */
+function isVector(field: string, { fields }: ViewDefinition): boolean {
+  return isVectorType(fields.find(({ name }) => name === field)?.type ?? '');
+}
+
 /** Whether an event `e` counts. */
 export function condition(field: string, filter: string, view: ViewDefinition, within: string): string {
   const parts = [within];
-  if (field !== '') parts.push(`isNotNull(${eventColumn(field)})`);
+  if (field !== '') parts.push(`${isVector(field, view) ? 'notEmpty' : 'isNotNull'}(${eventColumn(field)})`);
   if (filter !== '') parts.push(compileFilter(filter, view.fields).sql(eventColumn));
   return `(${parts.join(' AND ')})`;
 }

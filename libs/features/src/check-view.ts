@@ -2,7 +2,8 @@ import { windowsOfChange } from './compose.ts';
 import { asOfName, compileDerived, type DerivedProblem, derivedMax, derivedVariables } from './derived.ts';
 import { compileFilter } from './expression/filter.ts';
 import { compileInput, fieldLabel, isInput, withInputs } from './inputs.ts';
-import type { FeatureDefinition, FieldType, Operand, SourceField, ViewDefinition } from './types.ts';
+import type { FeatureDefinition, Operand, SourceField, ViewDefinition } from './types.ts';
+import { isVectorType } from './vectors.ts';
 import { windowProblem } from './windows.ts';
 
 export type ViewProblem = { readonly path: string; readonly problem: string };
@@ -37,9 +38,10 @@ const halfLifeUsMin = 1e6;
 const nMax = 1_000;
 const edgesMax = 128;
 const limited: ReadonlySet<string> = new Set(['last_n', 'first_n', 'last_distinct_n', 'first_distinct_n', 'top_k']);
-const orderedNumbers: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE']);
-const numericTypes: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'DOUBLE']);
-const keyTypes: ReadonlySet<FieldType> = new Set(['STRING', 'INT64', 'BOOL']);
+const ofVectors: ReadonlySet<string> = new Set(['last', 'first', 'count', 'age']);
+const orderedNumbers: ReadonlySet<string> = new Set(['INT64', 'DOUBLE']);
+const numericTypes: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'DOUBLE']);
+const keyTypes: ReadonlySet<string> = new Set(['STRING', 'INT64', 'BOOL']);
 
 export const featuresMax = 1_000;
 
@@ -129,6 +131,13 @@ function featureProblems(
       path: 'field',
       problem: `source "${view.source}" has no field "${feature.field}"; fields: ${names(view)}`,
     });
+  } else if (isVectorType(field.type) && !ofVectors.has(feature.function)) {
+    return [
+      {
+        path: 'function',
+        problem: `${fieldLabel(feature.field)} is ${field.type}, of which "${feature.function}" says nothing; use ${[...ofVectors].join(', ')}`,
+      },
+    ];
   } else if (numericOnly.has(feature.function) && !numericTypes.has(field.type)) {
     problems.push({
       path: 'field',

@@ -1,7 +1,8 @@
 import { type CompiledExpression, compileWith } from './expression/expression.ts';
 import { viewFeatureTypes } from './feature-types.ts';
-import { isListType } from './list-codec.ts';
+import { elementOf, isListType } from './list-codec.ts';
 import type { DerivedDefinition, FeatureType, FieldType, ViewDefinition } from './types.ts';
+import { isVectorType } from './vectors.ts';
 
 /** The read time in derived features. */
 export const asOfName = 'as_of';
@@ -31,9 +32,9 @@ export function compileDerived(
   definitions: readonly DerivedDefinition[],
   variables: readonly DerivedVariable[],
 ): { readonly derived: readonly CompiledDerived[]; readonly problems: readonly DerivedProblem[] } {
-  const lists = new Map(variables.filter(({ type }) => isListType(type)).map(({ name, type }) => [name, type]));
+  const lists = new Map(variables.filter(({ type }) => elementOf(type)).map(({ name, type }) => [name, type]));
   const types = new Map<string, FieldType>();
-  for (const { name, type } of variables) if (!isListType(type)) types.set(name, type);
+  for (const { name, type } of variables) if (!isListType(type) && !isVectorType(type)) types.set(name, type);
   const byName = new Map(definitions.map((definition) => [definition.name, definition]));
   const derived: CompiledDerived[] = [];
   const problems: DerivedProblem[] = [];
@@ -46,7 +47,7 @@ export function compileDerived(
       const other = byName.get(used);
       if (lists.has(used))
         throw new Error(
-          `"${used}" is ${lists.get(used)}, and expressions take single values; take numbers of the list's events`,
+          `"${used}" is ${lists.get(used)}, and expressions take single values; take numbers of the ${isVectorType(lists.get(used) ?? '') ? 'vector' : 'list'}'s events`,
         );
       if (types.has(used) || !other) return types.get(used);
       const within = [...path, name];

@@ -1,5 +1,6 @@
 import { withInputs } from './inputs.ts';
 import type { FeatureType, ViewDefinition } from './types.ts';
+import { isVectorType } from './vectors.ts';
 
 /** The type of each feature, in the view's order. */
 export function viewFeatureTypes(given: ViewDefinition): FeatureType[] {
@@ -38,7 +39,8 @@ export function viewFeatureTypes(given: ViewDefinition): FeatureType[] {
       case 'last_distinct_n':
       case 'first_distinct_n':
       case 'top_k':
-        return `${field}[]`;
+        // `checkView` refuses those of vectors
+        return isVectorType(field) ? field : `${field}[]`;
       case 'histogram':
         return 'INT64[]';
       default:

@@ -32,6 +32,7 @@ export type {
   AggregationFunction,
   Column,
   DerivedDefinition,
+  ElementType,
   EventColumns,
   FeatureDefinition,
   FeatureType,
@@ -41,10 +42,13 @@ export type {
   List,
   Operand,
   Scalar,
+  SchemaType,
   SourceField,
+  VectorType,
   ViewDefinition,
   WindowSpec,
 } from './types.ts';
+export { dimensionMax, dimensionOf, isVectorType, vectorBytes, vectorOf, vectorType } from './vectors.ts';
 export {
   defaultHopUs,
   floorTo,

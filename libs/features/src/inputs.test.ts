@@ -40,7 +40,7 @@ test('a broken input is a problem of its feature, and says where', () => {
       ({ path, problem }) => `${path}: ${problem}`,
     );
   expect(problems({ name: 'x', input: 'amuont * 2.0' })).toEqual([
-    'features.x.input: input "amuont * 2.0", at character 1 ("amuont"): there is no "amuont"; names: key, d, i, b, s, at',
+    'features.x.input: input "amuont * 2.0", at character 1 ("amuont"): there is no "amuont"; names: key, d, i, b, s, at, v',
   ]);
   expect(problems({ name: 'x', input: 'd * 2.0', field: 'd' })).toEqual([
     'features.x.input: has a field, "d", and an input; keep one',

@@ -7,6 +7,7 @@ import { type Composition, compositionOf, operandsOf, type SimpleDefinition } fr
 import { viewFeatureTypes } from './feature-types.ts';
 import { withInputs } from './inputs.ts';
 import type { FeatureDefinition, FeatureType, ViewDefinition } from './types.ts';
+import { dimensionOf } from './vectors.ts';
 import { type ResolvedWindow, resolveWindow, windowKey } from './windows.ts';
 
 /** What a feature's value is made of, by its places in a group. */
@@ -122,14 +123,14 @@ export function layoutOf(given: ViewDefinition): Layout {
     const group = groups.findIndex(({ features }) => features.some((feature) => feature.index === index));
     return { group, column: groups[group]?.features.findIndex((feature) => feature.index === index) ?? 0 };
   });
-  const stepBytes = view.features.reduce((sum, feature) => sum + bytesInStep(feature), 0);
+  const stepBytes = view.features.reduce((sum, feature, at) => sum + bytesInStep(feature, types[at]), 0);
   const headMax = Math.min(headEventsMax, Math.floor(headBytes / stepBytes));
   return { view, types, cells, width: size.width, parts: size.parts, groups, places, headMax };
 }
 
 /** About what a feature takes of each step in a row. */
-function bytesInStep({ n = 0, edges = [] }: FeatureDefinition): number {
-  return 8 * (1 + n + (edges.length > 0 ? edges.length + 1 : 0));
+function bytesInStep({ n = 0, edges = [] }: FeatureDefinition, type: FeatureType = 'DOUBLE'): number {
+  return 8 * (1 + n + (edges.length > 0 ? edges.length + 1 : 0)) + 4 * dimensionOf(type);
 }
 
 /** A feature on its way into a group. */

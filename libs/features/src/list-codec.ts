@@ -1,10 +1,12 @@
-import type { FeatureType, FieldType, List } from './types.ts';
+import type { ElementType, FeatureType, FieldType, List } from './types.ts';
+import { isVectorType, vectorBytes, vectorOf } from './vectors.ts';
 
 /**
- * A list in a row, little-endian: of texts u32 count, u32 end of each among the bytes, the bytes in UTF-8; of anything else 8 bytes a value, a
- * float64 or int64.
+ * A list in a row, little-endian: of texts u32 count, u32 end of each among the bytes, the bytes in UTF-8; of a vector 4 bytes a
+ * value, a float32; of anything else 8 bytes a value, a float64 or int64.
  */
-export function encodeList(list: List, element: FieldType): Buffer {
+export function encodeList(list: List, element: ElementType): Buffer {
+  if (element === 'FLOAT32') return Buffer.from(vectorBytes(list).buffer);
   if (element === 'STRING') return encodeTexts(list.map(String));
   const bytes = Buffer.alloc(8 * list.length);
   for (const [i, value] of list.entries()) {
@@ -26,7 +28,8 @@ function encodeTexts(texts: readonly string[]): Buffer {
   return Buffer.concat([head, ...bytes]);
 }
 
-export function decodeList(bytes: Buffer, element: FieldType): List {
+export function decodeList(bytes: Buffer, element: ElementType): List {
+  if (element === 'FLOAT32') return vectorOf(bytes);
   if (element === 'STRING') return decodeTexts(bytes);
   return Array.from({ length: bytes.length / 8 }, (_, i) => {
     if (element === 'DOUBLE') return bytes.readDoubleLE(8 * i);
@@ -48,8 +51,9 @@ function decodeTexts(bytes: Buffer): readonly string[] {
   });
 }
 
-/** What a list holds; undefined of a type that is no list. */
-export function elementOf(type: FeatureType): FieldType | undefined {
+/** What a list or a vector holds; undefined of a type that is neither. */
+export function elementOf(type: FeatureType): ElementType | undefined {
+  if (isVectorType(type)) return 'FLOAT32';
   return isListType(type) ? (type.slice(0, -2) as FieldType) : undefined;
 }
 

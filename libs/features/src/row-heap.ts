@@ -1,5 +1,5 @@
 import { encodeList } from './list-codec.ts';
-import type { FieldType, List } from './types.ts';
+import type { ElementType, List } from './types.ts';
 
 /** The texts and lists of a row, each once. */
 export class RowHeap {
@@ -12,7 +12,7 @@ export class RowHeap {
     return this.#texts.get(text) ?? this.#add(this.#texts, text, Buffer.from(text));
   }
 
-  internList(list: List, element: FieldType): number {
+  internList(list: List, element: ElementType): number {
     const bytes = encodeList(list, element);
     const key = bytes.toString('latin1');
     return this.#lists.get(key) ?? this.#add(this.#lists, key, bytes);

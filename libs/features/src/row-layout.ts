@@ -11,13 +11,13 @@
  *           event time, or f64
  *   …  u32 × groups  where each group's block starts; not there for a single group, whose block is here
  *   …  per group a block
- *   …  the bytes of texts and lists (list-codec.ts)
+ *   …  the bytes of texts, lists and vectors (list-codec.ts)
  *
  * A block: u8 (bits 0–1 k, bits 2–3 which steps), then steps × values, then steps × ⌈features / 8⌉ bytes nulls (bit 1: null). The steps are
  * one, from the row's first step or from the instant after the last event, or so many as a u24 tells with an f64 valid_from each after it. Before
  * the first of them every value of the group is null.
  *
- * The values of a step: floats as float64, texts and lists as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
+ * The values of a step: floats as float64, texts, lists and vectors as u32 offset and u32 length, then the integers (BOOL, INT64, TIMESTAMP) in 2^k bytes
  * each, the fewest that hold every one of the group's. So the row of ten small integers takes 43 bytes; Redis keeps hashes of values of at most 64
  * without a pointer, a name and a length for each.
  */

@@ -39,6 +39,8 @@ export interface RowReader {
   copyI64(row: DataView, cursor: Int32Array, feature: number, out: DataView, at: number): void;
   string(row: DataView, cursor: Int32Array, feature: number): string;
   list(row: DataView, cursor: Int32Array, feature: number): List;
+  /** The bytes of a vector, within the row: its float32, little-endian. */
+  vector(row: DataView, cursor: Int32Array, feature: number): Uint8Array;
   /** Every value as of a time, in the view's order; undefined when the row does not reach back to it. */
   valuesAt(row: DataView, asOfUs: number): FeatureValue[] | undefined;
 }
@@ -68,6 +70,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
     copyI64,
     string,
     list,
+    vector: heapBytes,
     valuesAt(row, asOfUs) {
       const cursor = new Int32Array(cursorLength);
       if (!locate(row, asOfUs, cursor)) return undefined;
@@ -122,8 +125,7 @@ export function compileRowReader(view: ViewDefinition): RowReader {
   }
 
   function list(row: DataView, cursor: Int32Array, feature: number): List {
-    const at = cursor[feature] as number;
-    return decodeList(bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)), elements[feature] ?? 'INT64');
+    return decodeList(heapBytes(row, cursor, feature), elements[feature] ?? 'INT64');
   }
 
   function f64At(row: DataView, cursor: Int32Array, feature: number, asOfUs: number): number {
@@ -171,8 +173,13 @@ function narrowInteger(row: DataView, place: number): number {
 }
 
 function string(row: DataView, cursor: Int32Array, feature: number): string {
+  return heapBytes(row, cursor, feature).toString('utf8');
+}
+
+/** Of a text, a list or a vector. */
+function heapBytes(row: DataView, cursor: Int32Array, feature: number): Buffer {
   const at = cursor[feature] as number;
-  return bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true)).toString('utf8');
+  return bytesOf(row, row.getUint32(at, true), row.getUint32(at + 4, true));
 }
 
 function bytesOf(row: DataView, at: number, length: number): Buffer {

@@ -1,20 +1,29 @@
 /** The domain words of features; no wire types here. Times are UTC microseconds. */
 export type FieldType = 'BOOL' | 'INT64' | 'DOUBLE' | 'STRING' | 'TIMESTAMP';
 
-/** The type of a feature: a field's, or a list of such values. */
-export type FeatureType = FieldType | `${FieldType}[]`;
+/** So many float32, all finite. */
+export type VectorType = `VECTOR(${number})`;
+
+/** The type of a source's field. */
+export type SchemaType = FieldType | VectorType;
+
+/** The type of a feature: a field's, or a list of single values. */
+export type FeatureType = SchemaType | `${FieldType}[]`;
+
+/** What a list or a vector is made of. */
+export type ElementType = FieldType | 'FLOAT32';
 
 /** A value: INT64 and TIMESTAMP are numbers while safe, bigints beyond 2^53. */
 export type Scalar = number | bigint | string | boolean | null;
 
-/** A list has no nulls in it, and is empty rather than null. */
+/** A list has no nulls in it, and is empty rather than null. A vector is one of numbers that a float32 holds, and may be null as a whole. */
 export type List = readonly Exclude<Scalar, null>[];
 
 export type FeatureValue = Scalar | List;
 
 export type SourceField = {
   readonly name: string;
-  readonly type: FieldType;
+  readonly type: SchemaType;
   readonly nullable: boolean;
   /** Of events from before the field was added; integers beyond 2^53 as decimal text. */
   readonly default?: number | string | boolean;
@@ -114,7 +123,14 @@ export type Column =
   | { readonly type: 'f64'; readonly values: Float64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'i64'; readonly values: BigInt64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'bool'; readonly values: Uint8Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null };
+  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null }
+  /** The vectors one after the other, zeros where one is null. */
+  | {
+      readonly type: 'vec';
+      readonly dimension: number;
+      readonly values: Float32Array;
+      readonly nulls: Uint8Array | null;
+    };
 
 export type EventColumns = {
   readonly count: number;

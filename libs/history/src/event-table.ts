@@ -1,7 +1,7 @@
-import type { SourceField } from '@millrace/features';
+import { isVectorType, type SourceField } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { History } from './clickhouse.ts';
-import { columnType, type EventSource, eventTable, evolveEventTable } from './evolve-table.ts';
+import { columnType, type EventSource, eventTable, evolveEventTable, vectorConstraint } from './evolve-table.ts';
 
 /** What every event table has before its fields. */
 export const envelopeColumns = ['_event_id', '_event_time', '_known_time', '_seq', '_index'] as const;
@@ -17,10 +17,13 @@ export async function ensureEventTable(history: History, source: EventSource): P
   const table = eventTable(source.name);
   await insertsEnded(history, table);
   const fields = source.fields.map((field) => `\`${field.name}\` ${columnType(field)}`);
+  const lengths = source.fields
+    .filter(({ type }) => isVectorType(type))
+    .map((field) => `CONSTRAINT ${vectorConstraint(field)}`);
   await history.command(`
     CREATE TABLE IF NOT EXISTS ${table} (
       _event_id String, _event_time DateTime64(6, 'UTC'), _known_time DateTime64(6, 'UTC'), _seq UInt64, _index UInt32,
-      ${[...fields, 'INDEX known_time _known_time TYPE minmax GRANULARITY 4'].join(', ')}
+      ${[...fields, ...lengths, 'INDEX known_time _known_time TYPE minmax GRANULARITY 4'].join(', ')}
     ) ENGINE = MergeTree ORDER BY (_event_time, _seq, _index)`);
   return evolveEventTable(history, source);
 }

@@ -1,4 +1,4 @@
-import type { FieldType, SourceField } from '@millrace/features';
+import { dimensionOf, type FieldType, isVectorType, type SchemaType, type SourceField } from '@millrace/features';
 import type { History } from './clickhouse.ts';
 
 export interface EventSource {
@@ -19,13 +19,28 @@ const columnTypes: Readonly<Record<FieldType, string>> = {
   TIMESTAMP: "DateTime64(6, 'UTC')",
 };
 
+/** The name of a column's type; of vectors the comment on the column says the dimension, which no type of ClickHouse does. */
 export function columnType({ type, nullable }: SourceField): string {
+  if (isVectorType(type)) return `${vectorColumn} COMMENT '${type}'`;
   return nullable ? `Nullable(${columnTypes[type]})` : columnTypes[type];
+}
+
+/** A vector that is null is empty: no array can be null. */
+const vectorColumn = 'Array(Float32)';
+
+/** What holds the length of a vector's column to its dimension; `CONSTRAINT …` is left to the statement. */
+export function vectorConstraint({ name, type }: SourceField): string {
+  return `${constraintName(name)} CHECK length(\`${name}\`) IN (0, ${dimensionOf(type)})`;
+}
+
+function constraintName(field: string): string {
+  return `\`vector_${field}\``;
 }
 
 interface TableColumn {
   readonly name: string;
   readonly type: string;
+  readonly comment: string;
 }
 
 /**
@@ -41,16 +56,18 @@ export async function evolveEventTable(history: History, source: EventSource): P
   const after = changes.length === 0 ? before : await columnsOf(history, source);
   return source.fields.map((field) => ({
     ...field,
-    nullable: after.get(field.name)?.startsWith('Nullable(') ?? field.nullable,
+    nullable: isVectorType(field.type)
+      ? field.nullable
+      : (after.get(field.name)?.startsWith('Nullable(') ?? field.nullable),
   }));
 }
 
 async function columnsOf(history: History, { name }: EventSource): Promise<Map<string, string>> {
   const rows = await history.query<TableColumn>(
-    'SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table: String}',
+    'SELECT name, type, comment FROM system.columns WHERE database = currentDatabase() AND table = {table: String}',
     { table: `events_${name}` },
   );
-  return new Map(rows.map(({ name: column, type }) => [column, type]));
+  return new Map(rows.map(({ name: column, type, comment }) => [column, type === vectorColumn ? comment : type]));
 }
 
 function changesOf(field: SourceField, columns: ReadonlyMap<string, string>): string[] {
@@ -59,21 +76,31 @@ function changesOf(field: SourceField, columns: ReadonlyMap<string, string>): st
   if (there === undefined) return added(field);
   const bare = there.replace(/^Nullable\((.*)\)$/, '$1');
   const isNullable = bare !== there;
-  const wanted = columnTypes[field.type];
+  const wanted = wantedType(field.type);
   if (bare === wanted) {
-    return field.nullable && !isNullable ? [`MODIFY COLUMN ${name} Nullable(${bare})`] : [];
+    return field.nullable && !isNullable && !isVectorType(bare) ? [`MODIFY COLUMN ${name} Nullable(${bare})`] : [];
   }
   if (bare === columnTypes.INT64 && field.type === 'DOUBLE')
     return [`MODIFY COLUMN ${name} ${isNullable || field.nullable ? 'Nullable(Float64)' : 'Float64'}`];
   const type = bare.replace(/\W.*/, '');
   let aside = `${field.name}__${type}`;
   for (let copy = 2; columns.has(aside); copy++) aside = `${field.name}__${type}_${copy}`;
-  return [`RENAME COLUMN ${name} TO \`${aside}\``, ...added(field)];
+  const unchecked = isVectorType(bare) ? [`DROP CONSTRAINT IF EXISTS ${constraintName(field.name)}`] : [];
+  return [...unchecked, `RENAME COLUMN ${name} TO \`${aside}\``, ...added(field)];
+}
+
+function wantedType(type: SchemaType): string {
+  return isVectorType(type) ? type : columnTypes[type];
 }
 
 /** The default is written into old parts too: a default of a later version is not theirs. */
 function added(field: SourceField): string[] {
   const name = `\`${field.name}\``;
+  if (isVectorType(field.type))
+    return [
+      `ADD COLUMN IF NOT EXISTS ${name} ${columnType(field)}`,
+      `ADD CONSTRAINT IF NOT EXISTS ${vectorConstraint(field)}`,
+    ];
   if (field.default === undefined) return [`ADD COLUMN IF NOT EXISTS ${name} Nullable(${columnTypes[field.type]})`];
   return [
     `ADD COLUMN IF NOT EXISTS ${name} ${columnType(field)} DEFAULT ${literal(field)}`,

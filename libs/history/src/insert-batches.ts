@@ -1,4 +1,4 @@
-import { alignColumns } from '@millrace/features';
+import { alignColumns, isVectorType } from '@millrace/features';
 import type { History } from './clickhouse.ts';
 import { envelopeColumns } from './event-table.ts';
 import { type EventSource, eventTable } from './evolve-table.ts';
@@ -10,7 +10,13 @@ export type EventColumn =
   | { readonly type: 'f64'; readonly values: Float64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'i64'; readonly values: BigInt64Array; readonly nulls: Uint8Array | null }
   | { readonly type: 'bool'; readonly values: Uint8Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null };
+  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null }
+  | {
+      readonly type: 'vec';
+      readonly dimension: number;
+      readonly values: Float32Array;
+      readonly nulls: Uint8Array | null;
+    };
 
 export interface PositionedBatch {
   readonly seq: number;
@@ -60,6 +66,8 @@ function cellWriter(field: EventSource['fields'][number], column: EventColumn | 
   const value = valueWriter(field, column);
   const { nullable } = field;
   const nulls = column?.nulls;
+  // a vector that is null is empty, whatever the schema says
+  if (isVectorType(field.type)) return (writer, row) => (nulls?.[row] === 1 ? writer.length(0) : value(writer, row));
   if (!nullable) return value;
   return (writer, row) => {
     const isNull = column === undefined || nulls?.[row] === 1;
@@ -78,7 +86,10 @@ function valueWriter({ type }: EventSource['fields'][number], column: EventColum
       return (writer, row) => writer.uint8(column.values[row] ?? 0);
     case 'str':
       return (writer, row) => writer.string(column.values[row] ?? '');
+    case 'vec':
+      return (writer, row) => writer.float32s(column.values, row * column.dimension, column.dimension);
     case undefined:
+      if (isVectorType(type)) return (writer) => writer.length(0);
       if (type === 'STRING') return (writer) => writer.string('');
       if (type === 'BOOL') return (writer) => writer.uint8(0);
       return (writer) => writer.int64(0);

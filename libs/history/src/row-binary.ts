@@ -32,6 +32,14 @@ export class RowBinaryWriter {
     this.#at = this.#buffer.writeDoubleLE(value, this.#at);
   }
 
+  /** `count` values from `start` on as Array(Float32). */
+  float32s(values: Float32Array, start: number, count: number): void {
+    this.length(count);
+    this.#room(4 * count);
+    this.#buffer.set(new Uint8Array(values.buffer, values.byteOffset + 4 * start, 4 * count), this.#at);
+    this.#at += 4 * count;
+  }
+
   string(value: string): void {
     const bytes = Buffer.byteLength(value);
     this.length(bytes);

@@ -28,6 +28,8 @@ function byType(type: definitions.FieldType, timeFormat: definitions.TimeFormat)
       return toText;
     case definitions.FieldType.TIMESTAMP:
       return (value) => toTimeUs(value, timeFormat) ?? plain(value);
+    case definitions.FieldType.VECTOR:
+      return toVector;
     default:
       return plain;
   }
@@ -67,6 +69,18 @@ function toDouble(value: unknown): unknown {
   if (typeof value !== 'string') return plain(value);
   const text = value.trim();
   return /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text) ? Number(text) : plain(value);
+}
+
+/** A list as it is; a text as the JSON array that it is in files without lists, such as CSV. */
+function toVector(value: unknown): unknown {
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView))
+    return Array.from(value as unknown as ArrayLike<number>);
+  if (typeof value !== 'string' || !value.trim().startsWith('[')) return plain(value);
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
 }
 
 function toText(value: unknown): unknown {

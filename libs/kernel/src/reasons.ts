@@ -11,6 +11,7 @@ export const ReasonCode = {
   MISSING_FIELD: 3,
   EXTRA_FIELD: 3,
   WRONG_TYPE: 3,
+  WRONG_DIMENSION: 3,
   NULL_NOT_ALLOWED: 3,
   NOT_FINITE: 3,
   NOT_IN_ENUM: 3,

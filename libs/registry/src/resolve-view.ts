@@ -1,12 +1,13 @@
 import { definitions } from '@millrace/contracts';
-import type {
-  AggregationFunction,
-  FeatureDefinition,
-  FieldType,
-  Operand,
-  SourceField,
-  ViewDefinition,
-  WindowSpec,
+import {
+  type AggregationFunction,
+  type FeatureDefinition,
+  type FieldType,
+  type Operand,
+  type SourceField,
+  type ViewDefinition,
+  vectorType,
+  type WindowSpec,
 } from '@millrace/features';
 import { contentVersion } from '@millrace/kernel';
 
@@ -48,7 +49,7 @@ const functions: Readonly<Partial<Record<definitions.AggregationFunction, Aggreg
   [definitions.AggregationFunction.CHANGE]: 'change',
 };
 
-/** Undefined for UNSPECIFIED. */
+/** Undefined for UNSPECIFIED, and for VECTOR, which is a type of a source's fields alone. */
 export function fieldTypeOf(type: definitions.FieldType): FieldType | undefined {
   return fieldTypes[type];
 }
@@ -60,8 +61,9 @@ export function functionOf(fn: definitions.AggregationFunction): AggregationFunc
 
 /** The fields of a source in the words of libs/features. */
 export function sourceFieldsOf(source: definitions.Source): SourceField[] {
-  return source.fields.map(({ name, type, nullable, defaultValue }) => {
+  return source.fields.map(({ name, type, nullable, defaultValue, dimension }): SourceField => {
     const value = defaultValue?.kind?.value;
+    if (type === definitions.FieldType.VECTOR) return { name, type: vectorType(dimension), nullable };
     const field = { name, type: fieldTypeOf(type) ?? 'STRING', nullable };
     if (value === undefined) return field;
     return { ...field, default: typeof value === 'bigint' ? plainInteger(value) : value };

@@ -18,7 +18,7 @@ export {
 export * from './define/index.ts';
 export { type Endpoints, findEndpoints, readEndpoints } from './endpoints.ts';
 
-export { listValues } from './list-values.ts';
+export { listValues, vectorValues } from './list-values.ts';
 export {
   type BuildContext,
   buildTrainingSet,

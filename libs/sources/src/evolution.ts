@@ -63,7 +63,7 @@ function fieldDeltas(was: Field, now: Field): SchemaDelta[] {
   const deltas: SchemaDelta[] = [];
   const add = (what: string, backward: boolean, forward: boolean, affectsValues: boolean) =>
     deltas.push({ field: now.name, what, backward, forward, affectsValues });
-  if (was.type !== now.type) {
+  if (was.type !== now.type || was.dimension !== now.dimension) {
     const what = `type: ${typeName(was)} -> ${typeName(now)}`;
     add(what, was.type === INT64 && now.type === DOUBLE, was.type === DOUBLE && now.type === INT64, true);
   }
@@ -117,8 +117,9 @@ function treatmentDeltas(was: Field, now: Field): SchemaDelta[] {
   return [{ field: now.name, what, backward: true, forward: true, affectsValues: false }];
 }
 
-function typeName({ type }: Field): string {
-  return Object.entries(definitions.FieldType).find(([, value]) => value === type)?.[0] ?? '?';
+function typeName({ type, dimension }: Field): string {
+  const name = Object.entries(definitions.FieldType).find(([, value]) => value === type)?.[0] ?? '?';
+  return dimension === 0 ? name : `${name}(${dimension})`;
 }
 
 function valueText(value: definitions.Value | undefined): string {

@@ -1,5 +1,5 @@
 import { type definitions, expectations } from '@millrace/contracts';
-import { compileFilter, type FieldType, type SourceField } from '@millrace/features';
+import { compileFilter, type FieldType, isVectorType, type SchemaType, type SourceField } from '@millrace/features';
 import { RE2JS } from 're2js';
 import { type Check, isRowCheck } from './severity.ts';
 
@@ -9,11 +9,12 @@ const expectationsMax = 256;
 const valuesMax = 10_000;
 const patternMax = 1_000;
 const uniqueWindowMaxUs = 31 * 86_400e6;
-const numbers: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE']);
-const ordered: ReadonlySet<FieldType> = new Set(['INT64', 'DOUBLE', 'TIMESTAMP']);
-const exact: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'STRING']);
-const texts: ReadonlySet<FieldType> = new Set(['STRING']);
-const keys: ReadonlySet<FieldType> = new Set(['BOOL', 'INT64', 'STRING', 'TIMESTAMP']);
+const numbers: ReadonlySet<string> = new Set(['INT64', 'DOUBLE']);
+const ordered: ReadonlySet<string> = new Set(['INT64', 'DOUBLE', 'TIMESTAMP']);
+const exact: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'STRING']);
+const texts: ReadonlySet<string> = new Set(['STRING']);
+const keys: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'STRING', 'TIMESTAMP']);
+const single: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
 
 /** Everything that is wrong with a source's expectations, each with its path and what to do. */
 export function expectationProblems(source: definitions.Source, fields: readonly SourceField[]): SourceProblem[] {
@@ -57,7 +58,7 @@ function checkExpectation(expectation: expectations.Expectation, fields: Fields,
 }
 
 function checkOf(check: Check, fields: Fields, report: Report): void {
-  const field = (name: string, allowed?: ReadonlySet<FieldType>) => checkField(name, fields, allowed, report);
+  const field = (name: string, allowed?: ReadonlySet<string>) => checkField(name, fields, allowed, report);
   switch (check.$case) {
     case 'notNull':
       field(check.value.field);
@@ -85,7 +86,7 @@ function checkOf(check: Check, fields: Fields, report: Report): void {
       break;
     case 'completeness':
     case 'distinctness':
-      field(check.value.field);
+      field(check.value.field, single);
       if (!(check.value.minRate >= 0 && check.value.minRate <= 1))
         report(`min_rate ${check.value.minRate} is not a share; write 0 to 1`);
       break;
@@ -106,7 +107,7 @@ function checkOf(check: Check, fields: Fields, report: Report): void {
 function checkField(
   name: string,
   fields: Fields,
-  allowed: ReadonlySet<FieldType> | undefined,
+  allowed: ReadonlySet<string> | undefined,
   report: Report,
 ): SourceField | undefined {
   const field = fields.get(name);
@@ -194,6 +195,8 @@ export function treatmentProblems(source: definitions.Source, fields: readonly S
       report('takes its default when missing, and has none; set default');
     const fitted = field.missing === MissingAction.MEAN || field.missing === MissingAction.MEDIAN;
     if (fitted && !numbers.has(type)) report(`only INT64 and DOUBLE have a mean and a median, not ${type}`);
+    if (field.missing === MissingAction.FORWARD && isVectorType(type))
+      report('is a vector, which no earlier one stands in for; take last over a window instead');
     if (field.missing === MissingAction.FORWARD && (source.keyField === '' || source.keyField === field.name))
       report('takes the latest value of the same key when missing: name another field as the key of the source');
     if (field.outliers) checkOutliers(field.outliers, type, report);
@@ -209,9 +212,13 @@ const valueCases: Readonly<Record<FieldType, string>> = {
   TIMESTAMP: 'int64Value',
 };
 
-function checkDefault(field: definitions.SourceField, type: FieldType, report: Report): void {
+function checkDefault(field: definitions.SourceField, type: SchemaType, report: Report): void {
   const kind = field.defaultValue?.kind;
   if (field.defaultValue === undefined) return;
+  if (isVectorType(type)) {
+    report('is a vector, which has no default; make it nullable');
+    return;
+  }
   if (kind === undefined) {
     report('its default is null; leave the default out and make the field nullable');
     return;
@@ -230,7 +237,7 @@ function checkDefault(field: definitions.SourceField, type: FieldType, report: R
     report(`its default "${value}" is not one of its allowed values`);
 }
 
-function checkOutliers(outliers: expectations.OutlierTreatment, type: FieldType, report: Report): void {
+function checkOutliers(outliers: expectations.OutlierTreatment, type: SchemaType, report: Report): void {
   const { action, min, max, zScore, iqr } = outliers;
   if (!numbers.has(type)) report(`only INT64 and DOUBLE have outliers, not ${type}`);
   if (action === expectations.OutlierAction.UNSPECIFIED) report('outliers have no action; use flag, clip or null');

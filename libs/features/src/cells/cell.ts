@@ -1,5 +1,14 @@
 import type { ComposedFunction, SimpleDefinition } from '../compose.ts';
-import type { AggregationFunction, FeatureDefinition, FeatureValue, FieldType, List, SourceField } from '../types.ts';
+import type {
+  AggregationFunction,
+  FeatureDefinition,
+  FeatureValue,
+  FieldType,
+  List,
+  SchemaType,
+  SourceField,
+} from '../types.ts';
+import { isVectorType } from '../vectors.ts';
 
 /**
  * A cell is a mergeable, order-free partial aggregate in slots of doubles and, where it holds texts or many values, a *part* beside them.
@@ -11,7 +20,7 @@ import type { AggregationFunction, FeatureDefinition, FeatureValue, FieldType, L
  * | sum         | n, high, low or n, sum, compensation |                                                  |
  * | moments     | n, mean, m2                    |                                                        |
  * | min, max    | n, a, b                        | the text                                               |
- * | first, last | n, time, seq, index, a, b      | the text                                               |
+ * | first, last | n, time, seq, index, a, b      | the text, or the bytes of the vector                   |
  * | distinct    | n, hash                        | hashes ascending, or registers (distinct.ts)           |
  * | buckets     | n, bucket                      | bucket, count, … by bucket (percentile.ts)             |
  * | frequencies | n, hash                        | hash, count, … by hash, or counts by slice (entropy.ts) |
@@ -48,6 +57,7 @@ export type CellKind =
 export interface Cell {
   readonly kind: CellKind;
   readonly field: string;
+  /** Of a vector that of its numbers. */
   readonly type: FieldType;
   readonly filter: string;
   /** Of decayed: after so long a weight is half. */
@@ -57,7 +67,7 @@ export interface Cell {
   /** Of a histogram. */
   readonly edges: readonly number[];
   readonly width: number;
-  readonly part: 'none' | 'text' | 'collection';
+  readonly part: 'none' | 'text' | 'vector' | 'collection';
 }
 
 const widths: Readonly<Record<CellKind, number>> = {
@@ -118,10 +128,11 @@ export function cellOf(feature: SimpleDefinition, fields: ReadonlyMap<string, So
   const n = orderedKinds.has(kind) ? (feature.n ?? 1) : 0;
   const edges = kind === 'histogram' ? (feature.edges ?? []) : [];
   const width = kind === 'histogram' ? edges.length + 2 : widths[kind];
-  return { kind, field, type, filter, halfLifeUs, n, edges, width, part: partOf(kind, type) };
+  const part = partOf(kind, type);
+  return { kind, field, type: isVectorType(type) ? 'DOUBLE' : type, filter, halfLifeUs, n, edges, width, part };
 }
 
-function partOf(kind: CellKind, type: FieldType): Cell['part'] {
+function partOf(kind: CellKind, type: SchemaType): Cell['part'] {
   switch (kind) {
     case 'distinct':
     case 'buckets':
@@ -139,6 +150,7 @@ function partOf(kind: CellKind, type: FieldType): Cell['part'] {
     case 'trend':
       return 'none';
     default:
+      if (isVectorType(type)) return kind === 'first' || kind === 'last' ? 'vector' : 'none';
       return type === 'STRING' ? 'text' : 'none';
   }
 }
@@ -167,7 +179,7 @@ export interface Entries {
 }
 
 /**
- * A text, numbers in an order that the kind says, registers, or entries. But for these, what a cell holds is its own: to merge into an empty
+ * A text, numbers in an order that the kind says, registers or the bytes of a vector, or entries. But for these, what a cell holds is its own: to merge into an empty
  * cell copies.
  */
 export type Part = string | number[] | Uint8Array | Entries | null;

@@ -1,4 +1,6 @@
 import type { SimpleDefinition } from '../compose.ts';
+import type { List } from '../types.ts';
+import { vectorBytes } from '../vectors.ts';
 import type { Cell, Finish, Merge, Part, Parts, Slots } from './cell.ts';
 import { decayFinisher, decayMerger, finishDecayedMean, readDecayed } from './decayed.ts';
 import { distinctPart, finishDistinct, mergeDistinct } from './distinct.ts';
@@ -30,6 +32,8 @@ export interface EventValue {
   /** The value's two slots. */
   readonly pair: Slots;
   readonly text: string;
+  /** A vector's bytes, never altered. */
+  readonly vector: Uint8Array | null;
   readonly timeUs: number;
   readonly seq: number;
   readonly index: number;
@@ -41,6 +45,7 @@ export function fillCell(cell: Cell, slots: Slots, at: number, parts: Parts | nu
   const b = e.pair[1] as number;
   slots[at] = 1;
   if (cell.part === 'text' && parts) parts[partAt] = e.text;
+  if (cell.part === 'vector' && parts) parts[partAt] = e.vector;
   switch (cell.kind) {
     case 'count':
       return;
@@ -250,5 +255,6 @@ export function readCell(cell: Cell, { n, x, y, z, value }: CellRecord, slots: S
     default:
       cell.kind satisfies never;
   }
+  if (cell.part === 'vector') return vectorBytes(JSON.parse(String(value)) as List);
   return cell.part === 'text' ? String(value ?? '') : null;
 }

@@ -43,6 +43,7 @@ function presentPairReader(column: Column): ReadPair {
       };
     }
     case 'str':
+    case 'vec':
       return (_row, slots, at) => {
         slots[at] = 0;
         slots[at + 1] = 0;

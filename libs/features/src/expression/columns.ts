@@ -17,6 +17,9 @@ function presentReader(column: Column): Evaluate {
     case 'i64':
     case 'str':
       return (row) => column.values[row] ?? null;
+    case 'vec':
+      // no expression uses one
+      return () => null;
     default:
       return column satisfies never;
   }

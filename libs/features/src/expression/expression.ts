@@ -1,11 +1,13 @@
-import type { FieldType } from '../types.ts';
+import type { FieldType, SchemaType } from '../types.ts';
+import { isVectorType } from '../vectors.ts';
 import { compileText, ExpressionError } from './compile.ts';
 import type { Evaluate, Node, Readers, Value } from './node.ts';
 
 /** A name that an expression can use. */
 export interface Variable {
   readonly name: string;
-  readonly type: FieldType;
+  /** A vector may not be used. */
+  readonly type: SchemaType;
 }
 
 /** An expression, parsed, type-checked against its variables, and compiled to a closure and to ClickHouse SQL that give the same value. */
@@ -32,7 +34,11 @@ export function compileExpression(
   return compileWith(
     text,
     what,
-    (name) => types.get(name),
+    (name) => {
+      const type = types.get(name);
+      if (type && isVectorType(type)) throw new Error(`"${name}" is ${type}, and expressions take single values`);
+      return type as FieldType | undefined;
+    },
     () => [...types.keys()],
   );
 }

@@ -3,6 +3,7 @@ import { type Cell, cellOf } from '../cells/cell.ts';
 import { isSimple } from '../compose.ts';
 import { eventColumn } from '../sql-names.ts';
 import type { FeatureDefinition, ViewDefinition } from '../types.ts';
+import { isVectorType } from '../vectors.ts';
 import { rateSeconds } from '../windows.ts';
 
 /** An aggregate over the events of a range; its arguments are expressions on an event `e`, or `place`. */
@@ -24,12 +25,16 @@ export interface RangeFeature {
 
 /**
  * A feature as aggregates over ranges of an entity's events in their order, or undefined for what only `asOfSql` says: distinct counts (beyond
- * 1,024 they need registers), percentiles and entropies, whose states are maps and cost more in ranges than in a join. New functions land there too.
+ * 1,024 they need registers), percentiles and entropies, whose states are maps and cost more in ranges than in a join, and vectors, of which ranges would hold
+ * every one that an entity ever had. New functions land there too.
  */
 export function rangeFeature(feature: FeatureDefinition, view: ViewDefinition): RangeFeature | undefined {
   if (feature.window.t === 'session' || !isSimple(feature)) return undefined;
   const cell = cellOf(feature, new Map(view.fields.map((field) => [field.name, field])));
-  const isNullable = view.fields.some((field) => field.name === feature.field && field.nullable);
+  if (cell.part === 'vector') return undefined;
+  const isNullable = view.fields.some(
+    ({ name, type, nullable }) => name === feature.field && (nullable || isVectorType(type)),
+  );
   const where =
     isNullable || feature.filter !== ''
       ? `ifNull(toUInt8(${condition(feature.field, feature.filter, view, 'true')}), 0)`

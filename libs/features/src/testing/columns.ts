@@ -1,4 +1,5 @@
-import type { Column, EventColumns, FieldType, Scalar, SourceField } from '../types.ts';
+import type { Column, EventColumns, FeatureValue, List, Scalar, SchemaType, SourceField } from '../types.ts';
+import { dimensionOf, isVectorType } from '../vectors.ts';
 import type { OracleEvent } from './oracle-value.ts';
 
 /** Events as the columns of a batch. */
@@ -18,8 +19,15 @@ export function columnsOf(fields: readonly SourceField[], events: readonly Oracl
   };
 }
 
-function columnOf(type: FieldType, values: readonly Scalar[]): Column {
-  const nulls = values.includes(null) ? Uint8Array.from(values, (value) => Number(value === null)) : null;
+function columnOf(type: SchemaType, given: readonly FeatureValue[]): Column {
+  const nulls = given.includes(null) ? Uint8Array.from(given, (value) => Number(value === null)) : null;
+  if (isVectorType(type)) {
+    const dimension = dimensionOf(type);
+    const values = new Float32Array(dimension * given.length);
+    for (const [row, vector] of given.entries()) values.set(((vector ?? []) as List).map(Number), row * dimension);
+    return { type: 'vec', dimension, values, nulls };
+  }
+  const values = given as readonly Scalar[];
   switch (type) {
     case 'DOUBLE':
       return { type: 'f64', values: Float64Array.from(values, Number), nulls };

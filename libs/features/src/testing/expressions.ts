@@ -1,8 +1,8 @@
-import type { FieldType, Scalar, SourceField } from '../types.ts';
+import type { FieldType, Scalar } from '../types.ts';
 import type { OracleEvent } from './oracle-value.ts';
 
 /** Random expressions and rows, the same for the same seed, to hold the closures of expressions against their SQL. */
-export const expressionFields: readonly SourceField[] = [
+export const expressionFields: readonly ExpressionField[] = [
   { name: 'd', type: 'DOUBLE', nullable: true },
   { name: 'e', type: 'DOUBLE', nullable: false },
   { name: 'i', type: 'INT64', nullable: true },
@@ -12,6 +12,12 @@ export const expressionFields: readonly SourceField[] = [
   { name: 'r', type: 'STRING', nullable: false },
   { name: 'at', type: 'TIMESTAMP', nullable: true },
 ];
+
+export interface ExpressionField {
+  readonly name: string;
+  readonly type: FieldType;
+  readonly nullable: boolean;
+}
 
 export type Random = () => number;
 
@@ -64,7 +70,7 @@ const edges: Readonly<Record<FieldType, readonly Exclude<Scalar, null>[]>> = {
 
 /** A row of values at and between the edges of their types. */
 export function randomRow(random: Random): OracleEvent['fields'] {
-  const value = ({ type, nullable }: SourceField): Scalar => {
+  const value = ({ type, nullable }: ExpressionField): Scalar => {
     if (nullable && random() < 0.2) return null;
     if (random() < 0.6) return pick(random, edges[type]);
     switch (type) {

@@ -14,7 +14,7 @@ const inputs: readonly {
     field: 'either',
     type: 'INT64',
     input: 'i == null ? 1 : i % 5',
-    value: ({ i }) => (i == null ? 1 : Number(BigInt(i) % 5n)),
+    value: ({ i }) => (i == null ? 1 : Number(BigInt(i as bigint) % 5n)),
   },
   {
     field: 'shouted',

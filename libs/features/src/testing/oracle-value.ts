@@ -1,11 +1,11 @@
-import type { FeatureValue, Scalar } from '../types.ts';
+import type { FeatureValue } from '../types.ts';
 
 /** One event as a person would write it down: fields that are absent are null. */
 export interface OracleEvent {
   readonly timeUs: number;
   readonly seq: number;
   readonly index: number;
-  readonly fields: Readonly<Record<string, Scalar>>;
+  readonly fields: Readonly<Record<string, FeatureValue>>;
 }
 
 /** What a feature's value was made of: how large a rounding error may be. */

@@ -1,4 +1,5 @@
-import type { FeatureDefinition, FieldType, List, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
+import type { FeatureDefinition, FeatureValue, FieldType, List, Scalar, ViewDefinition, WindowSpec } from '../types.ts';
+import { isVectorType } from '../vectors.ts';
 import { change, ratio, trend, zscore } from './composed.ts';
 import { exactSum } from './exact-sum.ts';
 import type { OracleEvent, OracleValue } from './oracle-value.ts';
@@ -29,7 +30,11 @@ export function oracleValues(
     const seen = events.filter(({ timeUs, fields }) => timeUs >= startUs && timeUs < endUs && passes(fields));
     return aggregate(feature, typeOf(feature.field), seen, asOfUs);
   };
-  const typeOf = (field: string) => view.fields.find(({ name }) => name === field)?.type ?? 'INT64';
+  // of vectors, as of texts, nothing is calculated
+  const typeOf = (field: string): FieldType => {
+    const type = view.fields.find(({ name }) => name === field)?.type ?? 'INT64';
+    return isVectorType(type) ? 'STRING' : type;
+  };
   return view.features.map(evaluate);
 }
 
@@ -82,7 +87,7 @@ function aggregate(
   const ordered = held.toSorted((x, y) => x.timeUs - y.timeUs || x.seq - y.seq || x.index - y.index);
   const valueAt = (at: number) => ordered.at(at)?.fields[feature.field] ?? null;
   const valueIn = ({ fields }: OracleEvent) => fields[feature.field] as NonNullable<Scalar>;
-  const result = (value: Scalar) => ({ value: count === 0 ? null : value, largest, count });
+  const result = (value: FeatureValue) => ({ value: count === 0 ? null : value, largest, count });
   const list = (value: List) => ({ value, largest, count });
   switch (feature.function) {
     case 'count':

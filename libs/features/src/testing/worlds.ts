@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type {
   AggregationFunction,
   FeatureDefinition,
+  FeatureValue,
   Scalar,
   SourceField,
   ViewDefinition,
@@ -18,6 +19,7 @@ export const worldFields: readonly SourceField[] = [
   { name: 'b', type: 'BOOL', nullable: true },
   { name: 's', type: 'STRING', nullable: true },
   { name: 'at', type: 'TIMESTAMP', nullable: true },
+  { name: 'v', type: 'VECTOR(3)', nullable: true },
 ];
 
 const [s, min, h] = [1e6, 60e6, 3600e6];
@@ -51,16 +53,16 @@ export const worldWindowKinds: readonly WindowSpec[] = [
 /** The filters of random views, in CEL and in JavaScript. */
 export const worldFilters: OracleFilters = {
   'd > 0.5': ({ d }) => d != null && Number(d) > 0.5,
-  'i % 2 == 0 || b': ({ i, b }) => (i != null && BigInt(i) % 2n === 0n) || b === true,
+  'i % 2 == 0 || b': ({ i, b }) => (i != null && BigInt(i as bigint) % 2n === 0n) || b === true,
   's in ["a", "\u00e9", "it\'s"] && !b': ({ s, b }) => ['a', '\u00e9', "it's"].includes(s as string) && b === false,
-  'd == null || i / i > 0': ({ d, i }) => d == null || (i != null && BigInt(i) !== 0n),
+  'd == null || i / i > 0': ({ d, i }) => d == null || (i != null && BigInt(i as bigint) !== 0n),
   's.startsWith("a") && at != null': ({ s, at }) => typeof s === 'string' && s.startsWith('a') && at != null,
 };
 
 const texts = ['a', 'ab', '', '\u00e9', "it's", '\uffee', '\u{1F600}', 'back\\slash'];
 
 const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
-  count: ['', 'd', 'i', 'b', 's', 'at'],
+  count: ['', 'd', 'i', 'b', 's', 'at', 'v'],
   sum: ['d', 'i', 'b'],
   mean: ['d', 'i', 'b'],
   rate: ['', 'd', 'i', 'b'],
@@ -68,8 +70,8 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   max: ['d', 'i', 'b', 's', 'at'],
   variance: ['d', 'i', 'b'],
   stddev: ['d', 'i', 'b'],
-  first: ['d', 'i', 'b', 's', 'at'],
-  last: ['d', 'i', 'b', 's', 'at'],
+  first: ['d', 'i', 'b', 's', 'at', 'v'],
+  last: ['d', 'i', 'b', 's', 'at', 'v'],
   distinct: ['d', 'i', 'b', 's', 'at'],
   percentile: ['d', 'i'],
   entropy: ['d', 'i', 'b', 's', 'at'],
@@ -83,7 +85,7 @@ const allowed: Readonly<Record<AggregationFunction, readonly string[]>> = {
   zscore: ['d', 'i', 'b'],
   ratio: [''],
   change: ['', 'd', 'i', 'b'],
-  age: ['', 'd', 'i', 'b', 's', 'at'],
+  age: ['', 'd', 'i', 'b', 's', 'at', 'v'],
   decayed_sum: ['d', 'i', 'b'],
   decayed_count: ['', 'd', 's'],
   decayed_mean: ['d', 'i', 'b'],
@@ -191,12 +193,12 @@ export function everyView(windows: readonly WindowSpec[] = worldWindows): ViewDe
   );
 }
 
-const orNull = <T extends Scalar>(values: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
+const orNull = <T extends FeatureValue>(values: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
   fc.oneof({ weight: 5, arbitrary: values }, { weight: 1, arbitrary: fc.constant(null) });
 
 const whole = (value: bigint): Scalar => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
 
-const fieldValues: fc.Arbitrary<Readonly<Record<string, Scalar>>> = fc.record({
+const fieldValues: fc.Arbitrary<Readonly<Record<string, FeatureValue>>> = fc.record({
   d: orNull(
     fc.oneof(
       fc.constantFrom(0, 1, 0.1, 0.5, -3.25, 1e9 + 0.5),
@@ -213,6 +215,7 @@ const fieldValues: fc.Arbitrary<Readonly<Record<string, Scalar>>> = fc.record({
   b: orNull(fc.boolean()),
   s: orNull(fc.constantFrom(...texts)),
   at: orNull(fc.integer({ min: 0, max: 2 ** 50 })),
+  v: orNull(fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), { minLength: 3, maxLength: 3 })),
 });
 
 /** Offsets that fall on boundaries, together, and anywhere. */

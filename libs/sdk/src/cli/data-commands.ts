@@ -2,7 +2,7 @@ import { serving } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { listValues } from '../list-values.ts';
+import { listValues, vectorValues } from '../list-values.ts';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
 import { publish } from './publish.ts';
 import { requestColumns } from './request-data.ts';
@@ -90,7 +90,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
 /** The matrix as one object a row. */
 function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: unknown; status: string }>[] {
   const { features, statuses } = response;
-  const width = [0, 0, 0, 0, 0];
+  const width = [0, 0, 0, 0, 0, 0];
   for (const column of features) width[column.block] = (width[column.block] ?? 0) + 1;
   const count = features.length === 0 ? 0 : statuses.length / features.length;
   return Array.from({ length: count }, (_, row) =>
@@ -105,7 +105,9 @@ function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: 
               ? response.int64s[at]
               : column.block === 3
                 ? response.strings[column.column]?.values[row]
-                : listValues(response.lists[column.column], column.type, row);
+                : column.block === 4
+                  ? listValues(response.lists[column.column], column.type, row)
+                  : vectorValues(response.vectors[column.column], row);
         const isNull =
           value === undefined || (typeof value === 'number' && Number.isNaN(value)) || withoutValue.has(status);
         return [

@@ -5,7 +5,7 @@ import type { Cel } from './cel.ts';
 import { type DerivedOption, derivedToProto } from './derived.ts';
 import type { Entity, JoinKeys } from './entity.ts';
 import type { FieldOf, Fields, Source } from './source.ts';
-import { type Defined, define, type MetadataOptions } from './types.ts';
+import { type Defined, define, type MetadataOptions, type SchemaTypeName } from './types.ts';
 import type { WindowOption } from './windows.ts';
 
 type Numeric = 'INT64' | 'DOUBLE' | 'BOOL';
@@ -51,7 +51,7 @@ export type FeatureSpec = Omit<definitions.AggregatedFeature, 'name'>;
 /** The aggregations over a source with fields F: a field that it does not have does not compile. */
 export interface Aggregations<F extends Fields> {
   /** Events, or non-null values of a field. */
-  count(options: FeatureOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
+  count(options: FeatureOptions & { readonly field?: FieldOf<F, SchemaTypeName> | Cel }): FeatureSpec;
   sum(field: FieldOf<F, Numeric> | Cel, options: FeatureOptions): FeatureSpec;
   /** The arithmetic mean; of a boolean, the share of true. */
   mean(field: FieldOf<F, Numeric> | Cel, options: FeatureOptions): FeatureSpec;
@@ -62,9 +62,9 @@ export interface Aggregations<F extends Fields> {
   variance(field: FieldOf<F, Numeric> | Cel, options: SpreadOptions): FeatureSpec;
   stddev(field: FieldOf<F, Numeric> | Cel, options: SpreadOptions): FeatureSpec;
   /** The value of the earliest event. */
-  first(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
+  first(field: FieldOf<F, SchemaTypeName> | Cel, options: FeatureOptions): FeatureSpec;
   /** The value of the latest event. */
-  last(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
+  last(field: FieldOf<F, SchemaTypeName> | Cel, options: FeatureOptions): FeatureSpec;
   /** Distinct values: exact up to 1,024 in the window, beyond that by HyperLogLog with a standard error of 1.6 %; 0 of nothing. */
   distinct(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** The value of rank ⌊quantile · (n − 1)⌋, off by less than 0.8 % of itself. */
@@ -72,7 +72,7 @@ export interface Aggregations<F extends Fields> {
   /** Shannon's entropy of the values in bits; beyond 1,024 distinct values in the window a lower bound. */
   entropy(field: FieldOf<F> | Cel, options: FeatureOptions): FeatureSpec;
   /** Seconds from the latest event, or non-null value of a field, to the read time; null of nothing. */
-  age(options: FeatureOptions & { readonly field?: FieldOf<F> | Cel }): FeatureSpec;
+  age(options: FeatureOptions & { readonly field?: FieldOf<F, SchemaTypeName> | Cel }): FeatureSpec;
   /** Σ value · 2^(−(t − event time) / halfLife) as of the read time t; null of nothing. */
   decayedSum(field: FieldOf<F, Numeric> | Cel, options: DecayOptions): FeatureSpec;
   /** Σ 2^(−(t − event time) / halfLife) over events, or non-null values of a field; 0 of nothing. */

@@ -1,5 +1,5 @@
 import { definitions, type expectations } from '@millrace/contracts';
-import type { FieldTypeName } from './types.ts';
+import type { SchemaTypeName } from './types.ts';
 
 /** What stands in for a value that is missing or null; `mean` and `median` are fitted to history. */
 export type MissingName = 'reject' | 'default' | 'forward' | 'mean' | 'median';
@@ -14,9 +14,11 @@ export interface OutlierSpec {
 }
 
 /** One field of a source as an author writes it. The type parameters carry its type and nullability into feature views. */
-export interface FieldSpec<T extends FieldTypeName = FieldTypeName> {
+export interface FieldSpec<T extends SchemaTypeName = SchemaTypeName> {
   readonly type: T;
   readonly nullable?: boolean;
+  /** VECTOR only, and required there: how many numbers. */
+  readonly dimension?: number;
   /** STRING only: the allowed values. */
   readonly enum?: readonly string[];
   /** INT64, DOUBLE and TIMESTAMP: the smallest allowed value. */
@@ -31,7 +33,7 @@ export interface FieldSpec<T extends FieldTypeName = FieldTypeName> {
   readonly outliers?: OutlierSpec;
 }
 
-type Options = Omit<FieldSpec, 'type'>;
+type Options = Omit<FieldSpec, 'type' | 'dimension'>;
 type Simple = Omit<Options, 'enum' | 'min' | 'max' | 'outliers'>;
 
 export const bool = (options: Simple = {}): FieldSpec<'BOOL'> => ({ type: 'BOOL', ...options });
@@ -43,6 +45,13 @@ export const string = (options: Simple & Pick<Options, 'enum'> = {}): FieldSpec<
 });
 export const timestamp = (options: Omit<Options, 'enum' | 'outliers'> = {}): FieldSpec<'TIMESTAMP'> => ({
   type: 'TIMESTAMP',
+  ...options,
+});
+
+/** So many finite float32, such as an embedding. */
+export const vector = (dimension: number, options: Pick<Options, 'nullable'> = {}): FieldSpec<'VECTOR'> => ({
+  type: 'VECTOR',
+  dimension,
   ...options,
 });
 
@@ -73,11 +82,12 @@ export function fieldToProto(name: string, spec: FieldSpec): definitions.SourceF
       zScore: outliers.zScore,
       iqr: outliers.iqr,
     },
+    dimension: spec.dimension ?? 0,
   };
 }
 
 /** A value of the field's type where it can be one; what cannot is refused when it is applied. */
-function toFieldValue(value: number | bigint | string | boolean, type: FieldTypeName): definitions.Value {
+function toFieldValue(value: number | bigint | string | boolean, type: SchemaTypeName): definitions.Value {
   if (typeof value === 'boolean') return { kind: { $case: 'boolValue', value } };
   if (typeof value === 'string') return { kind: { $case: 'stringValue', value } };
   if (type === 'DOUBLE') return { kind: { $case: 'doubleValue', value: Number(value) } };

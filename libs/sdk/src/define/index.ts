@@ -21,6 +21,7 @@ export {
   type OutlierSpec,
   string,
   timestamp,
+  vector,
 } from './fields.ts';
 export { loadDefinitions } from './load.ts';
 export { deployment, type InputColumn, type Model, model } from './model.ts';

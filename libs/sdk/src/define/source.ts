@@ -3,12 +3,12 @@ import { parseDurationUs } from '@millrace/kernel';
 import { type BatchInputSpec, batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
-import { type Defined, define, type FieldTypeName, type MetadataOptions } from './types.ts';
+import { type Defined, define, type FieldTypeName, type MetadataOptions, type SchemaTypeName } from './types.ts';
 
 export type Fields = Readonly<Record<string, FieldSpec>>;
 
-/** The names of the fields whose type is one of T. */
-export type FieldOf<F extends Fields, T extends FieldTypeName = FieldTypeName> = {
+/** The names of the fields whose type is one of T: unless it is given, a single value's. */
+export type FieldOf<F extends Fields, T extends SchemaTypeName = FieldTypeName> = {
   [K in keyof F & string]: F[K]['type'] extends T ? K : never;
 }[keyof F & string];
 
@@ -23,7 +23,7 @@ export interface SourceOptions<F extends Fields> extends MetadataOptions {
   /** The TIMESTAMP field that says when an event happened; left out: the envelope's event time. */
   readonly eventTime?: FieldOf<F, 'TIMESTAMP'>;
   /** The field whose value spreads events over partitions. */
-  readonly key?: keyof F & string;
+  readonly key?: FieldOf<F>;
   /** What happens to fields that the schema does not name; `'reject'` unless set. */
   readonly extraFields?: 'reject' | 'ignore';
   /** How far past the wall clock an event time may lie, as `'5m'`. */

@@ -2,6 +2,9 @@ import type { definitions } from '@millrace/contracts';
 
 export type FieldTypeName = 'BOOL' | 'INT64' | 'DOUBLE' | 'STRING' | 'TIMESTAMP';
 
+/** Of a source's fields. */
+export type SchemaTypeName = FieldTypeName | 'VECTOR';
+
 /** What people say about a definition; changes freely without a new version. */
 export interface MetadataOptions {
   readonly owner?: string;

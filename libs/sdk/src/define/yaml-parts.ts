@@ -11,6 +11,17 @@ export const metadata = {
 
 export const fieldType = z.enum(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
 
+/** The type of a source's field; of a vector with its dimension, as `VECTOR(384)`. */
+export const schemaType = z
+  .union([fieldType, z.string().regex(/^VECTOR\(\d{1,9}\)$/)], {
+    error: 'expected BOOL, INT64, DOUBLE, STRING, TIMESTAMP, or a vector with its dimension, as VECTOR(384)',
+  })
+  .transform((type) => {
+    const single = fieldType.safeParse(type);
+    if (single.success) return { type: single.data };
+    return { type: 'VECTOR' as const, dimension: Number(type.slice('VECTOR('.length, -1)) };
+  });
+
 export const duration = z.string().transform((text, context) => {
   try {
     return BigInt(parseDurationUs(text));

@@ -5,7 +5,7 @@ import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { compatibilityToProto } from './source.ts';
 import { batchInput } from './yaml-batch.ts';
-import { duration, durationText, fieldType, metadata } from './yaml-parts.ts';
+import { duration, durationText, metadata, schemaType } from './yaml-parts.ts';
 
 const outliers = z
   .strictObject({
@@ -17,17 +17,19 @@ const outliers = z
   })
   .transform(({ z_score: zScore, ...rest }) => ({ ...rest, ...(zScore === undefined ? {} : { zScore }) }));
 const field = z.union([
-  fieldType.transform((type) => ({ type })),
-  z.strictObject({
-    type: fieldType,
-    nullable: z.boolean().optional(),
-    enum: z.array(z.string()).optional(),
-    min: z.number().optional(),
-    max: z.number().optional(),
-    default: z.union([z.number(), z.string(), z.boolean()]).optional(),
-    missing: z.enum(['reject', 'default', 'forward', 'mean', 'median']).optional(),
-    outliers: outliers.optional(),
-  }),
+  schemaType,
+  z
+    .strictObject({
+      type: schemaType,
+      nullable: z.boolean().optional(),
+      enum: z.array(z.string()).optional(),
+      min: z.number().optional(),
+      max: z.number().optional(),
+      default: z.union([z.number(), z.string(), z.boolean()]).optional(),
+      missing: z.enum(['reject', 'default', 'forward', 'mean', 'median']).optional(),
+      outliers: outliers.optional(),
+    })
+    .transform(({ type, ...rest }) => ({ ...type, ...rest })),
 ]);
 
 const name = z.string();

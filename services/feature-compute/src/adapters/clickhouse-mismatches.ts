@@ -1,4 +1,4 @@
-import { type FeatureType, type FeatureValue, isListType } from '@millrace/features';
+import { elementOf, type FeatureType, type FeatureValue } from '@millrace/features';
 import type { History } from '@millrace/history';
 import type { MismatchBook, ServedMismatch } from '../app/report-mismatches.ts';
 import { columnValue } from '../app/sql.ts';
@@ -89,6 +89,6 @@ function fromStored(row: Stored): ServedMismatch {
 
 function parsed(text: string | null | undefined, type: FeatureType): unknown {
   if (text === null || text === undefined) return null;
-  if (isListType(type)) return JSON.parse(text);
+  if (elementOf(type)) return JSON.parse(text);
   return type === 'BOOL' ? text === 'true' : text;
 }

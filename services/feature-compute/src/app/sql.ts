@@ -1,4 +1,12 @@
-import { elementOf, type FeatureType, type FeatureValue, type FieldType, type Scalar } from '@millrace/features';
+import {
+  type ElementType,
+  elementOf,
+  type FeatureType,
+  type FeatureValue,
+  type FieldType,
+  isVectorType,
+  type Scalar,
+} from '@millrace/features';
 
 /** Text pieces of ClickHouse SQL: names, literals and types, and values read back from JSON. */
 export function sqlName(name: string): string {
@@ -32,11 +40,14 @@ export function columnValue(value: unknown, type: FeatureType): FeatureValue {
   if (value === null || value === undefined) return null;
   const element = elementOf(type);
   if (element === undefined) return scalarValue(value, type as FieldType);
-  return Array.isArray(value) ? value.map((each) => scalarValue(each, element)) : [];
+  if (!Array.isArray(value)) return [];
+  // a vector that is null is empty in ClickHouse
+  if (isVectorType(type) && value.length === 0) return null;
+  return value.map((each) => scalarValue(each, element));
 }
 
 /** One that is not null. */
-export function scalarValue(value: unknown, type: FieldType): Exclude<Scalar, null> {
+export function scalarValue(value: unknown, type: ElementType): Exclude<Scalar, null> {
   switch (type) {
     case 'BOOL':
       return value === true || value === 1 || value === '1';
@@ -47,6 +58,8 @@ export function scalarValue(value: unknown, type: FieldType): Exclude<Scalar, nu
     }
     case 'DOUBLE':
       return Number(value);
+    case 'FLOAT32':
+      return Math.fround(Number(value));
     case 'STRING':
       return String(value);
     default:

@@ -1,10 +1,12 @@
 import type { compute } from '@millrace/contracts';
 import {
+  type ElementType,
   elementOf,
   type FeatureType,
   type FeatureValue,
   type FieldType,
   isListType,
+  isVectorType,
   type ViewDefinition,
 } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
@@ -37,13 +39,14 @@ export function fromSampleValue({ kind }: compute.SampleValue): FeatureValue {
   return kind.value.values.flatMap((each) => fromSampleValue(each) ?? []);
 }
 
-export function toSampleValue(value: FeatureValue, type: FeatureType): compute.SampleValue {
+export function toSampleValue(value: FeatureValue, type: FeatureType | ElementType): compute.SampleValue {
   if (value === null) return { kind: undefined };
   if (typeof value === 'object') {
-    const values = value.map((each) => toSampleValue(each, elementOf(type) ?? 'STRING'));
+    const element = type === 'FLOAT32' ? undefined : elementOf(type);
+    const values = value.map((each) => toSampleValue(each, element ?? 'STRING'));
     return { kind: { $case: 'listValue', value: { values } } };
   }
-  if (isListType(type)) return { kind: undefined };
+  if ((type !== 'FLOAT32' && isListType(type)) || isVectorType(type)) return { kind: undefined };
   switch (type) {
     case 'BOOL':
       return { kind: { $case: 'boolValue', value: value === true || value === 1 || value === 1n } };
@@ -51,6 +54,7 @@ export function toSampleValue(value: FeatureValue, type: FeatureType): compute.S
     case 'TIMESTAMP':
       return { kind: { $case: 'int64Value', value: BigInt(value) } };
     case 'DOUBLE':
+    case 'FLOAT32':
       return { kind: { $case: 'doubleValue', value: Number(value) } };
     case 'STRING':
       return { kind: { $case: 'stringValue', value: String(value) } };

@@ -1,5 +1,13 @@
 import { definitions } from '@millrace/contracts';
-import { asOfName, checkView, derivedMax, type FeatureType, isListType, type ViewDefinition } from '@millrace/features';
+import {
+  asOfName,
+  checkView,
+  derivedMax,
+  type FeatureType,
+  isListType,
+  isVectorType,
+  type ViewDefinition,
+} from '@millrace/features';
 import { fieldTypeOf, outputNames, referenceName, shapeOf } from '@millrace/registry';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
@@ -77,6 +85,8 @@ function validateExpressions(service: definitions.FeatureService, catalog: Catal
   for (const [index, reference] of service.features.entries()) {
     const name = referenceName(reference);
     const type = outputs.find((output) => output.name === name)?.type;
+    if (reference.defaultValue !== undefined && type !== undefined && isVectorType(type))
+      report(`features.${index}`, `"${name}" is ${type} and a vector has no default; leave it out`);
     if (reference.defaultValue !== undefined && type !== undefined && isListType(type))
       report(
         `features.${index}`,
@@ -110,7 +120,7 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
       report(`input_columns.${index}`, `feature service "${model.featureService}" has no feature "${source.value}"`);
     else if (source.$case === 'feature') {
       const type = types?.get(source.value);
-      if (type !== undefined && (type === 'STRING' || isListType(type)))
+      if (type !== undefined && (type === 'STRING' || isListType(type) || isVectorType(type)))
         report(
           `input_columns.${index}`,
           `feature "${source.value}" is ${type} and a model's vector holds numbers; take numbers of it, such as a count with a filter, a mean or the last value`,

@@ -1,5 +1,5 @@
 import { definitions } from '@millrace/contracts';
-import { checkView } from '@millrace/features';
+import { checkView, dimensionMax, vectorType } from '@millrace/features';
 import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
 import { batchProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
@@ -118,6 +118,8 @@ function validateSource(source: definitions.Source, report: Report): void {
   }
   if (source.keyField !== '' && !byName.has(source.keyField))
     report('key_field', `there is no field "${source.keyField}"; fields: ${[...byName.keys()].join(', ')}`);
+  if (byName.get(source.keyField)?.type === definitions.FieldType.VECTOR)
+    report('key_field', `field "${source.keyField}" is a vector; spread events by a single value`);
   if (source.partitions < 0 || source.partitions > 64)
     report('partitions', `${source.partitions} partitions; write 1 to 64`);
   if (source.maxFutureSkewUs < 0n) report('max_future_skew_us', 'cannot be negative');
@@ -136,12 +138,19 @@ function validateField(field: definitions.SourceField, report: Report): void {
   const type = fieldTypeOf(field.type);
   if (!fieldPattern.test(field.name))
     report(path, `"${field.name}" is not a name; use lowercase letters, digits and _, a letter first`);
-  if (type === undefined) report(path, 'has no type; use BOOL, INT64, DOUBLE, STRING or TIMESTAMP');
-  if (field.enumValues.length > 0 && type !== 'STRING') report(path, `only a STRING has allowed values, not ${type}`);
+  const isVector = field.type === definitions.FieldType.VECTOR;
+  const typeName = isVector ? vectorType(field.dimension) : type;
+  if (typeName === undefined) report(path, 'has no type; use BOOL, INT64, DOUBLE, STRING, TIMESTAMP or VECTOR');
+  if (isVector && !(field.dimension >= 1 && field.dimension <= dimensionMax))
+    report(path, `a vector of ${field.dimension} numbers; write a dimension of 1 to ${dimensionMax}, as VECTOR(384)`);
+  if (!isVector && field.dimension !== 0) report(path, `only a VECTOR has a dimension, not ${type}`);
+  if (field.enumValues.length > 0 && type !== 'STRING')
+    report(path, `only a STRING has allowed values, not ${typeName}`);
   if (field.enumValues.length > 1000)
     report(path, `${field.enumValues.length} allowed values are over the limit of 1000`);
   const ranged = field.min !== undefined || field.max !== undefined;
-  if (ranged && !rangeTypes.has(type ?? '')) report(path, `only INT64, DOUBLE and TIMESTAMP have a range, not ${type}`);
+  if (ranged && !rangeTypes.has(type ?? ''))
+    report(path, `only INT64, DOUBLE and TIMESTAMP have a range, not ${typeName}`);
   if (field.min !== undefined && field.max !== undefined && field.min > field.max)
     report(path, `min ${field.min} is above max ${field.max}`);
 }

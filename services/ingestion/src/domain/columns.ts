@@ -137,6 +137,43 @@ export class StrBuilder {
   }
 }
 
+/** The vectors one after the other. */
+export class VecBuilder {
+  readonly values: Float32Array;
+  nulls: Uint8Array | null = null;
+  readonly #dimension: number;
+  readonly #capacity: number;
+
+  constructor(capacity: number, dimension: number) {
+    this.values = new Float32Array(capacity * dimension);
+    this.#dimension = dimension;
+    this.#capacity = capacity;
+  }
+
+  setNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.#capacity);
+    this.nulls[row] = 1;
+    this.values.fill(0, row * this.#dimension, (row + 1) * this.#dimension);
+  }
+
+  live(): Column {
+    this.nulls ??= new Uint8Array(this.#capacity);
+    return { type: 'vec', dimension: this.#dimension, values: this.values, nulls: this.nulls };
+  }
+
+  gather(rows: Rows): Column {
+    const dimension = this.#dimension;
+    if (rows.t === 'range') {
+      const values = this.values.subarray(rows.from * dimension, rows.to * dimension);
+      return { type: 'vec', dimension, values, nulls: gatherNulls(this.nulls, rows) };
+    }
+    const values = new Float32Array(rows.list.length * dimension);
+    for (const [at, row] of rows.list.entries())
+      values.set(this.values.subarray(row * dimension, (row + 1) * dimension), at * dimension);
+    return { type: 'vec', dimension, values, nulls: gatherNulls(this.nulls, rows) };
+  }
+}
+
 /** Which rows of the builders a message takes. */
 export type Rows =
   | { readonly t: 'range'; readonly from: number; readonly to: number }

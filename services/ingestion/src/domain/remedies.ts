@@ -5,6 +5,7 @@ const remedies: Readonly<Record<string, string>> = {
   NULL_NOT_ALLOWED: 'give the field a value with fix --set, or make it nullable in the source, then replay',
   EXTRA_FIELD: 'remove the field with fix --unset, add it to the source, or set extra_fields: ignore, then replay',
   WRONG_TYPE: 'give the field a value of its type with fix --set, or change its type in the source, then replay',
+  WRONG_DIMENSION: 'give the vector as many numbers as its field has with fix --set, then replay',
   NOT_FINITE: 'give the field a finite value with fix --set, then replay',
   NOT_IN_ENUM: 'correct the value with fix --set, or add it to the allowed values of the source, then replay',
   OUT_OF_RANGE: 'correct the value with fix --set, or widen the range in the source, then replay',

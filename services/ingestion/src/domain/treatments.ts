@@ -1,6 +1,6 @@
 import { definitions, expectations } from '@millrace/contracts';
 import type { Scalar } from '@millrace/features';
-import type { FieldReader } from './field-readers.ts';
+import type { FieldReader } from './field-reader.ts';
 import { type Problem, problem } from './problem.ts';
 
 /** What was fitted to a field's history. */

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   asOfSql,
+  type ElementType,
   elementOf,
   type FeatureType,
   type FeatureValue,
   type FieldType,
+  isVectorType,
   type Scalar,
 } from '@millrace/features';
 import { eventTable, type History, maxSeq } from '@millrace/history';
@@ -91,13 +93,18 @@ function typedValue(type: FeatureType, value: unknown): FeatureValue {
   if (value === null || value === undefined) return null;
   const element = elementOf(type);
   if (element === undefined) return scalarOf(type as FieldType, value);
-  return Array.isArray(value) ? value.map((each) => scalarOf(element, each)) : [];
+  if (!Array.isArray(value)) return [];
+  // a vector that is null is empty in ClickHouse
+  if (isVectorType(type) && value.length === 0) return null;
+  return value.map((each) => scalarOf(element, each));
 }
 
-function scalarOf(type: FieldType, value: unknown): Exclude<Scalar, null> {
+function scalarOf(type: ElementType, value: unknown): Exclude<Scalar, null> {
   switch (type) {
     case 'DOUBLE':
       return Number(value);
+    case 'FLOAT32':
+      return Math.fround(Number(value));
     case 'BOOL':
       return value === true || Number(value) === 1;
     case 'INT64':

@@ -1,6 +1,13 @@
 import { type compute, parity } from '@millrace/contracts';
 import { type NatsLink, subjects } from '@millrace/events';
-import { elementOf, type FeatureType, type FeatureValue, isListType } from '@millrace/features';
+import {
+  type ElementType,
+  elementOf,
+  type FeatureType,
+  type FeatureValue,
+  isListType,
+  isVectorType,
+} from '@millrace/features';
 import type { PublishServed, ServedRow, ServedRows } from '../app/served-sampler.ts';
 
 /** Core NATS, in no stream: nobody waits, and while the connection is away samples are dropped, not kept. */
@@ -40,13 +47,14 @@ function toSample(row: ServedRow, keyNames: readonly string[], types: readonly F
   };
 }
 
-function toSampleValue(value: FeatureValue, type: FeatureType): compute.SampleValue {
+function toSampleValue(value: FeatureValue, type: FeatureType | ElementType): compute.SampleValue {
   if (value === null) return { kind: undefined };
   if (typeof value === 'object') {
-    const values = value.map((each) => toSampleValue(each, elementOf(type) ?? 'STRING'));
+    const element = type === 'FLOAT32' ? undefined : elementOf(type);
+    const values = value.map((each) => toSampleValue(each, element ?? 'STRING'));
     return { kind: { $case: 'listValue', value: { values } } };
   }
-  if (isListType(type)) return { kind: undefined };
+  if ((type !== 'FLOAT32' && isListType(type)) || isVectorType(type)) return { kind: undefined };
   switch (type) {
     case 'BOOL':
       return { kind: { $case: 'boolValue', value: Boolean(value) } };
@@ -54,6 +62,7 @@ function toSampleValue(value: FeatureValue, type: FeatureType): compute.SampleVa
     case 'TIMESTAMP':
       return { kind: { $case: 'int64Value', value: BigInt(value) } };
     case 'DOUBLE':
+    case 'FLOAT32':
       return { kind: { $case: 'doubleValue', value: Number(value) } };
     case 'STRING':
       return { kind: { $case: 'stringValue', value: String(value) } };

@@ -1,7 +1,6 @@
 import type { definitions } from '@millrace/contracts';
 import {
   compileRowReader,
-  elementOf,
   type FeatureType,
   type RowReader,
   type ViewDefinition,
@@ -18,7 +17,7 @@ import {
   type PlannedKey,
   type PlannedView,
 } from './plan.ts';
-import { blockOf, encodeFeatures, fallbackOf, staleActions } from './planned-feature.ts';
+import { blockOf, encodeFeatures, fallbackOf, staleActions, variableColumns } from './planned-feature.ts';
 import { encodeField } from './wire.ts';
 
 /** Compiles a feature service. `viewOf` finds the definition of a view's version. Throws INVALID_DEFINITION. */
@@ -42,7 +41,7 @@ function compileReads(
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
   const drafts = new Map<string, ViewDraft>();
-  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0 };
+  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0, [Block.VECTORS]: 0 };
   const features = references.map((reference, position): PlannedFeature => {
     const draftKey = `${reference.view}@${reference.viewVersion}`;
     let draft = drafts.get(draftKey);
@@ -107,7 +106,7 @@ function compileReads(
     doubles: columns[Block.DOUBLES],
     int64s: columns[Block.INT64S],
     strings: columns[Block.STRINGS],
-    lists: features.flatMap(({ type }) => elementOf(type) ?? []),
+    ...variableColumns(features),
     wireFeatures: encodeFeatures(features),
     wireVersion: encodeField(7, Buffer.from(service.version)),
   };

@@ -1,5 +1,5 @@
 import { serving } from '@millrace/contracts';
-import { type FieldType, isListType, type List, type Value } from '@millrace/features';
+import { type FieldType, isListType, isVectorType, type List, type Value } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { ServiceShape, ShapeInput } from '@millrace/registry';
 import { clear, setStatus, setValue } from './evaluate.ts';
@@ -150,8 +150,8 @@ function columnReader(feature: PlannedFeature, frame: Frame): ReadValue {
   const isThere = (row: number) => hasValue(statusAt(frame.source, row, position), feature);
   const integer = ({ source }: Frame, row: number) =>
     source.data.getBigInt64(source.int64sAt + (row * source.plan.int64s + column) * 8, true);
-  // no expression takes a list
-  if (isListType(type)) return () => null;
+  // no expression takes a list or a vector
+  if (isListType(type) || isVectorType(type)) return () => null;
   switch (type) {
     case 'DOUBLE':
       return (row) => {
@@ -190,6 +190,7 @@ function copyColumn(source: Matrix, from: PlannedFeature, target: Matrix, to: Pl
   const [toAt, toWidth] = isDouble ? [target.doublesAt, target.plan.doubles] : [target.int64sAt, target.plan.int64s];
   const [texts, ownTexts] = [source.strings[from.column], target.strings[to.column]];
   const [lists, ownLists] = [source.lists[from.column], target.lists[to.column]];
+  const [vectors, ownVectors] = [source.vectors[from.column], target.vectors[to.column]];
   for (let row = 0; row < source.rows; row++) {
     setStatus(target, to, row, statusAt(source, row, from.position));
     if (from.block === Block.STRINGS) {
@@ -198,6 +199,10 @@ function copyColumn(source: Matrix, from: PlannedFeature, target: Matrix, to: Pl
     }
     if (from.block === Block.LISTS) {
       if (lists && ownLists) ownLists[row] = lists[row] as List;
+      continue;
+    }
+    if (from.block === Block.VECTORS) {
+      if (vectors && ownVectors) ownVectors[row] = vectors[row] ?? null;
       continue;
     }
     const at = fromAt + (row * fromWidth + from.column) * 8;

@@ -1,12 +1,11 @@
-import { elementOf } from '@millrace/features';
 import type { ServiceShape } from '@millrace/registry';
 import { compileDerive } from './derive.ts';
 import { Block, type Plan, type PlannedFeature } from './plan.ts';
-import { blockOf, encodeFeatures, fallbackOf, staleActions } from './planned-feature.ts';
+import { blockOf, encodeFeatures, fallbackOf, staleActions, variableColumns } from './planned-feature.ts';
 
 /** The plan of a service with derived features, hidden ones or request fields, around the plan of what it reads. */
 export function derivedPlan(reads: Plan, shape: ServiceShape): Plan {
-  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0 };
+  const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0, [Block.VECTORS]: 0 };
   const viewOf = viewsOf(reads, shape);
   const features = shape.outputs.map(({ name, type, from }, position): PlannedFeature => {
     const block = blockOf(type);
@@ -31,7 +30,7 @@ export function derivedPlan(reads: Plan, shape: ServiceShape): Plan {
     doubles: columns[Block.DOUBLES],
     int64s: columns[Block.INT64S],
     strings: columns[Block.STRINGS],
-    lists: features.flatMap(({ type }) => elementOf(type) ?? []),
+    ...variableColumns(features),
     wireFeatures: encodeFeatures(features),
     derivation: { reads, requestFields: shape.requestFields, derive: compileDerive(reads, shape, features) },
   };

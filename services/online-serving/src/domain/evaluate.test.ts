@@ -74,6 +74,7 @@ function planOf(changes: Partial<PlannedFeature> = {}): { plan: Plan; view: Plan
     int64s: 1,
     strings: 1,
     lists: [],
+    vectors: [],
     wireFeatures: Buffer.concat(wire),
     wireVersion: encodeField(7, Buffer.from('abc')),
   };
@@ -168,6 +169,7 @@ test('values from history take the place of OUT_OF_ROW', () => {
 test('the bytes are what the generated code reads', () => {
   const answer = serving.GetFeaturesResponse.decode(encodeMatrix(evaluate([stored(present), null])));
   expect(answer).toEqual({
+    vectors: [],
     doubles: [1.5, Number.NaN],
     int64s: [2n ** 60n, 0n],
     strings: [{ values: ['x', ''] }],

@@ -1,5 +1,5 @@
 import { serving } from '@millrace/contracts';
-import type { FeatureValue, List } from '@millrace/features';
+import { type FeatureValue, type List, vectorBytes } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { Matrix } from './matrix.ts';
 import { Block, type PlannedFeature, type PlannedView } from './plan.ts';
@@ -78,8 +78,10 @@ function fillRow(
       reader.copyI64(stored, cursor, feature.featureIndex, data, int64sAt + feature.column * 8);
     } else if (feature.block === Block.STRINGS) {
       setText(matrix, feature, row, reader.string(stored, cursor, feature.featureIndex));
-    } else {
+    } else if (feature.block === Block.LISTS) {
       setList(matrix, feature, row, reader.list(stored, cursor, feature.featureIndex));
+    } else {
+      setVector(matrix, feature, row, reader.vector(stored, cursor, feature.featureIndex));
     }
     const status = mayBeStale && ageUs > feature.maxAgeUs ? STALE : PRESENT;
     bytes[statusesAt + feature.position] = status;
@@ -153,8 +155,10 @@ export function clear(matrix: Matrix, feature: PlannedFeature, row: number): voi
 
 export function setValue(matrix: Matrix, feature: PlannedFeature, row: number, value: FeatureValue): void {
   const { plan, data } = matrix;
-  if (typeof value === 'object' && value !== null) setList(matrix, feature, row, value);
-  else if (feature.block === Block.DOUBLES) {
+  if (typeof value === 'object' && value !== null) {
+    if (feature.block === Block.VECTORS) setVector(matrix, feature, row, vectorBytes(value));
+    else setList(matrix, feature, row, value);
+  } else if (feature.block === Block.DOUBLES) {
     data.setFloat64(matrix.doublesAt + (row * plan.doubles + feature.column) * 8, Number(value), true);
   } else if (feature.block === Block.INT64S) {
     data.setBigInt64(matrix.int64sAt + (row * plan.int64s + feature.column) * 8, BigInt(value ?? 0), true);
@@ -163,6 +167,11 @@ export function setValue(matrix: Matrix, feature: PlannedFeature, row: number, v
 
 function setList(matrix: Matrix, feature: PlannedFeature, row: number, value: List): void {
   const column = matrix.lists[feature.column];
+  if (column) column[row] = value;
+}
+
+function setVector(matrix: Matrix, feature: PlannedFeature, row: number, value: Uint8Array): void {
+  const column = matrix.vectors[feature.column];
   if (column) column[row] = value;
 }
 

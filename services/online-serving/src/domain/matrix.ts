@@ -1,6 +1,7 @@
 import { serving } from '@millrace/contracts';
-import type { FeatureValue, FieldType, List } from '@millrace/features';
+import { type FeatureValue, type FieldType, type List, vectorOf } from '@millrace/features';
 import { Block, type Matrix, type Plan, type PlannedFeature } from './plan.ts';
+import { encodeVectors } from './vector-column.ts';
 import { encodeField, fieldSize, openField, varintSize, writeVarint } from './wire.ts';
 
 export type { Matrix } from './plan.ts';
@@ -71,6 +72,7 @@ export function createMatrix(
     knownTimesAt,
     strings: Array.from({ length: plan.strings }, () => new Array<string>(rows).fill('')),
     lists: plan.lists.map(() => new Array<List>(rows).fill([])),
+    vectors: plan.vectors.map(() => new Array<Uint8Array | null>(rows).fill(null)),
     asOfUs,
     statusCounts: new Int32Array(8),
   };
@@ -78,14 +80,16 @@ export function createMatrix(
 
 /** The bytes of the GetFeaturesResponse. */
 export function encodeMatrix(matrix: Matrix): Buffer {
-  if (matrix.strings.length === 0 && matrix.lists.length === 0) return matrix.bytes;
-  const columns = matrix.strings.map((values) =>
+  const { strings, lists: listColumns, vectors: vectorColumns } = matrix;
+  if (strings.length + listColumns.length + vectorColumns.length === 0) return matrix.bytes;
+  const columns = strings.map((values) =>
     encodeField(3, Buffer.from(serving.StringColumn.encode({ values }).finish())),
   );
-  const lists = matrix.lists.map((values, at) =>
+  const lists = listColumns.map((values, at) =>
     encodeField(10, Buffer.from(serving.ListColumn.encode(listColumn(values, matrix.plan.lists[at])).finish())),
   );
-  return Buffer.concat([matrix.bytes, ...columns, ...lists]);
+  const vectors = vectorColumns.map((rows, at) => encodeVectors(rows, matrix.plan.vectors[at] ?? 0));
+  return Buffer.concat([matrix.bytes, ...columns, ...lists, ...vectors]);
 }
 
 function listColumn(lists: readonly List[], element: FieldType | undefined): serving.ListColumn {
@@ -116,6 +120,10 @@ export function valueAt(matrix: Matrix, row: number, position: number): FeatureV
     }
     case Block.LISTS:
       return matrix.lists[feature.column]?.[row] ?? null;
+    case Block.VECTORS: {
+      const bytes = matrix.vectors[feature.column]?.[row] ?? null;
+      return bytes && vectorOf(bytes);
+    }
     default:
       return matrix.strings[feature.column]?.[row] ?? null;
   }

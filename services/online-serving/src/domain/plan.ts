@@ -4,7 +4,7 @@ import type { ShapeField } from '@millrace/registry';
 export type StaleAction = 'serve' | 'null' | 'default' | 'fail';
 
 /** The blocks of the answer; the numbers are `FeatureColumn.block` on the wire. */
-export const Block = { DOUBLES: 1, INT64S: 2, STRINGS: 3, LISTS: 4 } as const;
+export const Block = { DOUBLES: 1, INT64S: 2, STRINGS: 3, LISTS: 4, VECTORS: 5 } as const;
 
 /** What is put in place of a value that is not there. */
 export type Fallback = { readonly double: number; readonly int64: bigint; readonly text: string };
@@ -65,6 +65,8 @@ export type Plan = {
   readonly strings: number;
   /** What the lists of each column hold. */
   readonly lists: readonly FieldType[];
+  /** The dimension of each column of vectors. */
+  readonly vectors: readonly number[];
   /** The `features` fields of the answer, and the `version` field. */
   readonly wireFeatures: Buffer;
   readonly wireVersion: Buffer;
@@ -84,7 +86,7 @@ export type ReadValue = (row: number) => Value;
 
 /**
  * The answer for N rows. Its numbers, statuses and times lie in `bytes` where the wire wants them, so that to encode is to
- * append the strings and lists. Offsets of views that are left out are -1.
+ * append the strings, lists and vectors. Offsets of views that are left out are -1.
  */
 export type Matrix = {
   readonly plan: Plan;
@@ -102,6 +104,8 @@ export type Matrix = {
   readonly strings: readonly string[][];
   /** For each list column, its values; empty where it is null. */
   readonly lists: readonly List[][];
+  /** For each vector column, the bytes of its vectors; null where there is none. */
+  readonly vectors: readonly (Uint8Array | null)[][];
   readonly asOfUs: Float64Array;
   /** How many values have each status; the index is the ValueStatus. */
   readonly statusCounts: Int32Array;

@@ -1,10 +1,11 @@
 import { definitions, serving } from '@millrace/contracts';
-import { type FeatureType, isListType } from '@millrace/features';
-import { Block, type Fallback, type PlannedFeature, type StaleAction } from './plan.ts';
+import { dimensionOf, type FeatureType, type FieldType, isListType, isVectorType } from '@millrace/features';
+import { Block, type Fallback, type Plan, type PlannedFeature, type StaleAction } from './plan.ts';
 import { encodeField } from './wire.ts';
 
 /** The block of the answer that holds values of a type. */
-export function blockOf(type: FeatureType): 1 | 2 | 3 | 4 {
+export function blockOf(type: FeatureType): 1 | 2 | 3 | 4 | 5 {
+  if (isVectorType(type)) return Block.VECTORS;
   if (isListType(type)) return Block.LISTS;
   switch (type) {
     case 'DOUBLE':
@@ -18,6 +19,14 @@ export function blockOf(type: FeatureType): 1 | 2 | 3 | 4 {
     default:
       return type satisfies never;
   }
+}
+
+/** What the columns of lists hold, and the dimensions of those of vectors. */
+export function variableColumns(features: readonly PlannedFeature[]): Pick<Plan, 'lists' | 'vectors'> {
+  return {
+    lists: features.flatMap(({ type }) => (isListType(type) ? [type.slice(0, -2) as FieldType] : [])),
+    vectors: features.flatMap(({ type }) => (isVectorType(type) ? [dimensionOf(type)] : [])),
+  };
 }
 
 export const staleActions: Record<definitions.StaleAction, StaleAction> = {

@@ -1,10 +1,10 @@
-import { isListType } from '@millrace/features';
+import { isListType, isVectorType } from '@millrace/features';
 import type { Matrix } from '../domain/matrix.ts';
 import { Block, type PlannedFeature } from '../domain/plan.ts';
 import type { RequestKey } from '../domain/request.ts';
 import type { FeastAnswer } from './feast-read.ts';
 import { doubleText, writeAscii, writeInteger, writeTime } from './json-text.ts';
-import { jsonList } from './list-values.ts';
+import { jsonList, listsOf } from './list-values.ts';
 import { eventTimeUs, FieldStatus, fieldStatuses, floorSeconds, valuedStatuses } from './values.ts';
 
 const start = Buffer.from('{"results":[');
@@ -37,15 +37,18 @@ export function encodeJson({ head, keys, matrix }: FeastAnswer): Buffer {
   const noTimes = Buffer.alloc(rows * zeroTime.length, zeroTime);
   const keyValues = keys.map(encodeKeys);
   const texts = matrix.strings.map((column) => column.map((text) => Buffer.from(`${JSON.stringify(text)},`)));
-  const lists = matrix.lists.map((column, at) => column.map((list) => jsonList(list, plan.lists[at])));
-  const textsOf = ({ block, column }: PlannedFeature) =>
-    block === Block.STRINGS ? texts[column] : block === Block.LISTS ? lists[column] : undefined;
+  const written = plan.features.map((feature) => {
+    if (feature.block === Block.STRINGS) return texts[feature.column];
+    const column = listsOf(matrix, feature);
+    return column?.lists.map((list) => jsonList(list, column.element));
+  });
+  const textsOf = ({ position }: PlannedFeature) => written[position];
   let bound = start.length + head.json.length;
   for (const values of keyValues) bound += frame + values.length + allPresent.length + noTimes.length;
   for (const feature of plan.features) {
     bound += frame + rows * statusBytesMax + (times[feature.view]?.length ?? 0);
-    const written = textsOf(feature);
-    if (written) for (const text of written) bound += Math.max(nothing.length, text.length);
+    const own = textsOf(feature);
+    if (own) for (const text of own) bound += Math.max(nothing.length, text.length);
     else bound += rows * numberBytesMax;
   }
   const bytes = Buffer.allocUnsafeSlow(bound);
@@ -127,7 +130,7 @@ function writeValues(
       at = copyShort(bytes, at, nothing);
       continue;
     }
-    if (isListType(type)) {
+    if (isListType(type) || isVectorType(type)) {
       at = copy(bytes, at, texts?.[row] ?? nothing);
       continue;
     }

@@ -1,10 +1,10 @@
-import { type FieldType, isListType } from '@millrace/features';
+import { type FieldType, isListType, isVectorType } from '@millrace/features';
 import type { Matrix } from '../domain/matrix.ts';
 import type { PlannedFeature } from '../domain/plan.ts';
 import type { RequestKey } from '../domain/request.ts';
 import { openField, writeVarint } from '../domain/wire.ts';
 import type { FeastAnswer } from './feast-read.ts';
-import { protoList } from './list-values.ts';
+import { listsOf, protoList } from './list-values.ts';
 import { eventTimeUs, FieldStatus, fieldStatuses, floorSeconds, valuedStatuses } from './values.ts';
 
 /** Tags of the fields of FeatureVector and of the oneof of Value. */
@@ -24,7 +24,10 @@ const columnHead = 6;
 export function encodeProto({ head, keys, matrix }: FeastAnswer): Buffer {
   const { plan, rows } = matrix;
   const times = plan.views.map((_, view) => encodeTimes(matrix, view));
-  const lists = matrix.lists.map((column, at) => column.map((list) => protoList(list, plan.lists[at])));
+  const lists = plan.features.map((feature) => {
+    const column = listsOf(matrix, feature);
+    return column?.lists.map((list) => protoList(list, column.element));
+  });
   const noTimes = Buffer.alloc(rows * 2, Buffer.of(timeTag, 0));
   let bound = head.proto.length;
   for (const key of keys) bound += columnHead * 2 + rows + noTimes.length + keyBound(key);
@@ -45,8 +48,9 @@ function keyBound(key: RequestKey): number {
   return size;
 }
 
-function valueBound({ strings, rows }: Matrix, { type, column }: PlannedFeature, lists: Lists): number {
-  if (isListType(type)) return (lists[column] ?? []).reduce((size, list) => size + Math.max(2, list.length), 0);
+function valueBound({ strings, rows }: Matrix, { type, column, position }: PlannedFeature, lists: Lists): number {
+  const ofLists = lists[position];
+  if (ofLists) return ofLists.reduce((size, list) => size + Math.max(2, list.length), 0);
   if (type !== 'STRING') return rows * 13;
   let size = 0;
   for (const text of strings[column] ?? []) size += 12 + 3 * text.length;
@@ -79,7 +83,7 @@ function writeColumn(
   const { rows } = matrix;
   const valued = valuedStatuses(feature);
   const width = matrix.plan.features.length;
-  const column = isListType(feature.type) ? lists[feature.column] : undefined;
+  const column = lists[feature.position];
   let at = column
     ? writeLists(bytes, start + columnHead, matrix, feature, valued, column)
     : writeValues(bytes, start + columnHead, matrix, feature, valued);
@@ -98,8 +102,8 @@ function closeColumn(bytes: Buffer, start: number, end: number, times: Buffer): 
   return at + length;
 }
 
-/** Per list column its rows, each a `values` field. */
-type Lists = readonly (readonly Buffer[])[];
+/** For each feature of lists or vectors its rows, each a `values` field. */
+type Lists = readonly (readonly Buffer[] | undefined)[];
 
 function writeLists(
   bytes: Buffer,
@@ -139,7 +143,8 @@ function writeValues(
     if (valued[matrix.bytes[status] as number] === 0) {
       bytes[at++] = valueTag;
       bytes[at++] = 0;
-    } else if (!isListType(type)) at = writeValue(bytes, at, type, data, from, strings[column]?.[row]);
+    } else if (!isListType(type) && !isVectorType(type))
+      at = writeValue(bytes, at, type, data, from, strings[column]?.[row]);
   }
   return at;
 }

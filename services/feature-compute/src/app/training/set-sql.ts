@@ -1,5 +1,5 @@
 import { definitions } from '@millrace/contracts';
-import { isListType } from '@millrace/features';
+import { isListType, isVectorType } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
@@ -71,14 +71,17 @@ function readSql(reference: definitions.FeatureReference, at: number, parts: Set
   const kind = reference.defaultValue?.kind;
   const fallback = kind === undefined ? 'NULL' : defaultSql(kind.value, type);
   const whenOld = reference.staleAction === DEFAULT ? fallback : 'NULL';
-  // a list cannot be null in ClickHouse, and of nothing it is empty
+  // a list or a vector cannot be null in ClickHouse, and of nothing it is empty
+  const isVector = isVectorType(type);
   const value = isListType(type)
     ? column
-    : `multiIf(${isMissing}, ${fallback}, ${isTaken}, ${whenOld}, ${kind === undefined ? column : `ifNull(${column}, ${fallback})`})`;
+    : isVector
+      ? `if(${isMissing} OR ${isTaken}, CAST([] AS Array(Float32)), ${column})`
+      : `multiIf(${isMissing}, ${fallback}, ${isTaken}, ${whenOld}, ${kind === undefined ? column : `ifNull(${column}, ${fallback})`})`;
   if (!withStatuses) return [`${value} AS ${read(at)}`];
   const without = (status: string) => (kind === undefined ? `'${status}'` : `'DEFAULTED'`);
   const taken = whenOld === 'NULL' ? `'STALE'` : `'DEFAULTED'`;
-  const status = `multiIf(${isMissing}, ${without('NOT_FOUND')}, ${isTaken}, ${taken}, isNull(${column}), ${without('NULL')}, ${isOld}, 'STALE', 'PRESENT')`;
+  const status = `multiIf(${isMissing}, ${without('NOT_FOUND')}, ${isTaken}, ${taken}, ${isVector ? 'empty' : 'isNull'}(${column}), ${without('NULL')}, ${isOld}, 'STALE', 'PRESENT')`;
   return [`${value} AS ${read(at)}`, `${status} AS ${readStatus(at)}`];
 }
 

@@ -11,7 +11,7 @@ export interface Column {
   /** The field's name. */
   name: string;
   /**
-   * Exactly one of the next four has as many values as the batch has events.
+   * Exactly one of the next four has as many values as the batch has events, or `floats` has `dimension` times as many.
    * Values of a DOUBLE field.
    */
   doubles: number[];
@@ -23,6 +23,10 @@ export interface Column {
   strings: string[];
   /** A byte for each event, 1 where the value is null; empty when none is. */
   nulls: Buffer;
+  /** Values of a VECTOR field, one vector after the other; zeros where it is null. */
+  floats: number[];
+  /** How many numbers a vector has; 0 where the field is no VECTOR. */
+  dimension: number;
 }
 
 /** Validated, typed events of one source: subject `millrace.events.<source>.<partition>`. */
@@ -131,7 +135,16 @@ export interface RowsChanged {
 }
 
 function createBaseColumn(): Column {
-  return { name: "", doubles: [], int64s: [], bools: Buffer.alloc(0), strings: [], nulls: Buffer.alloc(0) };
+  return {
+    name: "",
+    doubles: [],
+    int64s: [],
+    bools: Buffer.alloc(0),
+    strings: [],
+    nulls: Buffer.alloc(0),
+    floats: [],
+    dimension: 0,
+  };
 }
 
 export const Column: MessageFns<Column> = {
@@ -164,6 +177,16 @@ export const Column: MessageFns<Column> = {
     }
     if (message.nulls.length !== 0) {
       writer.uint32(50).bytes(message.nulls);
+    }
+    if (message.floats.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.floats) {
+        writer.float(v);
+      }
+      writer.join();
+    }
+    if (message.dimension !== 0) {
+      writer.uint32(64).uint32(message.dimension);
     }
     return writer;
   },
@@ -249,6 +272,32 @@ export const Column: MessageFns<Column> = {
             message.nulls = Buffer.from(reader.bytes());
             continue;
           }
+          case 7: {
+            if (tag === 61) {
+              message.floats.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.floats.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.dimension = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -272,6 +321,8 @@ export const Column: MessageFns<Column> = {
     message.bools = object.bools ?? Buffer.alloc(0);
     message.strings = object.strings?.map((e) => e) || [];
     message.nulls = object.nulls ?? Buffer.alloc(0);
+    message.floats = object.floats?.map((e) => e) || [];
+    message.dimension = object.dimension ?? 0;
     return message;
   },
 };

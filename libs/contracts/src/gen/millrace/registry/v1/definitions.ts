@@ -21,6 +21,8 @@ export const FieldType = {
   STRING: 4,
   /** TIMESTAMP - UTC microseconds since the Unix epoch. */
   TIMESTAMP: 5,
+  /** VECTOR - As many finite 32-bit floats as the field's dimension says; of a source's field alone. */
+  VECTOR: 10,
 } as const;
 
 export type FieldType = typeof FieldType[keyof typeof FieldType];
@@ -32,6 +34,7 @@ export namespace FieldType {
   export type DOUBLE = typeof FieldType.DOUBLE;
   export type STRING = typeof FieldType.STRING;
   export type TIMESTAMP = typeof FieldType.TIMESTAMP;
+  export type VECTOR = typeof FieldType.VECTOR;
 }
 
 /** What happens to a field that the schema does not name. */
@@ -301,7 +304,11 @@ export interface SourceField {
   /** What stands in for a value that is missing or null. */
   missing: MissingAction;
   /** How values that are far out are treated, of INT64 and DOUBLE; unset: not at all. */
-  outliers?: OutlierTreatment | undefined;
+  outliers?:
+    | OutlierTreatment
+    | undefined;
+  /** Of VECTOR, and required there: how many numbers, 1 to 4,096. */
+  dimension: number;
 }
 
 /** How the rows of a file, an object or a query become events of a source. */
@@ -985,6 +992,7 @@ function createBaseSourceField(): SourceField {
     defaultValue: undefined,
     missing: 0,
     outliers: undefined,
+    dimension: 0,
   };
 }
 
@@ -1016,6 +1024,9 @@ export const SourceField: MessageFns<SourceField> = {
     }
     if (message.outliers !== undefined) {
       OutlierTreatment.encode(message.outliers, writer.uint32(74).fork()).join();
+    }
+    if (message.dimension !== 0) {
+      writer.uint32(80).int32(message.dimension);
     }
     return writer;
   },
@@ -1105,6 +1116,14 @@ export const SourceField: MessageFns<SourceField> = {
             message.outliers = OutlierTreatment.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.dimension = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1135,6 +1154,7 @@ export const SourceField: MessageFns<SourceField> = {
     message.outliers = (object.outliers !== undefined && object.outliers !== null)
       ? OutlierTreatment.fromPartial(object.outliers)
       : undefined;
+    message.dimension = object.dimension ?? 0;
     return message;
   },
 };

@@ -124,6 +124,14 @@ export interface ListColumn {
   strings: string[];
 }
 
+/** A column of vectors. */
+export interface VectorColumn {
+  /** How many numbers a vector has. */
+  dimension: number;
+  /** Row-major N x dimension; zeros where a row's vector is null. */
+  values: number[];
+}
+
 /** A view that was read, and what its rows reflect. */
 export interface ViewRead {
   /** The view's name. */
@@ -142,9 +150,9 @@ export interface ViewRead {
 export interface FeatureColumn {
   /** The name in the service. */
   name: string;
-  /** Its type: BOOL, INT64, DOUBLE, STRING or TIMESTAMP, or a list of one, such as INT64[]. */
+  /** Its type: BOOL, INT64, DOUBLE, STRING or TIMESTAMP, a list of one, such as INT64[], or a vector, such as VECTOR(384). */
   type: string;
-  /** Its block: 1 doubles, 2 int64s, 3 strings, 4 lists. */
+  /** Its block: 1 doubles, 2 int64s, 3 strings, 4 lists, 5 vectors. */
   block: number;
   /** Its column in that block. */
   column: number;
@@ -152,7 +160,10 @@ export interface FeatureColumn {
   view: number;
 }
 
-/** Features of N rows; F = D + I + S + L features in request order, D doubles, I integers (BOOL and TIMESTAMP among them), S strings, L lists. */
+/**
+ * Features of N rows; F = D + I + S + L + V features in request order, D doubles, I integers (BOOL and TIMESTAMP among them), S strings,
+ * L lists, V vectors.
+ */
 export interface GetFeaturesResponse {
   /** Row-major N x D; null is NaN. */
   doubles: number[];
@@ -172,6 +183,8 @@ export interface GetFeaturesResponse {
   asOfUs: bigint;
   /** The list features. */
   lists: ListColumn[];
+  /** The vector features. */
+  vectors: VectorColumn[];
 }
 
 /** One read of a stream. */
@@ -867,6 +880,87 @@ export const ListColumn: MessageFns<ListColumn> = {
   },
 };
 
+function createBaseVectorColumn(): VectorColumn {
+  return { dimension: 0, values: [] };
+}
+
+export const VectorColumn: MessageFns<VectorColumn> = {
+  encode(message: VectorColumn, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dimension !== 0) {
+      writer.uint32(8).uint32(message.dimension);
+    }
+    if (message.values.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.values) {
+        writer.float(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VectorColumn {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVectorColumn();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dimension = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 21) {
+              message.values.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VectorColumn>): VectorColumn {
+    return VectorColumn.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VectorColumn>): VectorColumn {
+    const message = createBaseVectorColumn();
+    message.dimension = object.dimension ?? 0;
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseViewRead(): ViewRead {
   return { view: "", version: "", eventTimesUs: [], positions: [], knownTimesUs: [] };
 }
@@ -1135,6 +1229,7 @@ function createBaseGetFeaturesResponse(): GetFeaturesResponse {
     version: "",
     asOfUs: 0n,
     lists: [],
+    vectors: [],
   };
 }
 
@@ -1180,6 +1275,9 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
     }
     for (const v of message.lists) {
       ListColumn.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.vectors) {
+      VectorColumn.encode(v!, writer.uint32(242).fork()).join();
     }
     return writer;
   },
@@ -1289,6 +1387,14 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
             message.lists.push(ListColumn.decode(reader, reader.uint32()));
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.vectors.push(VectorColumn.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1315,6 +1421,7 @@ export const GetFeaturesResponse: MessageFns<GetFeaturesResponse> = {
     message.version = object.version ?? "";
     message.asOfUs = (object.asOfUs !== undefined && object.asOfUs !== null) ? BigInt(object.asOfUs) : 0n;
     message.lists = object.lists?.map((e) => ListColumn.fromPartial(e)) || [];
+    message.vectors = object.vectors?.map((e) => VectorColumn.fromPartial(e)) || [];
     return message;
   },
 };
