@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compute, type ingestion, serving } from '@millrace/contracts';
+import { type compute, type ingestion, serving } from '@millrace/contracts';
 import { randomOf } from '@millrace/features/testing';
 import { eventTable, type History, maxSeq, openHistory } from '@millrace/history';
 import {
@@ -24,6 +24,7 @@ import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runMillrace } from '../integration/cli-world.ts';
 import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
+import { cellsOf, plainValue, statusName, trainingSetOf } from '../support/training-answer.ts';
 
 const orders = source('orders', {
   fields: { shop: string(), carrier: string(), amount: double({ nullable: true }), items: int64() },
@@ -172,48 +173,9 @@ function request(): serving.GetFeaturesRequest {
   };
 }
 
-async function trainingSet(changes: Partial<compute.BuildTrainingSetRequest>) {
-  const base = { featureService: 'checkout', complete: true, withStatuses: true };
-  const given = compute.BuildTrainingSetRequest.fromPartial({ ...base, ...changes });
-  const pieces: Buffer[] = [];
-  let record: compute.TrainingSetRecord | undefined;
-  for await (const { part } of mesh.clients.compute.buildTrainingSet(given)) {
-    if (part?.$case === 'parquet') pieces.push(Buffer.from(part.value));
-    if (part?.$case === 'record') record = part.value;
-  }
-  return { bytes: Buffer.concat(pieces), record };
-}
-
-type Cell = { readonly value: unknown; readonly status: number };
-
-function cells(response: serving.GetFeaturesResponse): ReadonlyMap<string, Cell>[] {
-  const width = [0, 0, 0, 0];
-  for (const { block } of response.features) width[block] = (width[block] ?? 0) + 1;
-  return rows.map(
-    (_, row) =>
-      new Map(
-        response.features.map(({ name, type, block, column }, at) => {
-          const status = response.statuses[row * response.features.length + at] ?? 0;
-          const place = row * (width[block] ?? 0) + column;
-          const found =
-            block === 1
-              ? response.doubles[place]
-              : block === 2
-                ? response.int64s[place]
-                : response.strings[column]?.values[row];
-          const isThere = status === serving.ValueStatus.PRESENT || status === serving.ValueStatus.DEFAULTED;
-          const value = isThere
-            ? type === 'BOOL'
-              ? found === 1n
-              : typeof found === 'bigint'
-                ? Number(found)
-                : found
-            : null;
-          return [name, { value, status }];
-        }),
-      ),
-  );
-}
+const trainingSet = (changes: Partial<compute.BuildTrainingSetRequest>) =>
+  trainingSetOf(mesh, { featureService: 'checkout', ...changes });
+const cells = (response: serving.GetFeaturesResponse) => cellsOf(response, rows.length);
 
 test('derived features are online what they are in a training set over the same rows and times', async () => {
   const response = await mesh.clients.features.getFeatures(request());
@@ -234,10 +196,9 @@ test('derived features are online what they are in a training set over the same 
   for (const [row, values] of online.entries()) {
     for (const name of outputs) {
       const cell = values.get(name);
-      const inTraining = plain(trained[row]?.[name]);
+      const inTraining = plainValue(trained[row]?.[name]);
       compared++;
-      const status = Object.entries(serving.ValueStatus).find(([, number]) => number === cell?.status)?.[0];
-      expect(trained[row]?.[`${name}__status`], `status of ${name} of row ${row}`).toBe(status);
+      expect(trained[row]?.[`${name}__status`], `status of ${name} of row ${row}`).toBe(statusName(cell?.status));
       const where = `${name} of row ${row}: online ${String(cell?.value)}, trained ${String(inTraining)}`;
       if (typeof cell?.value === 'number' && typeof inTraining === 'number')
         expect(Math.abs(cell.value - inTraining) <= 1e-9 * Math.max(1, Math.abs(cell.value)), where).toBe(true);
@@ -389,7 +350,3 @@ derived:
   const wrong = await run('get', 'tips', 'shop=north', '--data', 'basket=much');
   expect(wrong).toMatchObject({ code: 1, err: expect.stringMatching(/"basket" is DOUBLE and "much" is not/) });
 });
-
-function plain(value: unknown): unknown {
-  return typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
-}

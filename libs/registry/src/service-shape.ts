@@ -11,15 +11,8 @@ import {
 } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import { fieldTypeOf } from './resolve-view.ts';
-
-/** Where a derived feature gets a value that it uses. */
-export type ShapeInput =
-  /** One of `reads`. */
-  | { readonly t: 'read'; readonly at: number }
-  /** An earlier one of `steps`. */
-  | { readonly t: 'step'; readonly at: number }
-  | { readonly t: 'request'; readonly at: number }
-  | { readonly t: 'as_of' };
+import { lookupsOf, type NamedInput, type ShapeLookup } from './service-lookups.ts';
+import type { ShapeInput, ShapeReport } from './shape-input.ts';
 
 /** A derived feature, with what stands in for its value by the policies of the reference that asks for it. */
 export interface ShapeStep extends CompiledDerived {
@@ -49,12 +42,14 @@ export interface ServiceShape {
   /** References to aggregated features alone, each with a name that no other has. */
   readonly reads: readonly definitions.FeatureReference[];
   readonly readTypes: readonly FeatureType[];
+  /** Each comes after those that it rests on. */
+  readonly lookups: readonly ShapeLookup[];
+  /** For each of `reads` the lookup that finds its row; −1: the request's join keys do. */
+  readonly lookupOfRead: readonly number[];
   readonly steps: readonly ShapeStep[];
   readonly outputs: readonly ShapeOutput[];
   readonly requestFields: readonly ShapeField[];
 }
-
-export type ShapeReport = (field: string, message: string) => void;
 
 /** The name of a reference in answers and expressions. */
 export function referenceName({ alias, view, feature }: definitions.FeatureReference): string {
@@ -93,9 +88,10 @@ export function shapeOf(
 ): ServiceShape {
   const reads: definitions.FeatureReference[] = [];
   const readTypes: FeatureType[] = [];
+  const origins: { readonly view: ViewDefinition; readonly name: string; readonly field: string }[] = [];
   const steps: ShapeStep[] = [];
   const outputs: ShapeOutput[] = [];
-  const sources = new Map<string, { readonly type: FeatureType; readonly input: ShapeInput }>();
+  const sources = new Map<string, NamedInput>();
   const addRead = (reference: definitions.FeatureReference, type: FeatureType): ShapeInput & { readonly t: 'read' } => {
     readTypes.push(type);
     return { t: 'read', at: reads.push(reference) - 1 };
@@ -106,6 +102,7 @@ export function shapeOf(
     if (!view) continue;
     const name = referenceName(reference);
     const found = readOrDerive(view, reference, addRead, steps);
+    while (origins.length < reads.length) origins.push({ view, name, field: `features.${index}` });
     if (!found) {
       const names = [...view.features, ...(view.derived ?? [])].map((feature) => feature.name);
       report(
@@ -136,9 +133,16 @@ export function shapeOf(
   for (const { name } of spec.derived) {
     const from = stepOf.get(name);
     const type = from && steps[from.at]?.expression.type;
-    if (from && type) outputs.push({ name, type, from });
+    if (!from || !type) continue;
+    outputs.push({ name, type, from });
+    sources.set(name, { type, input: from });
   }
-  return { reads, readTypes, steps, outputs, requestFields };
+  const looking = reads.map((reference, at) => ({ reference, ...(origins[at] as (typeof origins)[number]) }));
+  for (const { reference, view } of looking)
+    if (reference.through.length === 0)
+      for (const { name, type } of view.joinKeys)
+        if (!sources.has(name)) sources.set(name, { type, input: { t: 'key', name } });
+  return { reads, readTypes, steps, outputs, requestFields, ...lookupsOf(looking, steps, sources, report) };
 }
 
 /** A reference to an aggregated feature is a read; to a derived one, the reads and steps that it takes. */

@@ -20,7 +20,8 @@ export function expandEveryFeature(all: readonly definitions.Definition[]): stri
     spec.value.features = spec.value.features.flatMap((reference) => {
       if (reference.feature !== everyFeature) return [reference];
       const names = namesOf.get(reference.view);
-      if (names) return names.map((feature) => ({ ...reference, feature }));
+      const alias = (feature: string) => reference.alias.replace(everyFeature, feature);
+      if (names) return names.map((feature) => ({ ...reference, feature, alias: alias(feature) }));
       problems.push(
         `${file}: feature_service "${name}": "${reference.view}:*" needs feature view "${reference.view}" in the same load; name its file too, or name the features`,
       );

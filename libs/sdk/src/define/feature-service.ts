@@ -2,6 +2,7 @@ import { definitions } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
 import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import type { FeatureView } from './feature-view.ts';
+import { type Lookup, withLookups } from './lookup.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
 
 export interface ReferenceOptions {
@@ -13,7 +14,7 @@ export interface ReferenceOptions {
   readonly default?: number | bigint | string | boolean;
   /** The age beyond which the value is stale, as `'10m'`. */
   readonly maxAge?: string;
-  /** Read for the service's expressions alone, and not in answers. */
+  /** Read for the service's expressions and lookups alone, and not in answers. */
   readonly hidden?: boolean;
   /** What happens then; `'serve'` unless set. */
   readonly whenStale?: 'serve' | 'null' | 'default' | 'fail';
@@ -42,6 +43,7 @@ export function feature<N extends string>(
     maxAgeUs: options.maxAge === undefined ? 0n : BigInt(parseDurationUs(options.maxAge)),
     staleAction: actions[options.whenStale ?? 'serve'],
     hidden: options.hidden ?? false,
+    through: [],
   };
 }
 
@@ -59,7 +61,7 @@ export interface FeatureService extends Defined {
 }
 
 export interface FeatureServiceOptions extends MetadataOptions {
-  readonly features?: readonly (FeatureRef | readonly FeatureRef[])[];
+  readonly features?: readonly (FeatureRef | readonly FeatureRef[] | Lookup)[];
   /** Computed from the service's features, by their names in answers, and from request fields; after them in answers: `{ speed: 'distance / minutes' }`. */
   readonly derived?: Readonly<Record<string, DerivedOption>>;
   /** What requests bring for the expressions: `{ distance: double(), note: string({ nullable: true }) }`. */
@@ -68,7 +70,7 @@ export interface FeatureServiceOptions extends MetadataOptions {
 
 /** An ordered list of features that a consumer reads. */
 export function featureService(name: string, options: FeatureServiceOptions): FeatureService {
-  const features = (options.features ?? []).flat() as FeatureRef[];
+  const features = withLookups(options.features ?? []);
   const derived = derivedToProto(options.derived ?? {});
   const requestFields = requestToProto(options.request ?? {});
   return {

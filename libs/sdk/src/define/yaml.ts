@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import { type Entity, entity } from './entity.ts';
 import { toValue } from './feature-service.ts';
+import { prefixed } from './lookup.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, session, sliding, tumbling } from './windows.ts';
 import { duration, fieldType, metadata } from './yaml-parts.ts';
@@ -118,6 +119,7 @@ const referenceOptions = z.strictObject({
   max_age: duration.optional(),
   when_stale: z.enum(['serve', 'null', 'default', 'fail']).optional(),
   hidden: z.boolean().optional(),
+  through: z.record(z.string(), z.string()).optional(),
 });
 const reference = z.union([
   z
@@ -129,10 +131,15 @@ const reference = z.union([
     }),
   referenceOptions,
 ]);
+const lookup = z.strictObject({
+  through: z.record(z.string(), z.string()),
+  as: z.string().optional(),
+  features: z.array(reference),
+});
 const serviceDocument = z.strictObject({
   kind: z.literal('feature_service'),
   ...metadata,
-  features: z.array(reference).optional(),
+  features: z.array(z.union([reference, lookup])).optional(),
   derived: derived.optional(),
   request: z.record(z.string(), requestField).optional(),
 });
@@ -222,7 +229,7 @@ function toDefinition(given: Document): definitions.Definition {
       return define(given.name, about, {
         $case: 'featureService',
         value: {
-          features: (given.features ?? []).map(referenceSpec),
+          features: (given.features ?? []).flatMap(referenceSpecs),
           derived: derivedToProto((given.derived ?? {}) as Readonly<Record<string, DerivedOption>>),
           requestFields: requestToProto((given.request ?? {}) as RequestFields),
         },
@@ -284,6 +291,18 @@ function operandOf(given: z.infer<typeof operandSpec>): definitions.Operand {
   };
 }
 
+function keysOf(through: Readonly<Record<string, string>>): definitions.LookupKey[] {
+  return Object.entries(through).map(([joinKey, from]) => ({ joinKey, from }));
+}
+
+function referenceSpecs(
+  given: z.infer<typeof referenceOptions> | z.infer<typeof lookup>,
+): definitions.FeatureReference[] {
+  if (!('features' in given)) return [referenceSpec(given)];
+  const keys = keysOf(given.through);
+  return given.features.map((each) => ({ ...prefixed(referenceSpec(each), given.as), through: keys }));
+}
+
 function referenceSpec(given: z.infer<typeof referenceOptions>): definitions.FeatureReference {
   const actions = { serve: 1, null: 2, default: 3, fail: 4 } as const satisfies Record<string, definitions.StaleAction>;
   return {
@@ -295,6 +314,7 @@ function referenceSpec(given: z.infer<typeof referenceOptions>): definitions.Fea
     maxAgeUs: given.max_age ?? 0n,
     staleAction: actions[given.when_stale ?? 'serve'],
     hidden: given.hidden ?? false,
+    through: keysOf(given.through ?? {}),
   };
 }
 

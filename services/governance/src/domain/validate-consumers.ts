@@ -74,13 +74,14 @@ function validateExpressions(service: definitions.FeatureService, catalog: Catal
   const viewOf = soundViews(service, catalog);
   const missing = service.features.findIndex(({ view, viewVersion }) => !viewOf(view, viewVersion));
   const pinned = service.features[missing];
-  if (pinned && pinned.viewVersion !== '' && service.derived.length > 0 && catalog.featureView(pinned.view))
+  const isChecked = service.derived.length > 0 || service.features.some(({ through }) => through.length > 0);
+  if (pinned && pinned.viewVersion !== '' && isChecked && catalog.featureView(pinned.view))
     report(
       `features.${missing}`,
-      `version "${pinned.viewVersion}" of feature view "${pinned.view}" is not held ready, so expressions over it cannot be checked; leave the version out`,
+      `version "${pinned.viewVersion}" of feature view "${pinned.view}" is not held ready, so expressions and lookups over it cannot be checked; leave the version out`,
     );
   const { outputs } = shapeOf(service, viewOf, (field, message) => {
-    if (missing < 0 && field.startsWith('derived.')) report(field, message);
+    if (missing < 0 && /^derived\.|\.through/.test(field)) report(field, message);
   });
   for (const [index, reference] of service.features.entries()) {
     const name = referenceName(reference);

@@ -17,7 +17,11 @@ export function valueAffecting(spec: Spec): { readonly $case: string; readonly v
 
 function serviceValue({ features, derived, requestFields }: definitions.FeatureService) {
   return {
-    features: features.map(({ hidden, ...reference }) => (hidden ? { ...reference, hidden } : reference)),
+    features: features.map(({ hidden, through, ...reference }) => ({
+      ...reference,
+      ...(hidden ? { hidden } : {}),
+      ...(through.length === 0 ? {} : { through: through.toSorted((a, b) => (a.joinKey < b.joinKey ? -1 : 1)) }),
+    })),
     ...(derived.length === 0 ? {} : { derived: undescribed(derived) }),
     ...(requestFields.length === 0 ? {} : { requestFields }),
   };

@@ -1,6 +1,6 @@
 import { rowField } from '@millrace/hot';
 import type { Logger, Metrics } from '@millrace/runtime';
-import type { EntityRead, RowStore, TakeRows } from '../app/read-features.ts';
+import type { EntityRead, RowStore, TakeRows } from '../app/row-store.ts';
 import type { StoredRow } from '../domain/evaluate.ts';
 import type { PlannedEntity } from '../domain/plan.ts';
 import { openRedisSocket } from './redis-socket.ts';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { PlannedEntity } from '../domain/plan.ts';
 import { createNearRows, type NearRowsOptions } from './near-rows.ts';
-import type { RowStore } from './read-features.ts';
+import type { RowStore } from './row-store.ts';
 
 const entity: PlannedEntity = {
   name: 'a',

@@ -1,6 +1,6 @@
 import type { StoredRow } from '../domain/evaluate.ts';
 import type { PlannedEntity } from '../domain/plan.ts';
-import type { EntityRead, RowStore, TakeRows } from './read-features.ts';
+import type { EntityRead, RowStore, TakeRows } from './row-store.ts';
 
 export type NearRowsOptions = {
   /** How old a row may be that is answered without asking the store; 0: none is kept. */

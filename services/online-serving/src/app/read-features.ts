@@ -1,24 +1,21 @@
 import type { FeatureValue, Scalar } from '@millrace/features';
-import { entityKey } from '@millrace/hot';
 import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
-import { evaluateRow, fillFromHistory, type MissedRow, markUnavailable, type StoredRow } from '../domain/evaluate.ts';
+import {
+  evaluateRow,
+  fillAbsent,
+  fillFromHistory,
+  type MissedRow,
+  markUnavailable,
+  setEventTime,
+} from '../domain/evaluate.ts';
 import { createMatrix, type Matrix } from '../domain/matrix.ts';
-import type { Plan, PlannedEntity, PlannedView } from '../domain/plan.ts';
+import type { Plan, PlannedLookup, PlannedView, ReadValue } from '../domain/plan.ts';
 import { asOfColumn, type BoundKeys, bindKeys, type ReadRequest, type RequestKey } from '../domain/request.ts';
 import { bindRequestData } from '../domain/request-data.ts';
 import type { Admission } from './admission.ts';
+import { type Instances, instancesOf, lookedUpInstances } from './entity-instances.ts';
 import type { PlanBook } from './plan-book.ts';
-
-/** Takes the rows of read number `index`, in the order of the entity's views. The bytes are good until it returns. */
-export type TakeRows = (index: number, rows: readonly StoredRow[]) => void;
-
-/** Rows of entities. */
-export interface RowStore {
-  /** Hands over rows as they come in. Resolves with the reads that the store did not answer in time; rejects when `take` throws. */
-  read(reads: readonly EntityRead[], timeoutMs: number, take: TakeRows): Promise<readonly number[]>;
-}
-
-export type EntityRead = { readonly key: string; readonly entity: PlannedEntity };
+import type { EntityRead, RowStore } from './row-store.ts';
 
 /** Values as of a time and position, computed over history. */
 export interface HistoryReader {
@@ -35,10 +32,23 @@ export type HistorySample = {
   readonly asOfUs: number;
   readonly position: number;
 };
-/** Values by the name of the feature in its view. */
-export type HistoryRow = ReadonlyMap<string, FeatureValue>;
+export type HistoryRow = {
+  /** By the name of the feature in its view. */
+  readonly values: ReadonlyMap<string, FeatureValue>;
+  /** Of the entity, before the read time; null when there was none, undefined where nothing goes by it. */
+  readonly lastEventTimeUs: number | null | undefined;
+};
 
-type MissedView = { readonly view: PlannedView; readonly rows: readonly MissedRow[] };
+type MissedView = { readonly view: PlannedView; readonly index: number; readonly rows: readonly MissedRow[] };
+
+/** What a read is about, for each of its round trips. */
+type Reading = {
+  readonly request: ReadRequest;
+  readonly call: ReadCall;
+  readonly plan: Plan;
+  readonly bound: BoundKeys;
+  readonly requestData: readonly ReadValue[];
+};
 
 export type ReadCall = {
   readonly deadlineMs: number | undefined;
@@ -86,48 +96,83 @@ export function createReadFeatures(deps: {
 
     const layout = { sameAsOf: request.asOfUsByRow.length === 0, metadata: !request.omitMetadata };
     const matrix = createMatrix(reading, asOfUs, layout);
-    const { reads, firstRow, nextRow } = instancesOf(reading, bound);
-    const cursors = reading.views.map(({ reader }) => reader.newCursor());
-    const missedByView = reading.views.map((): MissedRow[] => []);
+    const read = { request, call, plan, bound, requestData };
+    let missed: readonly MissedView[];
     try {
       let waits = true;
-      const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
+      missed = await readRows(instancesOf(reading, bound), matrix, read, timeoutMs, () => {
         if (waits) pass.waited(clock.nowUs() / 1000);
         waits = false;
-        const { entity } = reads[instance] as EntityRead;
-        const next = nextRow.get(entity) as Int32Array;
-        for (let slot = 0; slot < entity.views.length; slot++) {
-          const index = entity.views[slot] as number;
-          const view = reading.views[index] as PlannedView;
-          const stored = rows[slot] ?? null;
-          for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number) {
-            const missed = evaluateRow(matrix, view, index, row, stored, cursors[index] as Int32Array);
-            if (missed) missedByView[index]?.push(missed);
-          }
-        }
       });
-      if (waits) pass.waited(clock.nowUs() / 1000);
-      if (unanswered.length > 0 && !request.allowPartial)
-        throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
-      for (const instance of unanswered) {
-        const { entity } = reads[instance] as EntityRead;
-        const next = nextRow.get(entity) as Int32Array;
-        for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number)
-          for (const index of entity.views) markUnavailable(matrix, reading.views[index] as PlannedView, row);
-      }
+      if (reading.lookups) missed = await followLookups(reading.lookups, matrix, read, missed);
     } finally {
       pass.end(clock.nowUs() / 1000);
     }
-    const missed = reading.views.flatMap((view, index): MissedView[] => {
-      const rows = missedByView[index] ?? [];
-      return rows.length > 0 ? [{ view, rows }] : [];
-    });
     if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
     if (!plan.derivation) return matrix;
     const answer = createMatrix(plan, asOfUs, layout);
     plan.derivation.derive(matrix, answer, requestData);
     return answer;
   };
+
+  /** Reads rows into the matrix; gives what lies before the rows' first steps. */
+  async function readRows(
+    { reads, firstRow, nextRow }: Instances,
+    matrix: Matrix,
+    { request, call, plan }: Reading,
+    timeoutMs: number,
+    onAnswer: () => void,
+  ): Promise<readonly MissedView[]> {
+    const { views } = matrix.plan;
+    const cursors = views.map(({ reader }) => reader.newCursor());
+    const missedByView = views.map((): MissedRow[] => []);
+    const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
+      onAnswer();
+      const { entity } = reads[instance] as EntityRead;
+      const next = nextRow.get(entity) as Int32Array;
+      for (let slot = 0; slot < entity.views.length; slot++) {
+        const index = entity.views[slot] as number;
+        const view = views[index] as PlannedView;
+        const stored = rows[slot] ?? null;
+        for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number) {
+          const missed = evaluateRow(matrix, view, index, row, stored, cursors[index] as Int32Array);
+          if (missed) missedByView[index]?.push(missed);
+        }
+      }
+    });
+    onAnswer();
+    if (unanswered.length > 0 && !request.allowPartial) throw unavailable(plan, call, clock.nowUs() / 1000, timeoutMs);
+    for (const instance of unanswered) {
+      const { entity } = reads[instance] as EntityRead;
+      const next = nextRow.get(entity) as Int32Array;
+      for (let row = firstRow[instance] as number; row >= 0; row = next[row] as number)
+        for (const index of entity.views) markUnavailable(matrix, views[index] as PlannedView, row);
+    }
+    return views.flatMap((view, index): MissedView[] => {
+      const rows = missedByView[index] ?? [];
+      return rows.length > 0 ? [{ view, index, rows }] : [];
+    });
+  }
+
+  /** Level by level, each in one round trip: the values before it, those of history too, hold its keys. */
+  async function followLookups(
+    levels: readonly (readonly PlannedLookup[])[],
+    matrix: Matrix,
+    read: Reading,
+    missedFirst: readonly MissedView[],
+  ): Promise<readonly MissedView[]> {
+    const { request, call, bound, requestData } = read;
+    let missed = missedFirst;
+    for (const level of levels) {
+      if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
+      const instances = lookedUpInstances(level, matrix, requestData, bound);
+      missed = [];
+      if (instances.reads.length === 0) continue;
+      const timeoutMs = budgetMs(call, clock.nowUs() / 1000, limits, request.allowPartial);
+      missed = await readRows(instances, matrix, read, timeoutMs, () => {});
+    }
+    return missed;
+  }
 
   /** Values before the row's first step, from history; they stay OUT_OF_ROW when history does not answer in time. */
   async function fillMissed(
@@ -140,11 +185,12 @@ export function createReadFeatures(deps: {
     const waitMs = Math.max(1, Math.floor(Math.min(leftMs - limits.partialReserveMs, limits.historyTimeoutMs)));
     const signal = AbortSignal.any([call.signal, AbortSignal.timeout(waitMs)]);
     await Promise.all(
-      missed.map(async ({ view, rows }) => {
-        const entity = matrix.plan.entities[view.entity] as PlannedEntity;
+      missed.map(async ({ view, index, rows }) => {
+        const lookedUp = matrix.lookupKeys?.get(index);
+        const columns = matrix.plan.entities[view.entity]?.keys.map((key) => (bound.columns[key] as RequestKey).values);
         const samples = rows.map(({ row, position }) => ({
           row,
-          keys: entity.keys.map((key) => (bound.columns[key] as RequestKey).values[row] as Scalar),
+          keys: columns?.map((values) => values[row] as Scalar) ?? (lookedUp?.[row] as readonly Scalar[]),
           asOfUs: matrix.asOfUs[row] as number,
           position,
         }));
@@ -157,48 +203,17 @@ export function createReadFeatures(deps: {
           return;
         }
         for (const { row, lastEventTimeUs } of rows) {
-          const values = found.get(row);
-          if (!values) continue;
-          fillFromHistory(matrix, view, row, values, Math.min(lastEventTimeUs, matrix.asOfUs[row] as number));
+          const past = found.get(row);
+          if (past?.lastEventTimeUs === null) fillAbsent(matrix, view, index, row);
+          else if (past) {
+            const known = past.lastEventTimeUs ?? Math.min(lastEventTimeUs, matrix.asOfUs[row] as number);
+            if (past.lastEventTimeUs !== undefined) setEventTime(matrix, index, row, known);
+            fillFromHistory(matrix, view, row, past.values, known);
+          }
         }
       }),
     );
   }
-}
-
-type Instances = {
-  readonly reads: readonly EntityRead[];
-  /** The first row of the request that means an instance; each entity's next row after a row, -1 after the last. */
-  readonly firstRow: readonly number[];
-  readonly nextRow: ReadonlyMap<PlannedEntity, Int32Array>;
-};
-
-/** Every distinct entity instance of the request once, and which rows mean it. */
-function instancesOf(plan: Plan, bound: BoundKeys): Instances {
-  const reads: EntityRead[] = [];
-  const firstRow: number[] = [];
-  const nextRow = new Map<PlannedEntity, Int32Array>();
-  for (const entity of plan.entities) {
-    const next = new Int32Array(bound.rows).fill(-1);
-    nextRow.set(entity, next);
-    const columns = entity.keys.map((key) => (bound.columns[key] as RequestKey).values);
-    const known = new Map<string, number>();
-    const values = new Array<string | number | bigint | boolean>(columns.length);
-    for (let row = bound.rows - 1; row >= 0; row--) {
-      for (let i = 0; i < columns.length; i++) values[i] = columns[i]?.[row] as string | number | bigint | boolean;
-      const key = entityKey(entity.name, values);
-      const instance = known.get(key);
-      if (instance === undefined) {
-        known.set(key, reads.length);
-        reads.push({ key, entity });
-        firstRow.push(row);
-      } else {
-        next[row] = firstRow[instance] as number;
-        firstRow[instance] = row;
-      }
-    }
-  }
-  return { reads, firstRow, nextRow };
 }
 
 function budgetMs(call: ReadCall, nowMs: number, limits: ReadLimits, allowPartial: boolean): number {

@@ -2,7 +2,7 @@ import type { FeatureValue, Scalar } from '@millrace/features';
 import type { Clock } from '@millrace/kernel';
 import type { Metrics } from '@millrace/runtime';
 import { eventTimeAt, type Matrix, positionAt, statusAt, valueAt } from '../domain/matrix.ts';
-import type { PlannedEntity, PlannedView } from '../domain/plan.ts';
+import type { PlannedView } from '../domain/plan.ts';
 import type { ReadRequest } from '../domain/request.ts';
 import type { ReadFeatures } from './read-features.ts';
 
@@ -68,16 +68,20 @@ export function sampled(
     const servedUs = clock.nowUs();
     const { plan } = matrix;
     for (const [index, view] of plan.views.entries()) {
-      const entity = plan.entities[view.entity] as PlannedEntity;
-      const keyNames = entity.keys.map((key) => plan.keys[key]?.name ?? '');
+      // what was looked up is proved under the key that found it
+      const lookedUp = matrix.lookupKeys?.get(index);
+      const keyNames = lookedUp
+        ? view.definition.joinKeys.map(({ name }) => name)
+        : (plan.entities[view.entity]?.keys.map((key) => plan.keys[key]?.name ?? '') ?? []);
       const columns = keyNames.map((name) => request.keys.find((key) => key.name === name)?.values ?? []);
       const rows: ServedRow[] = [];
       for (let i = 0; i < count; i++) {
         const row = (first + Math.floor((i * matrix.rows) / count)) % matrix.rows;
         const position = positionAt(matrix, row, index);
         if (position === 0 || eventTimeAt(matrix, row, index) === 0) continue;
+        const found = lookedUp?.[row];
         rows.push({
-          keys: columns.map((values) => values[row] ?? null),
+          keys: typeof found === 'object' ? found : columns.map((values) => values[row] ?? null),
           asOfUs: matrix.asOfUs[row] as number,
           position,
           values: view.features.map((feature) => valueAt(matrix, row, feature.position)),

@@ -9,6 +9,7 @@ import {
 import { MeshError } from '@millrace/kernel';
 import { referenceName, resolveService, type ServiceShape } from '@millrace/registry';
 import { derivedPlan } from './derived-plan.ts';
+import { compileLookups } from './lookup-keys.ts';
 import {
   Block,
   type Plan,
@@ -26,7 +27,7 @@ export function compilePlan(
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
   const shape = resolveService(service.name, service.spec, viewOf);
-  const reads = compileReads(service, shape.reads, viewOf);
+  const reads = compileReads(service, shape, viewOf);
   return isPlain(shape) ? reads : derivedPlan(reads, shape);
 }
 
@@ -37,13 +38,14 @@ function isPlain({ steps, requestFields, reads, outputs }: ServiceShape): boolea
 
 function compileReads(
   service: { readonly name: string; readonly version: string },
-  references: readonly definitions.FeatureReference[],
+  shape: ServiceShape,
   viewOf: (view: string, version: string) => ViewDefinition,
 ): Plan {
   const drafts = new Map<string, ViewDraft>();
   const columns = { [Block.DOUBLES]: 0, [Block.INT64S]: 0, [Block.STRINGS]: 0, [Block.LISTS]: 0, [Block.VECTORS]: 0 };
-  const features = references.map((reference, position): PlannedFeature => {
-    const draftKey = `${reference.view}@${reference.viewVersion}`;
+  const features = shape.reads.map((reference, position): PlannedFeature => {
+    const lookup = shape.lookupOfRead[position] ?? -1;
+    const draftKey = `${reference.view}@${reference.viewVersion}#${lookup}`;
     let draft = drafts.get(draftKey);
     if (!draft) {
       const definition = viewOf(reference.view, reference.viewVersion);
@@ -52,6 +54,7 @@ function compileReads(
         types: viewFeatureTypes(definition),
         reader: compileRowReader(definition),
         index: drafts.size,
+        lookup,
       };
       drafts.set(draftKey, draft);
     }
@@ -79,13 +82,13 @@ function compileReads(
       staleAction: staleActions[reference.staleAction],
     };
   });
-  const { keys, entities, entityOfView } = planEntities([...drafts.values()].map((draft) => draft.definition));
+  const { keys, entities, entityOfView } = planEntities([...drafts.values()].filter(({ lookup }) => lookup < 0));
   const views = [...drafts.values()].map(({ definition, reader, index }): PlannedView => {
     const own = features.filter((feature) => feature.view === index);
     return {
       name: definition.name,
       version: definition.version,
-      entity: entityOfView[index] ?? 0,
+      entity: entityOfView.get(index) ?? -1,
       definition,
       reader,
       features: own,
@@ -96,7 +99,7 @@ function compileReads(
       ]),
     };
   });
-  return {
+  const plan: Plan = {
     name: service.name,
     version: service.version,
     features,
@@ -110,6 +113,9 @@ function compileReads(
     wireFeatures: encodeFeatures(features),
     wireVersion: encodeField(7, Buffer.from(service.version)),
   };
+  if (shape.lookups.length === 0) return plan;
+  const viewsOfLookup = shape.lookups.map((_, at) => [...drafts.values()].filter(({ lookup }) => lookup === at));
+  return { ...plan, lookups: compileLookups(plan, shape, viewsOfLookup) };
 }
 
 interface ViewDraft {
@@ -117,12 +123,14 @@ interface ViewDraft {
   readonly types: readonly FeatureType[];
   readonly reader: RowReader;
   readonly index: number;
+  readonly lookup: number;
 }
 
-function planEntities(views: readonly ViewDefinition[]) {
+function planEntities(views: readonly ViewDraft[]) {
   const keys: PlannedKey[] = [];
   const drafts = new Map<string, { keys: number[]; views: number[]; versions: { view: string; version: string }[] }>();
-  const entityOfView = views.map((view, index) => {
+  const entityOfView = new Map<number, number>();
+  for (const { definition: view, index } of views) {
     let draft = drafts.get(view.entity);
     if (!draft) {
       draft = { keys: view.joinKeys.map((key) => keyIndex(keys, key)), views: [], versions: [] };
@@ -130,8 +138,8 @@ function planEntities(views: readonly ViewDefinition[]) {
     }
     draft.views.push(index);
     draft.versions.push({ view: view.name, version: view.version });
-    return [...drafts.keys()].indexOf(view.entity);
-  });
+    entityOfView.set(index, [...drafts.keys()].indexOf(view.entity));
+  }
   const entities = [...drafts].map(([name, draft]): PlannedEntity => ({ name, ...draft }));
   return { keys, entities, entityOfView };
 }

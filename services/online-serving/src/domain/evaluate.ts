@@ -45,6 +45,12 @@ export function markUnavailable(matrix: Matrix, view: PlannedView, row: number):
   fillStatus(matrix, view, row, UNAVAILABLE);
 }
 
+/** Fills in the values of one view in one row whose key has no value, for the reason that `status` says. */
+export function fillUnkeyed(matrix: Matrix, view: PlannedView, row: number, status: number): void {
+  if (status === NOT_FOUND) fillMissing(matrix, view, row);
+  else fillStatus(matrix, view, row, status);
+}
+
 function fillRow(
   matrix: Matrix,
   view: PlannedView,
@@ -109,6 +115,19 @@ export function fillFromHistory(
       setStatus(matrix, feature, row, ageUs > feature.maxAgeUs ? STALE : PRESENT);
     }
   }
+}
+
+/** The same where history has no event of the entity before the read time: as of then it had no row. */
+export function fillAbsent(matrix: Matrix, view: PlannedView, viewIndex: number, row: number): void {
+  matrix.statusCounts[OUT_OF_ROW] = (matrix.statusCounts[OUT_OF_ROW] as number) - view.features.length;
+  setEventTime(matrix, viewIndex, row, 0);
+  fillMissing(matrix, view, row);
+}
+
+/** Puts the last event time as of the read time in place of that of the row. */
+export function setEventTime({ eventTimesAt, data }: Matrix, viewIndex: number, row: number, timeUs: number): void {
+  const at = eventTimesAt[viewIndex] as number;
+  if (at >= 0) writeInt64(data, at + row * 8, timeUs);
 }
 
 function fillStale(matrix: Matrix, view: PlannedView, feature: PlannedFeature, row: number, ageUs: number): void {

@@ -73,6 +73,7 @@ export function createMatrix(
     strings: Array.from({ length: plan.strings }, () => new Array<string>(rows).fill('')),
     lists: plan.lists.map(() => new Array<List>(rows).fill([])),
     vectors: plan.vectors.map(() => new Array<Uint8Array | null>(rows).fill(null)),
+    lookupKeys: plan.lookups && new Map(),
     asOfUs,
     statusCounts: new Int32Array(8),
   };

@@ -1,4 +1,4 @@
-import type { FeatureType, FieldType, List, RowReader, Value, ViewDefinition } from '@millrace/features';
+import type { FeatureType, FieldType, List, RowReader, Scalar, Value, ViewDefinition } from '@millrace/features';
 import type { ShapeField } from '@millrace/registry';
 
 export type StaleAction = 'serve' | 'null' | 'default' | 'fail';
@@ -31,6 +31,7 @@ export type PlannedFeature = {
 export type PlannedView = {
   readonly name: string;
   readonly version: string;
+  /** −1 of one whose rows are looked up. */
   readonly entity: number;
   readonly definition: ViewDefinition;
   readonly reader: RowReader;
@@ -45,12 +46,25 @@ export type PlannedKey = { readonly name: string; readonly type: FieldType };
 
 export type PlannedEntity = {
   readonly name: string;
-  /** Which of the plan's keys make its key, in order. */
+  /** Which of the plan's keys make its key, in order; none where it is looked up. */
   readonly keys: readonly number[];
   /** The views read from its hash, in the order of the fields asked for. */
   readonly views: readonly number[];
   readonly versions: readonly { readonly view: string; readonly version: string }[];
 };
+
+/** Rows of an entity that are found by values of the same answer. */
+export type PlannedLookup = {
+  readonly entity: PlannedEntity;
+  /** The key of every row, once the values that it comes from are in `source`. */
+  readonly keysOf: (source: Matrix, request: readonly ReadValue[], keys: KeyColumns) => readonly LookupKey[];
+};
+
+/** The values of the plan's join keys that a request gives. */
+export type KeyColumns = readonly (readonly Exclude<Scalar, null>[])[];
+
+/** The values of join keys in the order of the entity, or the status of what has no value for want of them. */
+export type LookupKey = readonly Exclude<Scalar, null>[] | number;
 
 /** A feature service, compiled once: which hash fields, readers, columns and defaults. Immutable. */
 export type Plan = {
@@ -59,6 +73,8 @@ export type Plan = {
   readonly features: readonly PlannedFeature[];
   readonly views: readonly PlannedView[];
   readonly entities: readonly PlannedEntity[];
+  /** By level: what is looked up by values of the levels before. Left out where there is none. */
+  readonly lookups?: readonly (readonly PlannedLookup[])[];
   readonly keys: readonly PlannedKey[];
   readonly doubles: number;
   readonly int64s: number;
@@ -106,6 +122,8 @@ export type Matrix = {
   readonly lists: readonly List[][];
   /** For each vector column, the bytes of its vectors; null where there is none. */
   readonly vectors: readonly (Uint8Array | null)[][];
+  /** By view that is looked up, the key of each row. */
+  readonly lookupKeys: Map<number, readonly LookupKey[]> | undefined;
   readonly asOfUs: Float64Array;
   /** How many values have each status; the index is the ValueStatus. */
   readonly statusCounts: Int32Array;

@@ -11,20 +11,29 @@ export const readStatus = (at: number) => sqlName(`#rs${at}`);
 export const step = (at: number) => sqlName(`#s${at}`);
 export const stepStatus = (at: number) => sqlName(`#ss${at}`);
 const requestField = (at: number) => sqlName(`#q${at}`);
+export const joinKey = (name: string) => sqlName(`#k${name}`);
 
 /**
  * Derived features around a query that gives `asOf`, the reads and the request fields: those that rest on earlier ones are in a query around the
  * query. Statuses are those that are served: of no value NOT_FOUND when something that it rests on is, of a value DEFAULTED when something is.
  */
-export function withSteps(given: string, { steps, readTypes }: ServiceShape, withStatuses: boolean): string {
+export function withSteps(
+  given: string,
+  { steps, readTypes }: ServiceShape,
+  withStatuses: boolean,
+  /** Left out: all. */
+  only?: ReadonlySet<number>,
+): string {
   const layers: string[][] = [];
   const depths: number[] = [];
   for (const [at, each] of steps.entries()) {
     const depth = Math.max(0, ...each.inputs.map((input) => (input.t === 'step' ? (depths[input.at] ?? 0) + 1 : 0)));
     depths.push(depth);
+    if (only && !only.has(at)) continue;
     layers[depth] ??= [];
     layers[depth].push(...stepSql(each, at, readTypes, withStatuses));
   }
+  // an array passes over places that were left out
   return layers.reduce((inner, layer) => `SELECT *, ${layer.join(', ')} FROM (${inner})`, given);
 }
 
@@ -53,7 +62,7 @@ function stepSql(
   ];
 }
 
-function inputSql(input: ShapeInput, readTypes: readonly FeatureType[]): string {
+export function inputSql(input: ShapeInput, readTypes: readonly FeatureType[]): string {
   switch (input.t) {
     case 'read':
       return readTypes[input.at] === 'DOUBLE' ? finiteSql(read(input.at)) : read(input.at);
@@ -63,6 +72,8 @@ function inputSql(input: ShapeInput, readTypes: readonly FeatureType[]): string 
       return requestField(input.at);
     case 'as_of':
       return asOf;
+    case 'key':
+      return joinKey(input.name);
     default:
       return input satisfies never;
   }

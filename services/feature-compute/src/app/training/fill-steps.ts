@@ -26,12 +26,13 @@ const labelsPerShard = 200_000;
 const statementsAtOnce = 2;
 
 export type FillOptions = {
+  /** Labels; those of a lookup have numbers up to this one too. */
   readonly rows: number;
   readonly complete: boolean;
   /** By source. */
   readonly cutoffs: ReadonlyMap<string, number>;
-  /** Tables of `fillSamples`, by source. */
-  readonly samples: ReadonlyMap<string, string>;
+  /** Tables of `fillSamples`, by lookup (−1: none) and source. */
+  readonly samples: ReadonlyMap<number, ReadonlyMap<string, string>>;
   readonly withStatuses: boolean;
 };
 
@@ -76,7 +77,7 @@ export async function* fillSteps(
     let failure: { readonly cause: unknown } | undefined;
     const filling = round.map(async (step) => {
       // without statuses only labels without a value leave the question open
-      const only = step.plan.t === 'seen' && !options.withStatuses ? nothingFound(step.plan.view, values) : undefined;
+      const only = step.plan.t === 'seen' && !options.withStatuses ? nothingFound(step.plan, values) : undefined;
       await fillStep(history, step, { ...options, only, isAlone, gate }, either).catch((cause) => {
         failure ??= { cause };
         stop.abort();
@@ -111,10 +112,10 @@ async function fillStep(
   signal: AbortSignal,
 ): Promise<void> {
   const { source } = plan.view;
-  const samples = by.samples.get(source) ?? '';
+  const samples = by.samples.get(plan.lookup)?.get(source) ?? '';
   const step = { plan, target, samples, complete, cutoff: by.cutoffs.get(source) ?? 0, only };
   await history.command(targetSql(step));
-  const wanted = only === undefined ? rows : await countRows(history, samples, only);
+  const wanted = only === undefined && plan.lookup < 0 ? rows : await countRows(history, samples, only);
   if (wanted === 0) return;
   const run = (sql: string) =>
     gate(async () => {

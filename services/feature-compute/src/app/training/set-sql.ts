@@ -5,12 +5,14 @@ import type { ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
 import { asOf, defaultSql, read, readStatus, requestSql, step, stepStatus, withSteps } from './derived-sql.ts';
 import type { Labels } from './labels.ts';
-import { type FilledStep, rowAge, rowEvents } from './steps.ts';
+import { type FilledStep, isOfRead, rowAge, rowEvents } from './steps.ts';
 
 export type SetParts = {
   readonly labels: Labels;
   readonly steps: readonly FilledStep[];
   readonly shape: ServiceShape;
+  /** For each lookup the table with its keys: of labels that have none it has no row. */
+  readonly keys: readonly string[];
   readonly withStatuses: boolean;
   /** The table with the sides of splits and its columns. */
   readonly split: { readonly table: string; readonly columns: readonly string[] } | undefined;
@@ -41,7 +43,7 @@ export function setSql(table: string, parts: SetParts): string {
     `toUnixTimestamp64Micro(l.label_time) AS ${asOf}`,
     ...labels.columns.map(({ name }, at) => `l.${sqlName(name)} AS ${label(at)}`),
     ...shape.requestFields.map((field, at) => requestSql(field, at, labels.columns)),
-    ...shape.reads.flatMap((reference, at) => readSql(reference, at, parts)),
+    ...shape.reads.flatMap((_, at) => readSql(at, parts)),
     ...(split?.columns ?? []).map((name, at) => `t.${sqlName(name)} AS ${side(at)}`),
   ];
   const answered = [
@@ -61,11 +63,12 @@ export function setSql(table: string, parts: SetParts): string {
  * A read's value as it would have been served at the label's time, and its status if asked for: of an entity without a row nothing but the default, of
  * a value older than its `max_age` what the policy says. A policy that refuses the request gives no value here.
  */
-function readSql(reference: definitions.FeatureReference, at: number, parts: SetParts): string[] {
-  const { steps, shape, withStatuses } = parts;
+export function readSql(at: number, parts: Omit<SetParts, 'split'>): string[] {
+  const { shape, withStatuses } = parts;
+  const reference = shape.reads[at] as definitions.FeatureReference;
   const type = shape.readTypes[at] ?? 'DOUBLE';
-  const column = columnOf(reference, reference.feature, steps);
-  const { isMissing, isOld } = rowSql(reference, steps);
+  const column = columnOf(at, parts);
+  const { isMissing, isOld } = rowSql(at, parts);
   const { UNSPECIFIED, SERVE, DEFAULT } = definitions.StaleAction;
   const isTaken = [UNSPECIFIED, SERVE].some((action) => action === reference.staleAction) ? '0' : isOld;
   const kind = reference.defaultValue?.kind;
@@ -85,42 +88,56 @@ function readSql(reference: definitions.FeatureReference, at: number, parts: Set
   return [`${value} AS ${read(at)}`, `${status} AS ${readStatus(at)}`];
 }
 
-/** Whether the entity had no row in the view at the label's time, and whether it was older than the feature's `max_age`. */
-function rowSql({ view, viewVersion, maxAgeUs }: definitions.FeatureReference, steps: SetParts['steps']) {
-  const at = steps.findIndex(
-    ({ plan }) => plan.t !== 'values' && plan.view.name === view && plan.view.version === viewVersion,
-  );
+/** Whether the entity had no row in the view at the label's time, or no key was found, and whether it was older than the feature's `max_age`. */
+function rowSql(read: number, { steps, shape }: Pick<SetParts, 'steps' | 'shape'>) {
+  const { maxAgeUs } = shape.reads[read] as definitions.FeatureReference;
+  const at = steps.findIndex(({ plan }) => plan.t !== 'values' && isOfRead(plan, shape, read));
+  const lookup = shape.lookupOfRead[read] ?? -1;
+  const orNoKey = (condition: string) => (lookup < 0 ? condition : `(k${lookup}.sample_id = 0 OR ${condition})`);
   switch (steps[at]?.plan.t) {
     case 'age': {
       const age = `s${at}.${sqlName(rowAge.name)}`;
       return {
-        isMissing: `isNull(${age})`,
+        isMissing: orNoKey(`isNull(${age})`),
         isOld: maxAgeUs > 0n ? `ifNull(round(${age} * 1e6) > ${maxAgeUs}, 0)` : '0',
       };
     }
     case 'seen':
       // a label that is not there has values that tell of a row
-      return { isMissing: `(s${at}.sample_id != 0 AND s${at}.${sqlName(rowEvents.name)} = 0)`, isOld: '0' };
+      return {
+        isMissing: orNoKey(`(s${at}.sample_id != 0 AND s${at}.${sqlName(rowEvents.name)} = 0)`),
+        isOld: '0',
+      };
     default:
-      return { isMissing: '0', isOld: '0' };
+      return { isMissing: orNoKey('0'), isOld: '0' };
   }
 }
 
-function columnOf(reference: definitions.FeatureReference, feature: string, steps: SetParts['steps']): string {
+function columnOf(read: number, { steps, shape }: Pick<SetParts, 'steps' | 'shape'>): string {
+  const feature = shape.reads[read]?.feature ?? '';
   const at = steps.findIndex(
-    ({ plan: { view } }) =>
-      view.name === reference.view &&
-      view.version === reference.viewVersion &&
-      view.features.some(({ name }) => name === feature),
+    ({ plan }) => isOfRead(plan, shape, read) && plan.view.features.some(({ name }) => name === feature),
   );
   return `s${at}.${sqlName(feature)}`;
 }
 
-function joined({ labels, steps, split }: SetParts): string {
-  const joins = steps.map(
-    ({ target }, at) => `LEFT JOIN ${sqlName(target)} AS s${at} ON l.sample_id = s${at}.sample_id`,
+function joined({ split, ...parts }: SetParts): string {
+  const set = split ? ` LEFT JOIN ${sqlName(split.table)} AS t ON l.sample_id = t.sample_id` : '';
+  return `${joinedReads(parts, () => true)}${set}`;
+}
+
+/** The labels with the tables of the steps of some reads. */
+export function joinedReads(
+  { labels, steps, shape, keys }: Omit<SetParts, 'split' | 'withStatuses'>,
+  isRead: (at: number) => boolean,
+): string {
+  const wanted = [...shape.reads.keys()].filter(isRead);
+  const join = (table: string, as: string) => `LEFT JOIN ${sqlName(table)} AS ${as} ON l.sample_id = ${as}.sample_id`;
+  const joins = steps.flatMap(({ plan, target }, at) =>
+    wanted.some((read) => isOfRead(plan, shape, read)) ? [join(target, `s${at}`)] : [],
   );
-  if (split) joins.push(`LEFT JOIN ${sqlName(split.table)} AS t ON l.sample_id = t.sample_id`);
+  const lookups = new Set(wanted.map((read) => shape.lookupOfRead[read] ?? -1).filter((lookup) => lookup >= 0));
+  for (const lookup of lookups) joins.push(join(keys[lookup] ?? '', `k${lookup}`));
   return `${sqlName(labels.table)} AS l ${joins.join(' ')}`;
 }
 

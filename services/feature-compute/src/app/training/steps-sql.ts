@@ -16,6 +16,8 @@ export type StepPlan = {
   readonly t: 'values' | 'age' | 'seen';
   readonly view: ViewDefinition;
   readonly byRanges: boolean;
+  /** The place of the lookup that finds its rows; −1: the labels' join keys do. */
+  readonly lookup: number;
 };
 
 export type ChunkBounds = {

@@ -5,10 +5,11 @@ import { type Clock, MeshError, newId } from '@millrace/kernel';
 import { resolveService, type ServiceShape } from '@millrace/registry';
 import { sqlName } from '../sql.ts';
 import { checkRequestFields } from './derived-sql.ts';
-import { fillSamples, fillSteps, stopIf } from './fill-steps.ts';
+import { stopIf } from './fill-steps.ts';
 import { labelTable } from './label-store.ts';
 import { digestOf, type Labels, prepareLabels } from './labels.ts';
 import { findLeakage } from './leakage.ts';
+import { fillLevels, viewsOf as viewsOfLookup } from './lookups.ts';
 import { checkRowCount, columnOf, insertSplit, insertTaken, takenSql } from './rows-sql.ts';
 import { sampleRows } from './sampling.ts';
 import { exportSql, type SetParts, setSql } from './set-sql.ts';
@@ -80,23 +81,24 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       return `${prefix}_${name}`;
     };
     try {
-      const joinKeys = [...new Map(views.flatMap((view) => view.joinKeys).map((key) => [key.name, key])).values()];
+      const direct = viewsOfLookup(-1, shape, views);
+      const joinKeys = [...new Map(direct.flatMap((view) => view.joinKeys).map((key) => [key.name, key])).values()];
       const query = await labelQueryOf(request);
       const all = await prepareLabels(history, { table: table('labels'), query, joinKeys });
       checkRequestFields(shape, all.columns);
       const labels = await sampled(request, all, table);
       const split = await divided(request, labels, table);
-      const steps = planSteps(views, shape.reads, request).map((plan, at) => ({ plan, target: table(String(at)) }));
+      const steps = planSteps(views, shape, request).map((plan, at) => ({ plan, target: table(String(at)) }));
+      const keys = shape.lookups.map((_, at) => table(`keys_${at}`));
       const cutoffs = await cutoffsOf(views, order.positions);
-      const given = { complete: request.complete, cutoffs };
-      const placed = { ...given, labels: labels.table, joinKeys, allowedDelayUs: Number(request.allowedDelayUs) };
-      const samples = await fillSamples(history, placed, table);
-      const filling = { ...given, rows: labels.rows, samples, withStatuses: request.withStatuses };
-      for await (const at of fillSteps(history, steps, filling, signal))
-        yield progress(at, steps.length, `view "${steps[at]?.plan.view.name}", ${labels.rows} labels`);
+      const { complete, withStatuses } = request;
+      const parts: SetParts = { labels, steps, shape, keys, withStatuses, split };
+      const allowedDelayUs = Number(request.allowedDelayUs);
+      const filling = { complete, cutoffs, withStatuses, allowedDelayUs, rows: labels.rows };
+      for await (const step of fillLevels(history, parts, views, filling, table, signal))
+        yield progress(steps.indexOf(step), steps.length, `view "${step.plan.view.name}", ${labels.rows} labels`);
       yield progress(steps.length, steps.length, 'checks and export');
       const set = table('set');
-      const parts: SetParts = { labels, steps, shape, withStatuses: request.withStatuses, split };
       await history.command(setSql(set, parts));
       stopIf(signal);
       const findings = await lint(set, labels, joinKeys, parts, request);

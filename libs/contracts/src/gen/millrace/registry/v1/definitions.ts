@@ -550,6 +550,14 @@ export interface Value {
     | undefined;
 }
 
+/** Which value of a feature service holds a join key of another entity. */
+export interface LookupKey {
+  /** The other entity's join key. */
+  joinKey: string;
+  /** The name in the service of the feature, derived feature, request field or join key that holds it. */
+  from: string;
+}
+
 /** One feature that a service reads. */
 export interface FeatureReference {
   /** The feature view. */
@@ -568,8 +576,13 @@ export interface FeatureReference {
   maxAgeUs: bigint;
   /** What happens then. */
   staleAction: StaleAction;
-  /** Read for the service's expressions alone: it is not in answers. */
+  /** Read for the service's expressions and lookups alone: it is not in answers. */
   hidden: boolean;
+  /**
+   * A lookup: where each of the view's join keys comes from, in place of the request; empty: from the request; at most 8. Lookups through values
+   * that were looked up themselves go at most three deep.
+   */
+  through: LookupKey[];
 }
 
 /** A value that comes with a request, for expressions. */
@@ -2890,6 +2903,73 @@ export const Value: MessageFns<Value> = {
   },
 };
 
+function createBaseLookupKey(): LookupKey {
+  return { joinKey: "", from: "" };
+}
+
+export const LookupKey: MessageFns<LookupKey> = {
+  encode(message: LookupKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.joinKey !== "") {
+      writer.uint32(10).string(message.joinKey);
+    }
+    if (message.from !== "") {
+      writer.uint32(18).string(message.from);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LookupKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLookupKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.joinKey = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LookupKey>): LookupKey {
+    return LookupKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LookupKey>): LookupKey {
+    const message = createBaseLookupKey();
+    message.joinKey = object.joinKey ?? "";
+    message.from = object.from ?? "";
+    return message;
+  },
+};
+
 function createBaseFeatureReference(): FeatureReference {
   return {
     view: "",
@@ -2900,6 +2980,7 @@ function createBaseFeatureReference(): FeatureReference {
     maxAgeUs: 0n,
     staleAction: 0,
     hidden: false,
+    through: [],
   };
 }
 
@@ -2931,6 +3012,9 @@ export const FeatureReference: MessageFns<FeatureReference> = {
     }
     if (message.hidden !== false) {
       writer.uint32(80).bool(message.hidden);
+    }
+    for (const v of message.through) {
+      LookupKey.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -3012,6 +3096,14 @@ export const FeatureReference: MessageFns<FeatureReference> = {
             message.hidden = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.through.push(LookupKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3039,6 +3131,7 @@ export const FeatureReference: MessageFns<FeatureReference> = {
     message.maxAgeUs = (object.maxAgeUs !== undefined && object.maxAgeUs !== null) ? BigInt(object.maxAgeUs) : 0n;
     message.staleAction = object.staleAction ?? 0;
     message.hidden = object.hidden ?? false;
+    message.through = object.through?.map((e) => LookupKey.fromPartial(e)) || [];
     return message;
   },
 };
