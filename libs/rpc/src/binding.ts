@@ -1,15 +1,6 @@
-import type {
-  ServiceDefinition as GrpcServiceDefinition,
-  handleBidiStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
-  ServerDuplexStream,
-  ServerWritableStream,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js';
 import { MeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
-import { type CallContext, LazyCallContext } from './call-context.ts';
+import type { CallContext } from './call-context.ts';
 import {
   type Codecs,
   type MethodShape,
@@ -18,7 +9,7 @@ import {
   type ServiceDefinition,
   serviceNameOf,
 } from './definition.ts';
-import { toGrpcStatus } from './status.ts';
+import type { ServerMethod, UnaryMethod } from './server/server-method.ts';
 
 type Handler<M extends MethodShape> = M['requestStream'] extends true
   ? (requests: AsyncIterable<RequestOf<M>>, context: CallContext) => AsyncIterable<ResponseOf<M>>
@@ -32,60 +23,58 @@ export type Handlers<S extends ServiceDefinition> = { readonly [M in keyof S]: H
 /** A service and its handlers, ready to be added to a server. */
 export interface ServiceBinding {
   readonly name: string;
-  readonly definition: GrpcServiceDefinition;
-  implementation(telemetry: Telemetry): UntypedServiceImplementation;
+  methods(telemetry: Telemetry): readonly ServerMethod[];
 }
 
-/** Requests are decoded and responses encoded here, so that bytes that cannot be decoded are the caller's error and not ours. */
-const identity = (bytes: Buffer): Buffer => bytes;
+/**
+ * Asked before a request of the method is decoded: an error refuses the call, for a fiftieth of what it costs to answer it. For unary
+ * methods.
+ */
+export type Gates<S extends ServiceDefinition> = {
+  readonly [M in keyof S]?: (context: CallContext, message: Buffer) => MeshError | undefined;
+};
 
 export function bindService<S extends ServiceDefinition>(
   definition: S,
   handlers: Handlers<S>,
   codecs: Codecs<S> = {},
+  gates: Gates<S> = {},
 ): ServiceBinding {
-  const methods = Object.entries(definition);
   return {
     name: serviceNameOf(definition),
-    definition: Object.fromEntries(
-      methods.map(([name, { path, requestStream, responseStream }]) => [
-        name,
-        {
-          path,
-          requestStream,
-          responseStream,
-          requestSerialize: identity,
-          requestDeserialize: identity,
-          responseSerialize: identity,
-          responseDeserialize: identity,
-        },
-      ]),
-    ),
-    implementation: (telemetry) =>
-      Object.fromEntries(
-        methods.map(([name, method]) => [
-          name,
-          implement(method, handlers[name] as unknown as AnyHandler, codecs[name] ?? {}, telemetry),
-        ]),
-      ),
+    methods: (telemetry) =>
+      Object.entries(definition).map(([name, method]) => {
+        const bound: BoundMethod = {
+          path: method.path,
+          handler: handlers[name] as unknown as AnyHandler,
+          decode: decoder(method, codecs[name] ?? {}),
+          encode: ((codecs[name] as AnyCodec | undefined)?.serialize ?? method.responseSerialize) as Encode,
+          telemetry,
+        };
+        if (method.requestStream || method.responseStream) return stream(bound, method.requestStream);
+        return unary(bound, gates[name]);
+      }),
   };
 }
 
 type AnyHandler = (request: unknown, context: CallContext) => unknown;
+type Decode = (bytes: Buffer) => unknown;
+type Encode = (response: unknown) => Buffer;
 interface AnyCodec {
   readonly serialize?: (response: never) => Buffer;
   readonly deserialize?: (bytes: Buffer) => unknown;
 }
 
-function implement(method: MethodShape, handler: AnyHandler, codec: AnyCodec, telemetry: Telemetry) {
-  const encode = (codec.serialize ?? method.responseSerialize) as (response: unknown) => Buffer;
-  const decode = decoder(method, codec);
-  if (method.requestStream) return bidi(method, handler, decode, encode, telemetry);
-  if (method.responseStream) return serverStream(method, handler, decode, encode, telemetry);
-  return unary(method, handler, decode, encode, telemetry);
-}
+type BoundMethod = {
+  readonly path: string;
+  readonly handler: AnyHandler;
+  readonly decode: Decode;
+  readonly encode: Encode;
+  readonly telemetry: Telemetry;
+};
 
-function decoder(method: MethodShape, codec: AnyCodec): (bytes: Buffer) => unknown {
+/** Bytes that cannot be decoded are the caller's error and not ours. */
+function decoder(method: MethodShape, codec: AnyCodec): Decode {
   const decode = codec.deserialize ?? method.requestDeserialize;
   return (bytes) => {
     try {
@@ -102,125 +91,64 @@ function decoder(method: MethodShape, codec: AnyCodec): (bytes: Buffer) => unkno
   };
 }
 
-type Decode = (bytes: Buffer) => unknown;
-type Encode = (response: unknown) => Buffer;
-
-function unary(
-  method: MethodShape,
-  handler: AnyHandler,
-  decode: Decode,
-  encode: Encode,
-  telemetry: Telemetry,
-): handleUnaryCall<Buffer, Buffer> {
+function unary(bound: BoundMethod, refuse: UnaryMethod['refuse']): ServerMethod {
+  const { path, handler, decode, encode, telemetry } = bound;
   const { tracer } = telemetry;
-  return (call, callback) => {
-    const context = new LazyCallContext(call);
-    const invoke = async () => handler(decode(call.request), context);
-    const parent = tracer.enabled ? context.traceparent : undefined;
-    const answered = parent === undefined ? invoke() : tracer.span(method.path, { kind: 'server', parent }, invoke);
-    answered.then(encode).then(
-      (bytes) => callback(null, bytes),
-      (error: unknown) => {
-        report(error, method, telemetry);
-        callback(toGrpcStatus(error));
-      },
-    );
+  return {
+    t: 'unary',
+    path,
+    refuse,
+    async answer(message, context) {
+      try {
+        const invoke = async () => encode(await handler(decode(message), context));
+        const parent = tracer.enabled ? context.traceparent : undefined;
+        return await (parent === undefined ? invoke() : tracer.span(path, { kind: 'server', parent }, invoke));
+      } catch (error) {
+        report(error, bound);
+        throw error;
+      }
+    },
   };
 }
 
-function serverStream(
-  method: MethodShape,
-  handler: AnyHandler,
-  decode: Decode,
-  encode: Encode,
-  telemetry: Telemetry,
-): handleServerStreamingCall<Buffer, Buffer> {
-  return (call) => {
-    const context = new LazyCallContext(call);
-    void answerStream(
-      call,
-      context,
-      method,
-      telemetry,
-      encode,
-      () => handler(decode(call.request), context) as AsyncIterable<unknown>,
-    );
-  };
-}
-
-function bidi(
-  method: MethodShape,
-  handler: AnyHandler,
-  decode: Decode,
-  encode: Encode,
-  telemetry: Telemetry,
-): handleBidiStreamingCall<Buffer, Buffer> {
-  return (call) => {
-    const context = new LazyCallContext(call);
-    void answerStream(
-      call,
-      context,
-      method,
-      telemetry,
-      encode,
-      () => handler(decoded(call, decode), context) as AsyncIterable<unknown>,
-    );
-  };
-}
-
-/** Reads on only when the handler asks: gRPC's flow control holds the caller back. */
-async function* decoded(call: ServerDuplexStream<Buffer, Buffer>, decode: Decode): AsyncGenerator<unknown> {
-  for await (const bytes of call) yield decode(bytes as Buffer);
-}
-
-async function answerStream(
-  call: ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
-  context: LazyCallContext,
-  method: MethodShape,
-  telemetry: Telemetry,
-  encode: Encode,
-  open: () => AsyncIterable<unknown>,
-): Promise<void> {
+function stream(bound: BoundMethod, requestStream: boolean): ServerMethod {
+  const { path, handler, decode, encode, telemetry } = bound;
   const { tracer } = telemetry;
-  const pump = async () => {
-    for await (const response of open()) {
-      if (call.cancelled) return;
-      if (!call.write(encode(response))) await drained(call, context.signal);
-    }
+  return {
+    t: 'stream',
+    path,
+    requestStream,
+    async answer(messages, context, answers) {
+      const pump = async () => {
+        const requests = decoded(messages, decode);
+        const request = requestStream ? requests : (await requests.next()).value;
+        for await (const response of handler(request, context) as AsyncIterable<unknown>) {
+          if (answers.ended) return;
+          await answers.write(encode(response));
+        }
+      };
+      try {
+        const parent = tracer.enabled ? context.traceparent : undefined;
+        await (parent === undefined ? pump() : tracer.span(path, { kind: 'server', parent }, pump));
+      } catch (error) {
+        if (!answers.ended) report(error, bound);
+        throw error;
+      }
+    },
   };
-  try {
-    const parent = tracer.enabled ? context.traceparent : undefined;
-    await (parent === undefined ? pump() : tracer.span(method.path, { kind: 'server', parent }, pump));
-    call.end();
-  } catch (error) {
-    if (call.cancelled) return;
-    report(error, method, telemetry);
-    call.emit('error', toGrpcStatus(error));
-  }
 }
 
-function drained(
-  call: ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
-  signal: AbortSignal,
-): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      call.off('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    call.once('drain', done);
-    signal.addEventListener('abort', done, { once: true });
-  });
+async function* decoded(messages: AsyncIterable<Buffer>, decode: Decode): AsyncGenerator<unknown> {
+  for await (const message of messages) yield decode(message);
 }
 
 /** The caller's mistakes are answered, not logged; ours are both. */
-function report(error: unknown, method: MethodShape, telemetry: Telemetry): void {
+function report(error: unknown, { path, telemetry }: BoundMethod): void {
   const internal = !(error instanceof MeshError) || error.reason === 'INTERNAL' || error.reason === 'CORRUPT_DATA';
   if (internal)
     telemetry.log.error({
       event: 'rpc_failed',
-      method: method.path,
+      method: path,
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
 }

@@ -1,4 +1,3 @@
-import type { Metadata } from '@grpc/grpc-js';
 import { MeshError } from '@millrace/kernel';
 
 /** The metadata (and HTTP header) by which a caller names itself. */
@@ -20,57 +19,69 @@ export interface CallContext {
   readonly traceparent: string | undefined;
 }
 
-export interface ServerCall {
-  readonly metadata: Metadata;
-  getDeadline(): Date | number;
-  getPeer(): string;
-  readonly cancelled: boolean;
-  on(event: 'cancelled', listener: () => void): unknown;
+/** Where a context has it from. */
+export interface CallSource {
+  readonly head: { readonly caller: string | undefined; readonly fields: readonly string[] };
+  readonly deadlineMs: number | undefined;
+  readonly peer: string;
+  onCancel(listener: () => void): void;
 }
 
 /** Costs nothing for what a handler does not ask for. */
 export class LazyCallContext implements CallContext {
-  readonly #call: ServerCall;
+  readonly #call: CallSource;
   #aborter: AbortController | undefined;
 
-  constructor(call: ServerCall) {
+  constructor(call: CallSource) {
     this.#call = call;
   }
 
   get signal(): AbortSignal {
     if (!this.#aborter) {
       const aborter = new AbortController();
-      const abort = () => aborter.abort(new MeshError('CANCELLED', 'the caller cancelled or its deadline has passed'));
-      if (this.#call.cancelled) abort();
-      else this.#call.on('cancelled', abort);
+      this.#call.onCancel(() =>
+        aborter.abort(new MeshError('CANCELLED', 'the caller cancelled or its deadline has passed')),
+      );
       this.#aborter = aborter;
     }
     return this.#aborter.signal;
   }
 
   get deadlineMs(): number | undefined {
-    const deadline = this.#call.getDeadline();
-    const ms = typeof deadline === 'number' ? deadline : deadline.getTime();
-    return Number.isFinite(ms) ? ms : undefined;
+    return this.#call.deadlineMs;
   }
 
   get peer(): string {
-    return this.#call.getPeer();
+    return this.#call.peer;
   }
 
   get caller(): string {
-    const given = this.#call.metadata.get(callerHeader)[0];
-    if (given !== undefined && given.length > 0) return String(given).slice(0, callerMax);
-    const peer = this.#call.getPeer();
+    const given = this.#call.head.caller;
+    if (given !== undefined && given.length > 0) return given.slice(0, callerMax);
+    const { peer } = this.#call;
     const port = peer.lastIndexOf(':');
     return port > 0 ? peer.slice(0, port) : peer;
   }
 
   get metadata(): ReadonlyMap<string, string> {
-    return new Map(Object.entries(this.#call.metadata.getMap()).map(([key, value]) => [key, value.toString()]));
+    const metadata = new Map<string, string>();
+    const { fields } = this.#call.head;
+    for (let i = 0; i < fields.length; i += 2) {
+      const name = fields[i] as string;
+      const value = fields[i + 1] as string;
+      if (!name.startsWith(':')) metadata.set(name, name.endsWith('-bin') ? fromBase64(value) : value);
+    }
+    return metadata;
   }
 
   get traceparent(): string | undefined {
-    return this.#call.metadata.get('traceparent')[0]?.toString();
+    const { fields } = this.#call.head;
+    for (let i = 0; i < fields.length; i += 2) if (fields[i] === 'traceparent') return fields[i + 1];
+    return undefined;
   }
+}
+
+/** Binary metadata: repeated values may come in one field, between commas. */
+function fromBase64(value: string): string {
+  return Buffer.from(value.slice(value.lastIndexOf(',') + 1), 'base64').toString();
 }

@@ -1,6 +1,6 @@
-export { bindService, type Handlers, type ServiceBinding } from './binding.ts';
+export { bindService, type Gates, type Handlers, type ServiceBinding } from './binding.ts';
 export { type CallContext, callerHeader, callerMax } from './call-context.ts';
 export { type CallOptions, type Client, type ConnectOptions, connect } from './client.ts';
 export type { Codecs, MethodCodec, ServiceDefinition } from './definition.ts';
 export { type GrpcServer, type GrpcServerOptions, serveGrpc } from './server.ts';
-export { fromGrpcError, fromRpcStatus, toGrpcStatus, toRpcStatus } from './status.ts';
+export { fromGrpcError, fromRpcStatus, toRpcStatus } from './status.ts';

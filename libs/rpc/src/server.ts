@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { descriptorSetPath } from '@millrace/contracts';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { MeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ServiceBinding } from './binding.ts';
+import type { Connection } from './h2/connection.ts';
 import { HealthState } from './health.ts';
+import { reflectionMethods } from './reflection.ts';
+import type { CallHead } from './server/call-head.ts';
+import { serveConnection } from './server/serve-connection.ts';
 
 export interface GrpcServer {
   /** `host:port`. */
@@ -27,48 +27,56 @@ export interface GrpcServerOptions {
 }
 
 const closePatienceMs = 2_000;
+const connectionsMax = 10_000;
 
 /** A gRPC server with health and reflection. INVALID_CONFIG when the address cannot be bound. */
 export async function serveGrpc({ address, services, telemetry, limits = {} }: GrpcServerOptions): Promise<GrpcServer> {
-  const server = new Server({
-    'grpc.max_receive_message_length': limits.maxMessageBytes ?? 8 * 2 ** 20,
-    'grpc.max_send_message_length': -1,
-    'grpc.keepalive_permit_without_calls': 1,
-    'grpc.http2.min_ping_interval_without_data_ms': 5_000,
+  const { log } = telemetry;
+  const names = services.map(({ name }) => name);
+  const health = new HealthState(names);
+  const bound = [...services, health.binding()].flatMap((binding) => binding.methods(telemetry));
+  const all = [...bound, ...reflectionMethods([...names, 'grpc.health.v1.Health'])];
+  const methods = new Map(all.map((method) => [method.path, method]));
+  const callLimits = { maxMessageBytes: limits.maxMessageBytes ?? 8 * 2 ** 20 };
+  const connections = new Set<Connection<CallHead>>();
+  const server = createServer((socket) => {
+    const connection = serveConnection(socket, {
+      methods,
+      limits: callLimits,
+      onClose(closed, error) {
+        connections.delete(closed);
+        if (error) log.warn({ event: 'rpc_connection_failed', peer: closed.peer, error: error.message });
+      },
+    });
+    connections.add(connection);
   });
-  const health = new HealthState(services.map(({ name }) => name));
-  for (const binding of [...services, health.binding()])
-    server.addService(binding.definition, binding.implementation(telemetry));
-  reflect(server, services);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (cause, bound) =>
-      cause
-        ? reject(
-            new MeshError(
-              'INVALID_CONFIG',
-              `could not listen on "${address}"; is the port taken?`,
-              { address },
-              { cause },
-            ),
-          )
-        : resolve(bound),
-    );
-  });
+  server.maxConnections = connectionsMax;
+  const port = await listen(server, address);
   return {
     address: `${address.slice(0, address.lastIndexOf(':'))}:${port}`,
     setServing: (serving) => health.setServing(serving),
     async close() {
       health.setServing(false);
-      const forced = setTimeout(() => server.forceShutdown(), closePatienceMs);
-      await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const connection of connections) connection.leave();
+      const forced = setTimeout(() => {
+        for (const connection of connections) connection.destroy();
+      }, closePatienceMs);
+      await closed;
       clearTimeout(forced);
     },
   };
 }
 
-function reflect(server: Server, services: readonly ServiceBinding[]): void {
-  const contracts = loadFileDescriptorSetFromBuffer(readFileSync(descriptorSetPath));
-  new ReflectionService(contracts, {
-    services: [...services.map(({ name }) => name), 'grpc.health.v1.Health'],
-  }).addToServer(server);
+function listen(server: Server, address: string): Promise<number> {
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) =>
+      reject(
+        new MeshError('INVALID_CONFIG', `could not listen on "${address}"; is the port taken?`, { address }, { cause }),
+      ),
+    );
+    server.listen(Number(address.slice(colon + 1)), host, () => resolve((server.address() as AddressInfo).port));
+  });
 }

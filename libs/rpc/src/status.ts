@@ -1,4 +1,4 @@
-import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { rpcErrors, rpcStatus } from '@millrace/contracts';
 import { isReason, MeshError, type Reason, toMeshError } from '@millrace/kernel';
 
@@ -6,25 +6,6 @@ const domain = 'millrace';
 const detailsKey = 'grpc-status-details-bin';
 const errorInfoUrl = 'type.googleapis.com/google.rpc.ErrorInfo';
 const retryInfoUrl = 'type.googleapis.com/google.rpc.RetryInfo';
-
-/** Anything thrown, as a gRPC status with ErrorInfo (and RetryInfo) in `grpc-status-details-bin`. */
-export function toGrpcStatus(thrown: unknown): StatusObject {
-  const made = thrown instanceof MeshError ? statuses.get(thrown) : undefined;
-  if (made) return made;
-  const status = encodeStatus(thrown);
-  if (thrown instanceof MeshError) statuses.set(thrown, status);
-  return status;
-}
-
-/** An error that refuses many calls is encoded once. */
-const statuses = new WeakMap<MeshError, StatusObject>();
-
-function encodeStatus(thrown: unknown): StatusObject {
-  const status = toRpcStatus(thrown);
-  const metadata = new Metadata();
-  metadata.set(detailsKey, Buffer.from(rpcStatus.Status.encode(status).finish()));
-  return { code: status.code, details: status.message, metadata };
-}
 
 /** Anything thrown, as the message that carries it where a call goes on: in one answer of many. */
 export function toRpcStatus(thrown: unknown): rpcStatus.Status {

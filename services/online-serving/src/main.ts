@@ -55,13 +55,14 @@ async function open({ config, life, clock, telemetry }: RunContext<Config>) {
     states.onChange(() => void plans.refresh()),
   );
 
+  const admission = createAdmission(config.admission, admissionTelemetry(telemetry));
   const reads = createReadFeatures({
     plans,
     rows: keeps || config.coalesce ? near : rows,
     history: createHistoryReader(history.opened),
     clock,
     limits: config.limits,
-    admission: createAdmission(config.admission, admissionTelemetry(telemetry)),
+    admission,
     onHistoryProblem: ({ reason, message }) => log.warn({ event: 'history_read_failed', reason, message }),
   });
   const usage = createUsage({
@@ -75,7 +76,9 @@ async function open({ config, life, clock, telemetry }: RunContext<Config>) {
     clearInterval(flushing);
     if (history.isOpen()) await usage.flush();
   });
-  const readFeatures = sampled(usage.counted(measured(reads, telemetry)), {
+  const full = (caller: string, rows: number) => admission.full(caller, rows, clock.nowUs() / 1000);
+  const counted = measured({ readFeatures: reads, full }, telemetry);
+  const readFeatures = sampled(usage.counted(counted.readFeatures), {
     rowsPerSecond: config.parityRowsPerSecond,
     publish: createServedPublisher(nats),
     clock,
@@ -86,11 +89,21 @@ async function open({ config, life, clock, telemetry }: RunContext<Config>) {
   life.onStop('ingestion', () => publisher.close());
   const catalog = createFeastCatalog({ registry });
   const { rowsMax } = config.limits;
-  const feast = createFeastSurface({ plans, catalog, publisher, readFeatures, rowsMax, telemetry, ready });
+  const feast = createFeastSurface({
+    plans,
+    catalog,
+    publisher,
+    readFeatures,
+    full: counted.full,
+    rowsMax,
+    telemetry,
+    ready,
+  });
   life.onStop('feast', registry.onChange(feast.forget));
 
   const features = featureService({
     readFeatures,
+    full: counted.full,
     streamInFlightMax: config.streamInFlightMax,
     onStream: openStreams(telemetry),
   });

@@ -26,6 +26,7 @@ export type LeanOptions = {
 const HEADERS = 1;
 const DATA = 0;
 const RESET = 3;
+const REFUSED_STREAM = 7;
 const SETTINGS = 4;
 const PING = 6;
 const GOAWAY = 7;
@@ -94,6 +95,7 @@ function drive(socket: Socket, options: LeanOptions): LeanConnection {
       for (const token of waiting.splice(0)) send(token);
     } else if (type === SETTINGS && (flags & 1) === 0) out.push(frame(SETTINGS, 1, 0, emptyAnswer));
     else if (type === PING && (flags & 1) === 0) out.push(frame(PING, 1, 0, Buffer.from(payload)));
+    else if (type === RESET && payload.readUInt32BE(0) === REFUSED_STREAM) finish(stream);
     else if (type === GOAWAY || type === RESET) {
       tokens.delete(stream);
       options.onError();

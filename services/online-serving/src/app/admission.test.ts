@@ -175,3 +175,16 @@ test('callers who invent a name for each read fill no memory and share one limit
   for (const pass of passes) pass.end(1_001);
   admission.enter(rowsOf(1, 'one more'), 1_002).end(1_003);
 });
+
+test('before a read is decoded it is refused exactly when it would be afterwards', () => {
+  const admission = createAdmission({ ...open, inFlightRowsMax: 1_000 }, quiet);
+  admission.enter(rowsOf(400), 1);
+  for (const rows of [1, 100, 568, 600, 601, 2_000]) {
+    const before = admission.full('b', rows, 1);
+    const passed = before === undefined ? admission.enter(rowsOf(rows, 'b'), 1) : undefined;
+    passed?.end(1);
+    if (before) expect(refusal(() => admission.enter(rowsOf(rows, 'b'), 1))).toBe(before);
+  }
+  expect(admission.full('b', 100, 1)).toBeUndefined();
+  expect(admission.full('b', 601, 1)).toMatchObject({ reason: 'OVERLOADED', metadata: { limitName: 'rows' } });
+});

@@ -1,11 +1,13 @@
 import { MeshError } from '@millrace/kernel';
-import { createCallerBook } from './caller-book.ts';
+import { type Caller, createCallerBook } from './caller-book.ts';
 import { createQueueLimit } from './queue-limit.ts';
 
 /** Decides whether a read begins. What is refused is refused before any work: OVERLOADED, with the limit and when to come again. */
 export type Admission = {
   /** Throws OVERLOADED. The pass is to be ended, whatever becomes of the read. */
   enter(read: AdmittedRead, nowMs: number): Pass;
+  /** Why a read of so many rows would be refused; asked before a request is decoded. */
+  full(caller: string, rows: number, nowMs: number): MeshError | undefined;
 };
 
 export type AdmittedRead = {
@@ -65,33 +67,39 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
     return error;
   }
 
+  function refusal({ caller: name, rows, leftMs }: AdmittedRead, caller: Caller, nowMs: number): MeshError | undefined {
+    if (inFlightRows + rows > limits.inFlightRowsMax) {
+      return refuse('rows', '', nowMs, () =>
+        tooManyRows(rows, inFlightRows, limits.inFlightRowsMax, queue.waitMs(nowMs)),
+      );
+    }
+    if (caller.inFlightRows + rows > limits.callerInFlightRowsMax) {
+      return refuse('caller_rows', name, nowMs, () =>
+        tooManyRowsOfCaller(name, rows, caller.inFlightRows, limits.callerInFlightRowsMax, queue.waitMs(nowMs)),
+      );
+    }
+    if (inFlightWeight === 0) return undefined;
+    const waitMs = queue.waitMs(nowMs);
+    const held = inFlightWeight + rows + requestRows > queue.rows();
+    if (held) queue.reached();
+    if (held && !hasShare(caller.inFlightRows + rows))
+      return refuse('queue', '', nowMs, () => queueIsLong(waitMs, inFlightRows, Math.floor(queue.rows())));
+    return waitMs > leftMs ? refuse('deadline', '', nowMs, () => deadlineIsNear(waitMs, leftMs)) : undefined;
+  }
+
   return {
-    enter({ caller: name, rows, leftMs }, nowMs) {
-      if (inFlightRows + rows > limits.inFlightRowsMax) {
-        throw refuse('rows', '', nowMs, () =>
-          tooManyRows(rows, inFlightRows, limits.inFlightRowsMax, queue.waitMs(nowMs)),
-        );
-      }
+    full: (caller, rows, nowMs) =>
+      refusal({ caller, rows, leftMs: Number.POSITIVE_INFINITY }, callers.of(caller, nowMs), nowMs),
+    enter(read, nowMs) {
+      const { caller: name, rows } = read;
       const caller = callers.of(name, nowMs);
-      if (caller.inFlightRows + rows > limits.callerInFlightRowsMax) {
-        throw refuse('caller_rows', name, nowMs, () =>
-          tooManyRowsOfCaller(name, rows, caller.inFlightRows, limits.callerInFlightRowsMax, queue.waitMs(nowMs)),
-        );
-      }
-      const weight = rows + requestRows;
-      if (inFlightWeight > 0) {
-        const waitMs = queue.waitMs(nowMs);
-        const held = inFlightWeight + weight > queue.rows();
-        if (held) queue.reached();
-        if (held && !hasShare(caller.inFlightRows + rows)) {
-          throw refuse('queue', '', nowMs, () => queueIsLong(waitMs, inFlightRows, Math.floor(queue.rows())));
-        }
-        if (waitMs > leftMs) throw refuse('deadline', '', nowMs, () => deadlineIsNear(waitMs, leftMs));
-      }
+      const refused = refusal(read, caller, nowMs);
+      if (refused) throw refused;
       const shortMs = caller.take(rows);
       if (shortMs > 0) {
         throw refuse('caller_rate', name, nowMs, () => tooFast(name, limits.callerRowsPerSMax, Math.ceil(shortMs)));
       }
+      const weight = rows + requestRows;
       inFlightWeight += weight;
       inFlightRows += rows;
       caller.began(rows);

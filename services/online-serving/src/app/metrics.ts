@@ -1,12 +1,21 @@
 import { serving } from '@millrace/contracts';
-import { toMeshError } from '@millrace/kernel';
+import { type MeshError, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { AdmissionTelemetry } from './admission.ts';
 import type { NearRowsOptions } from './near-rows.ts';
 import type { ReadFeatures } from './read-features.ts';
 
+/** Why a read of so many rows would not be admitted now. */
+export type Full = (caller: string, rows: number) => MeshError | undefined;
+
+/** Reads, and what refuses them before they are looked at. */
+export type Reads = {
+  readonly readFeatures: ReadFeatures;
+  readonly full: Full;
+};
+
 /** The same use case, counted and timed. One histogram observation and one count a request, one count per status seen. */
-export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): ReadFeatures {
+export function measured(reads: Reads, telemetry: Telemetry): Reads {
   const { metrics } = telemetry;
   const latency = metrics.histogram(
     'millrace_serving_read_seconds',
@@ -21,10 +30,10 @@ export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): Read
   const values = metrics.counter('millrace_serving_values_total', 'values by status', ['feature_service', 'status']);
   const failed = memoized((outcome) => ({ feature_service: '', outcome }));
   const statusNames = Object.entries(serving.ValueStatus) as [string, number][];
-  return async (request, call) => {
+  const readFeatures: ReadFeatures = async (request, call) => {
     const startedMs = performance.now();
     try {
-      const matrix = await readFeatures(request, call);
+      const matrix = await reads.readFeatures(request, call);
       const labels = labelsOf(matrix.plan.name);
       latency.observe((performance.now() - startedMs) / 1000, labels.service);
       requests.inc(1, labels.ok);
@@ -38,6 +47,14 @@ export function measured(readFeatures: ReadFeatures, telemetry: Telemetry): Read
       requests.inc(1, failed(toMeshError(thrown).reason));
       throw thrown;
     }
+  };
+  return {
+    readFeatures,
+    full(caller, rows) {
+      const refusal = reads.full(caller, rows);
+      if (refusal) requests.inc(1, failed(refusal.reason));
+      return refusal;
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import { feastGrpc, feastServing, type feastTypes } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { bindService, type CallContext, type ServiceBinding } from '@millrace/rpc';
+import type { Full } from '../app/metrics.ts';
 import { decodeRead } from './decode-proto.ts';
 import { encodeProto } from './encode-proto.ts';
 import { asInvalidArgument } from './errors.ts';
@@ -16,8 +17,13 @@ const servingInfo = { version: '0.67.0' };
  * Both services of Feast: Python's clients speak GrpcFeatureServer, Go's and Java's feast.serving.ServingService. Reads are decoded and
  * encoded by hand, as the native one is.
  */
-export function feastServices(deps: { readonly readFeast: ReadFeast; readonly push: Push }): ServiceBinding[] {
-  const { readFeast, push } = deps;
+export function feastServices(deps: {
+  readonly readFeast: ReadFeast;
+  readonly push: Push;
+  readonly full: Full;
+}): ServiceBinding[] {
+  const { readFeast, push, full } = deps;
+  const gate = { getOnlineFeatures: ({ caller }: CallContext) => full(caller, 1) };
   const getOnlineFeatures = async (request: unknown, context: CallContext) =>
     (await readFeast(request as FeastRead, context)) as unknown as feastServing.GetOnlineFeaturesResponse;
   const codec = {
@@ -29,6 +35,7 @@ export function feastServices(deps: { readonly readFeast: ReadFeast; readonly pu
       feastServing.ServingServiceService,
       { getFeastServingInfo: () => servingInfo, getOnlineFeatures },
       { getOnlineFeatures: codec },
+      gate,
     ),
     bindService(
       feastGrpc.GrpcFeatureServerService,
@@ -44,6 +51,7 @@ export function feastServices(deps: { readonly readFeast: ReadFeast; readonly pu
         },
       },
       { getOnlineFeatures: codec },
+      gate,
     ),
   ];
 }

@@ -1,6 +1,7 @@
 import type { ServiceBinding } from '@millrace/rpc';
 import type { Telemetry } from '@millrace/runtime';
 import type { FastifyInstance } from 'fastify';
+import type { Full } from '../app/metrics.ts';
 import type { PlanBook } from '../app/plan-book.ts';
 import type { ReadFeatures } from '../app/read-features.ts';
 import { createFeastBook, type ViewCatalog } from './feast-book.ts';
@@ -22,16 +23,17 @@ export function createFeastSurface(deps: {
   readonly catalog: ViewCatalog & SourceCatalog;
   readonly publisher: EventPublisher;
   readonly readFeatures: ReadFeatures;
+  readonly full: Full;
   readonly rowsMax: number;
   readonly telemetry: Telemetry;
   readonly ready: () => boolean;
 }): FeastSurface {
-  const { plans, catalog, publisher, readFeatures, rowsMax, telemetry, ready } = deps;
+  const { plans, catalog, publisher, readFeatures, full, rowsMax, telemetry, ready } = deps;
   const book = createFeastBook({ plans, catalog });
   const readFeast = createReadFeast({ book, readFeatures, rowsMax });
   const push = createPush({ catalog, publisher });
   return {
-    services: feastServices({ readFeast, push }),
+    services: feastServices({ readFeast, push, full }),
     routes: feastRoutes({ readFeast, push, catalog, telemetry, ready }),
     forget: book.clear,
   };

@@ -1,6 +1,7 @@
 import { serving } from '@millrace/contracts';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { countRows } from './count-rows.ts';
 import { decodeReadRequest } from './decode-request.ts';
 
 const encode = (request: Partial<serving.GetFeaturesRequest>): Buffer =>
@@ -35,6 +36,8 @@ test('every request that the generated code writes is read the same', () => {
         sent.allowHistory,
         sent.omitMetadata,
       ]);
+      const [first] = read.keys;
+      expect(countRows(encode(serving.GetFeaturesRequest.fromPartial(sent as never)))).toBe(first?.values.length ?? 1);
       expect(read.keys.map((key) => key.name)).toEqual(sent.keys.map((key) => key.name));
       sent.keys.forEach((key, i) => {
         const values = 'strings' in key ? key.strings : 'int64s' in key ? key.int64s : key.bools;

@@ -1,9 +1,11 @@
 import { serving } from '@millrace/contracts';
 import { bindService, type CallContext, type ServiceBinding, toRpcStatus } from '@millrace/rpc';
+import type { Full } from '../app/metrics.ts';
 import type { ReadFeatures } from '../app/read-features.ts';
 import { encodeMatrix, type Matrix } from '../domain/matrix.ts';
 import type { ReadRequest } from '../domain/request.ts';
 import { completionStream } from './completion-stream.ts';
+import { countRows } from './count-rows.ts';
 import { decodeReadRequest } from './decode-request.ts';
 import { decodeStreamRead, encodeStreamAnswer, type StreamAnswer, type StreamRead } from './stream-message.ts';
 
@@ -13,12 +15,13 @@ import { decodeStreamRead, encodeStreamAnswer, type StreamAnswer, type StreamRea
  */
 export function featureService(deps: {
   readonly readFeatures: ReadFeatures;
+  readonly full: Full;
   /** Reads of one stream that are not answered; beyond it the stream is read no further. */
   readonly streamInFlightMax: number;
   /** Told of each stream that opens (1) and ends (-1). */
   readonly onStream: (change: 1 | -1) => void;
 }): ServiceBinding {
-  const { readFeatures, streamInFlightMax, onStream } = deps;
+  const { readFeatures, full, streamInFlightMax, onStream } = deps;
   return bindService(
     serving.FeatureServiceService,
     {
@@ -39,6 +42,7 @@ export function featureService(deps: {
         serialize: (answer: unknown) => encodeStreamAnswer(answer as StreamAnswer),
       },
     },
+    { getFeatures: ({ caller }, message) => full(caller, countRows(message)) },
   );
 
   async function* stream(reads: AsyncIterable<StreamRead>, context: CallContext): AsyncIterable<StreamAnswer> {
