@@ -98,6 +98,7 @@ async function measureWindows(
     max_ms: percentile(result.readableMs, 1),
     accepted_p99_ms: percentile(result.acceptedMs, 0.99),
     samples: result.readableMs.length,
+    reads_refused: result.readsRefused,
     events: sent,
     ...cores,
   };

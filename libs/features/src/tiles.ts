@@ -1,4 +1,4 @@
-import { newParts, newSlots, type Parts, type Slots } from './cells/cell.ts';
+import { newParts, newSlots, type Parts, type Slots, type WindowPart } from './cells/cell.ts';
 import type { Group, Layout } from './layout.ts';
 
 /** The partial aggregates of one hop bucket, or of a session. */
@@ -20,7 +20,7 @@ export interface HeadEvent {
 /** The partial aggregates of one window while a timeline is made. */
 export interface Accumulator {
   readonly slots: Slots;
-  readonly parts: Parts | null;
+  readonly parts: WindowPart[] | null;
 }
 
 export function newTile(group: Group, startUs: number): Tile {
@@ -28,7 +28,13 @@ export function newTile(group: Group, startUs: number): Tile {
 }
 
 /** Adds a head event to slots that are laid out for a group. */
-export function mergeEvent(layout: Layout, group: Group, slots: Slots, parts: Parts | null, event: HeadEvent): void {
+export function mergeEvent(
+  layout: Layout,
+  group: Group,
+  slots: Slots,
+  parts: WindowPart[] | null,
+  event: HeadEvent,
+): void {
   for (let i = 0; i < group.cells.length; i++) {
     const { merge, viewCell, at, partAt } = group.cells[i] as Group['cells'][number];
     const from = layout.cells[viewCell] as Layout['cells'][number];
@@ -37,7 +43,7 @@ export function mergeEvent(layout: Layout, group: Group, slots: Slots, parts: Pa
 }
 
 /** Adds a tile to slots that are laid out for its group. */
-export function mergeTileInto(group: Group, slots: Slots, parts: Parts | null, tile: Tile): void {
+export function mergeTileInto(group: Group, slots: Slots, parts: WindowPart[] | null, tile: Tile): void {
   for (let i = 0; i < group.cells.length; i++) {
     const { merge, at, partAt } = group.cells[i] as Group['cells'][number];
     merge(slots, at, tile.slots, at, parts, partAt, tile.parts, partAt);

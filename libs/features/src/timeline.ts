@@ -1,4 +1,5 @@
-import { newParts, newSlots } from './cells/cell.ts';
+import { newSlots } from './cells/cell.ts';
+import { clearWindowParts, newWindowParts } from './cells/running.ts';
 import type { Group, Layout } from './layout.ts';
 import { bucketOf, type EntityState } from './state.ts';
 import { type Accumulator, type HeadEvent, mergeEvent, mergeTileInto, type Tile } from './tiles.ts';
@@ -16,7 +17,7 @@ export interface TimelineMaker {
 export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker {
   const accumulators: Accumulator[] = group.windows.map(() => ({
     slots: newSlots(group.width),
-    parts: newParts(group.parts),
+    parts: newWindowParts(group.cells, group.parts),
   }));
   const starts = new Float64Array(group.windows.length);
   const ends = new Float64Array(group.windows.length);
@@ -27,7 +28,7 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
 
   function clear({ slots, parts }: Accumulator): void {
     for (let i = 0; i < slots.length; i++) slots[i] = 0;
-    parts?.fill(null);
+    if (parts) clearWindowParts(parts);
   }
 
   /** Empties an accumulator and puts in the tiles of a window. */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Client, credentials } from '@grpc/grpc-js';
 import { ingestion, serving } from '@millrace/contracts';
+import { MeshError } from '@millrace/kernel';
 import { connect } from '@millrace/rpc';
 import { column, readRequest, stringKeys } from '../../support/full-mesh.ts';
 import { batchOf, createEvents, pageName, visits, type World } from './world.ts';
@@ -33,6 +34,7 @@ export type LoadResult = {
   readonly reads: readonly LiveRead[];
   readonly seconds: number;
   readonly refused: number;
+  readonly readsRefused: number;
 };
 
 const { PublishStreamRequest, PublishStreamResponse } = ingestion;
@@ -53,7 +55,13 @@ async function load(): Promise<LoadResult> {
     identity,
   );
   const features = connect(serving.FeatureServiceService, plan.serving, { defaultTimeoutMs: 30_000 });
-  const result = { positions: [] as number[], readableMs: [] as number[], acceptedMs: [] as number[], refused: 0 };
+  const result = {
+    positions: [] as number[],
+    readableMs: [] as number[],
+    acceptedMs: [] as number[],
+    refused: 0,
+    readsRefused: 0,
+  };
   const reads: LiveRead[] = [];
   const following: Promise<void>[] = [];
   const everyMs = (1000 * world.batchEvents) / world.eventsPerSecond;
@@ -66,7 +74,15 @@ async function load(): Promise<LoadResult> {
     const { key } = eventOf((batch + 1) * world.batchEvents - 1);
     const request = readRequest('pages', [stringKeys('page', [pageName(key)])], 0);
     for (;;) {
-      const response = await features.getFeatures(request);
+      const response = await features.getFeatures(request).catch((error) => {
+        // asked again, and the wait counts
+        if (!(error instanceof MeshError) || error.reason !== 'OVERLOADED') throw error;
+        result.readsRefused++;
+      });
+      if (!response) {
+        await sleep(pollMs);
+        continue;
+      }
       const reached = Number(response.views[0]?.positions[0] ?? 0n);
       if (reached >= position) {
         if (batch >= plan.warmUpBatches) result.readableMs.push(performance.now() - dueMs(batch));

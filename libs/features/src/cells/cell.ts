@@ -185,6 +185,12 @@ export interface Entries {
 export type Part = string | number[] | Uint8Array | Entries | null;
 export type Parts = Part[];
 
+/** What a window's accumulator holds in place of a part where parts are dear to merge: it is emptied and filled over and over. */
+export interface Running {
+  clear(): void;
+}
+export type WindowPart = Part | Running;
+
 const zeros: Slots[] = [];
 
 /** Slots of a width, all 0. */
@@ -205,14 +211,20 @@ export type Merge = (
   at: number,
   from: Slots,
   fromAt: number,
-  toParts: Parts | null,
+  toParts: WindowPart[] | null,
   partAt: number,
   fromParts: Parts | null,
   fromPartAt: number,
 ) => void;
 
 /** What a row keeps from a step on: the feature's value as of the step's start, or what a reader makes it of (at-read.ts). */
-export type Finish = (slots: Slots, at: number, parts: Parts | null, partAt: number, stepUs: number) => FeatureValue;
+export type Finish = (
+  slots: Slots,
+  at: number,
+  parts: WindowPart[] | null,
+  partAt: number,
+  stepUs: number,
+) => FeatureValue;
 
 const zeroOfNothing: ReadonlySet<AggregationFunction> = new Set(['count', 'rate', 'distinct', 'decayed_count']);
 

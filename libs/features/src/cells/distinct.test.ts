@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Parts } from './cell.ts';
-import { exactMax, finishDistinct, mergeDistinct } from './distinct.ts';
+import { finishDistinct, mergeDistinct } from './distinct.ts';
 import { hashOf } from './hash-of.ts';
+import { exactMax } from './hyper-log-log.ts';
 
 type Held = { readonly slots: number[]; readonly parts: Parts };
 

@@ -1,5 +1,5 @@
 import type { Finish, Merge, Part } from './cell.ts';
-import { exactMax } from './distinct.ts';
+import { exactMax } from './hyper-log-log.ts';
 import { addCount, addCounts, type SortedCounts } from './sorted-counts.ts';
 
 /** Values are counted in so many slices of the hash once they are too many to be counted one by one. */

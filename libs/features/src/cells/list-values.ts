@@ -1,6 +1,6 @@
 import { byBytes } from '../expression/comparison.ts';
 import type { FeatureValue, FieldType, Scalar } from '../types.ts';
-import type { Entry, Part } from './cell.ts';
+import type { Entry, Part, WindowPart } from './cell.ts';
 import { integer, setPair } from './pairs.ts';
 
 type Value = Exclude<Scalar, null>;
@@ -8,7 +8,7 @@ type Value = Exclude<Scalar, null>;
 export const noEntries: readonly Entry[] = [];
 
 /** The entries of a part; none of an empty one. */
-export function entriesOf(part: Part | undefined): readonly Entry[] {
+export function entriesOf(part: WindowPart | undefined): readonly Entry[] {
   return part !== null && typeof part === 'object' && 'list' in part ? part.list : noEntries;
 }
 
@@ -26,7 +26,7 @@ export function compareValues(x: Entry, y: Entry): number {
 
 /** Finishes a list without nulls; an empty one when nothing counts. */
 export function listFinisher(type: FieldType, pick: (entries: readonly Entry[]) => readonly Entry[]) {
-  return (_slots: number[], _at: number, parts: Part[] | null, partAt: number): FeatureValue =>
+  return (_slots: number[], _at: number, parts: WindowPart[] | null, partAt: number): FeatureValue =>
     pick(entriesOf(parts?.[partAt])).map((entry) => valueIn(type, entry));
 }
 

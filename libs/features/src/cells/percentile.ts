@@ -1,4 +1,5 @@
 import type { Finish, Merge, Part } from './cell.ts';
+import { keyInSorted, RunningCounts } from './running-counts.ts';
 import { addCount, addCounts, type SortedCounts } from './sorted-counts.ts';
 
 const words = new Int32Array(2);
@@ -38,12 +39,18 @@ export const mergeBuckets: Merge = (to, at, from, fromAt, toParts, partAt, fromP
   const m = to[at] as number;
   to[at] = m + n;
   const given = fromParts?.[fromPartAt] as SortedCounts | null;
+  const target = toParts[partAt];
+  if (target instanceof RunningCounts) {
+    if (given) target.addAll(given);
+    else target.add(from[fromAt + 1] as number, 1);
+    return;
+  }
   if (m === 0) {
     to[at + 1] = from[fromAt + 1] as number;
     toParts[partAt] = given?.slice() ?? null;
     return;
   }
-  const held = (toParts[partAt] as SortedCounts | null) ?? [to[at + 1] as number, 1];
+  const held = (target as SortedCounts | null) ?? [to[at + 1] as number, 1];
   if (given) toParts[partAt] = addCounts(held, given);
   else {
     addCount(held, from[fromAt + 1] as number, 1);
@@ -56,11 +63,10 @@ export function percentileFinisher(quantile: number): Finish {
   return (slots, at, parts, partAt) => {
     const n = slots[at] as number;
     if (n === 0) return null;
-    const counts = (parts?.[partAt] as SortedCounts | null) ?? [slots[at + 1] as number, 1];
     const rank = Math.floor(quantile * (n - 1));
-    let i = 0;
-    for (let seen = counts[1] as number; seen <= rank; seen += counts[i + 1] as number) i += 2;
-    return middleOf(counts[i] as number);
+    const part = parts?.[partAt];
+    if (part instanceof RunningCounts) return middleOf(part.keyAt(rank));
+    return middleOf(part ? keyInSorted(part as SortedCounts, rank) : (slots[at + 1] as number));
   };
 }
 

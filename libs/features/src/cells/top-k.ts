@@ -1,5 +1,5 @@
 import type { Entry, Merge } from './cell.ts';
-import { exactMax } from './distinct.ts';
+import { exactMax } from './hyper-log-log.ts';
 import { compareValues, entriesOf } from './list-values.ts';
 
 /**

@@ -69,11 +69,11 @@ export function createFillFromHistory(deps: {
       for (const row of batch) {
         const { cell, shard, created } = view.cells.cell(row.entityKey);
         if (created) view.record.entities++;
+        view.cells.willChange(cell, shard);
         row.merge(view.cells, cell.state);
         // a live event may have come first; the row then reflects that one
         cell.position = Math.max(cell.position, extent.position);
         cell.knownTimeUs = Math.max(cell.knownTimeUs, extent.knownTimeUs);
-        shard.markState(cell);
       }
       tiles += batch.length;
       engine.touch();

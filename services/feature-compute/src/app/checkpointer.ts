@@ -1,9 +1,13 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Telemetry } from '@millrace/runtime';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { Engine } from './engine.ts';
 import type { RowFlusher } from './row-flusher.ts';
 import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
+
+/** How long states are encoded before events and rows get a turn. */
+const encodeMs = 3;
 
 export type Checkpointer = {
   run(signal: AbortSignal): Promise<void>;
@@ -32,7 +36,8 @@ export function createCheckpointer(deps: {
     const { revision } = engine;
     if (revision === committedRevision) return;
     const startedMs = performance.now();
-    const { changed, meta } = engine.takeCheckpoint(deps.flusher.inFlight());
+    const { changed, meta, encodeFor } = engine.beginCheckpoint(deps.flusher.inFlight());
+    while (!encodeFor(encodeMs)) await turn();
     await store.commit(changed, meta);
     committed = meta.position;
     committedRevision = revision;

@@ -22,6 +22,13 @@ export type ActiveView = {
   error: string;
 };
 
+/** Complete once `encodeFor`, which works for about so many milliseconds, has said true. */
+export type Checkpoint = {
+  readonly changed: readonly SavedState[];
+  readonly meta: CheckpointMeta;
+  encodeFor(ms: number): boolean;
+};
+
 export type EngineLimits = { readonly shards: number; readonly entitiesInMemoryMax: number };
 
 /**
@@ -131,23 +138,18 @@ export class Engine {
   }
 
   /**
-   * Everything that changed since the last checkpoint, and the position that it is true of. Rows that are behind, or on
-   * their way to Redis (`inFlight`, by view id), are named, so that a restart from here writes them again.
+   * Begins a checkpoint: everything that changed since the last one, as it is now, and the position that it is true of. States are encoded a
+   * few at a time while events go on. Rows that are behind, or on their way to Redis (`inFlight`, by view id), are named, so that a
+   * restart from here writes them again.
    */
-  takeCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): {
-    readonly changed: readonly SavedState[];
-    readonly meta: CheckpointMeta;
-  } {
+  beginCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): Checkpoint {
     const changed: SavedState[] = [];
     const pendingRows: Record<string, readonly string[] | 'all'> = {};
-    for (const view of this.views.values()) {
+    const views = [...this.views.values()];
+    for (const view of views) {
+      view.cells.beginSave((entityKey, bytes) => changed.push({ viewId: view.id, entityKey, bytes }));
       const pending = [...(inFlight.get(view.id) ?? [])];
-      for (const shard of view.cells.shards) {
-        for (const cell of shard.takeStateDirty()) {
-          changed.push({ viewId: view.id, entityKey: cell.key, bytes: view.cells.encode(cell) });
-        }
-        for (const cell of shard.rowDirtyCells()) pending.push(cell.key);
-      }
+      for (const shard of view.cells.shards) for (const cell of shard.rowDirtyCells()) pending.push(cell.key);
       if (view.rowsLost || pending.length > pendingRowsListedMax) pendingRows[view.id] = 'all';
       else if (pending.length > 0) pendingRows[view.id] = pending;
     }
@@ -157,8 +159,12 @@ export class Engine {
         format: 1,
         position: this.#position,
         frontiers: this.frontiers.toRecord(),
-        views: Object.fromEntries([...this.views].map(([id, view]) => [id, { ...view.record }])),
+        views: Object.fromEntries(views.map((view) => [view.id, { ...view.record }])),
         pendingRows,
+      },
+      encodeFor: (ms) => {
+        const endMs = performance.now() + ms;
+        return views.every((view) => view.cells.saveUntil(endMs));
       },
     };
   }

@@ -13,7 +13,7 @@ export type Row = { readonly key: string; readonly field: string; readonly row: 
 export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number; stale: number }> };
 
 export type RowFlusher = {
-  /** Flushes until the signal aborts, never two flushes at once. */
+  /** Flushes until the signal aborts, never two flushes at once. A sweep over the rows that are behind takes as many flushes as it needs. */
   run(signal: AbortSignal): Promise<void>;
   /** Says that a row is behind: when flushes are idle one begins at once; when they are not, it waits for the next. */
   wake(): void;
@@ -23,16 +23,24 @@ export type RowFlusher = {
   inFlight(): ReadonlyMap<string, readonly string[]>;
   /** Every event up to this position is in the rows of Redis. */
   rowPosition(): number;
-  /** Counts flushes that left no row behind: two more than before means that everything marked before is written. */
+  /** Counts sweeps over all rows that were behind: two more than before means that everything marked before is written. */
   sweeps(): number;
   /** Remembers a trace that the next flush belongs to. */
   traced(traceparent: string): void;
 };
 
-type Taken = { readonly view: ActiveView; readonly shard: Shard; readonly cells: readonly Cell[] };
+/** Rows on their way; those that carry a new event tell how long it took, those that are only written again do not. */
+type Made = {
+  readonly rows: readonly Row[];
+  readonly behind: readonly Behind[];
+  readonly fresh: readonly { readonly cell: Cell; readonly knownTimeUs: number }[];
+};
+type Behind = { readonly view: ActiveView; readonly shard: Shard; readonly cell: Cell };
 
 const retryDelayMsMax = 2_000;
-/** A busy key costs a row for each flush: under load flushes rest half as long as their rows took to make, but no longer than this. */
+/** How long rows are made before they are written and events get a turn. */
+const encodeMsMax = 8;
+/** A busy key costs a row for each flush: under load sweeps rest half as long as their rows took to make, but no longer than this. */
 const restMsMax = 100;
 const linksMax = 16;
 
@@ -47,7 +55,12 @@ export function createRowFlusher(deps: {
   readonly rowsPerFlushMax: number;
 }): RowFlusher {
   const { engine, clock, metrics, telemetry } = deps;
-  let taken: readonly Taken[] = [];
+  /** Every row that was behind when the sweep began, and how many of them are made. */
+  let sweep: readonly Behind[] = [];
+  let made = 0;
+  let sweepPosition = engine.position;
+  let sweepFailed = false;
+  let writing: readonly Behind[] = [];
   let rowPosition = engine.position;
   let traces: string[] = [];
   let failures = 0;
@@ -56,23 +69,62 @@ export function createRowFlusher(deps: {
   let idle = false;
   const wakeUp = createWakeUp();
 
-  /** One flush. True when rows are still behind. */
+  function beginSweep(): void {
+    sweepPosition = engine.position;
+    sweepFailed = false;
+    sweep = takeDirty(engine);
+    made = 0;
+    encodeMs = 0;
+    idle = sweep.length === 0;
+  }
+
+  function endSweep(): void {
+    sweep = [];
+    made = 0;
+    if (sweepFailed) return;
+    rowPosition = sweepPosition;
+    sweeps++;
+  }
+
+  /** Makes and writes some rows of the sweep, or of a new one. True when some of it are left. */
   async function flush(): Promise<boolean> {
-    const position = engine.position;
-    taken = takeDirty(engine, deps.rowsPerFlushMax);
-    const more = engine.rowDirtyCount() > 0;
-    idle = taken.length === 0;
-    if (taken.length === 0) {
-      rowPosition = position;
-      sweeps++;
-      encodeMs = 0;
-      return false;
-    }
+    if (made === sweep.length) beginSweep();
     const startedMs = performance.now();
-    const rows = encodeRows(taken, engine, deps.field, clock.nowUs());
-    encodeMs = performance.now() - startedMs;
+    const next = makeRows();
+    encodeMs += performance.now() - startedMs;
+    if (next.rows.length > 0) await write(next, startedMs);
+    if (made < sweep.length) return true;
+    endSweep();
+    return false;
+  }
+
+  /** As many as the limits of one write allow. */
+  function makeRows(): Made {
+    const rows: Row[] = [];
+    const behind: Behind[] = [];
+    const fresh: { cell: Cell; knownTimeUs: number }[] = [];
+    const nowUs = clock.nowUs();
+    const endMs = performance.now() + encodeMsMax;
+    while (made < sweep.length && rows.length < deps.rowsPerFlushMax) {
+      const next = sweep[made++] as Behind;
+      next.cell.rowDirty = false;
+      // it may have been taken out of service meanwhile
+      if (!next.view.rowsEnabled) next.shard.markRow(next.cell);
+      else {
+        rows.push(rowOf(next, engine, deps.field, nowUs));
+        behind.push(next);
+        if (next.cell.fresh) fresh.push({ cell: next.cell, knownTimeUs: next.cell.knownTimeUs });
+        next.cell.fresh = false;
+        if (performance.now() >= endMs) break;
+      }
+    }
+    return { rows, behind, fresh };
+  }
+
+  async function write({ rows, behind, fresh }: Made, startedMs: number): Promise<void> {
     const [parent, ...links] = traces;
     traces = [];
+    writing = behind;
     try {
       const outcome = await telemetry.tracer.span(
         'rows.write',
@@ -80,28 +132,28 @@ export function createRowFlusher(deps: {
           kind: 'client',
           ...(parent === undefined ? {} : { parent }),
           links,
-          attributes: { rows: rows.length, position },
+          attributes: { rows: rows.length, position: sweepPosition },
         },
         () => deps.writer.write(rows),
       );
       failures = 0;
       metrics.rowsWritten(outcome.written, outcome.stale);
+      const nowUs = clock.nowUs();
+      for (const { knownTimeUs } of fresh) metrics.freshnessSeconds.observe(Math.max(0, nowUs - knownTimeUs) / 1e6);
+      metrics.flushSeconds.observe((performance.now() - startedMs) / 1000);
     } catch (cause) {
       failures++;
-      for (const { shard, cells } of taken) for (const cell of cells) shard.markRow(cell);
-      taken = [];
+      sweepFailed = true;
+      for (const { shard, cell } of behind) shard.markRow(cell);
+      for (const { cell } of fresh) cell.fresh = true;
       metrics.rowWriteFailures.inc();
       telemetry.log.warn({ event: 'rows_not_written', rows: rows.length, failures, error: String(cause) });
-      return true;
     }
-    observeFreshness(taken, clock.nowUs(), metrics);
-    taken = [];
-    metrics.flushSeconds.observe((performance.now() - startedMs) / 1000);
-    if (more) return true;
-    rowPosition = position;
-    sweeps++;
-    return false;
+    writing = [];
   }
+
+  /** Until no row is behind. */
+  const isBehind = () => made < sweep.length || engine.rowDirtyCount() > 0;
 
   return {
     run: async (signal) => {
@@ -122,21 +174,22 @@ export function createRowFlusher(deps: {
     },
     wake: () => wakeUp.wake(),
     drain: async (signal) => {
-      while (!signal.aborted && (await flush())) {
+      for (let more = true; more && !signal.aborted; ) {
+        more = (await flush()) || isBehind();
         if (failures > 3) return;
         if (failures > 0) await sleep(100, signal);
       }
     },
     inFlight: () => {
       const keysByView = new Map<string, string[]>();
-      for (const { view, cells } of taken) {
-        const keys = keysByView.get(view.id) ?? [];
-        for (const cell of cells) keys.push(cell.key);
-        keysByView.set(view.id, keys);
+      for (const { view, cell } of [...writing, ...sweep.slice(made)]) {
+        const keys = keysByView.get(view.id);
+        if (keys) keys.push(cell.key);
+        else keysByView.set(view.id, [cell.key]);
       }
       return keysByView;
     },
-    rowPosition: () => (taken.length === 0 && engine.rowDirtyCount() === 0 ? engine.position : rowPosition),
+    rowPosition: () => (writing.length === 0 && !isBehind() ? engine.position : rowPosition),
     sweeps: () => sweeps,
     traced: (traceparent) => {
       if (traces.length < linksMax) traces.push(traceparent);
@@ -144,45 +197,26 @@ export function createRowFlusher(deps: {
   };
 }
 
-function takeDirty(engine: Engine, limit: number): readonly Taken[] {
-  const taken: Taken[] = [];
-  let room = limit;
+function takeDirty(engine: Engine): readonly Behind[] {
+  const taken: Behind[] = [];
   for (const view of engine.views.values()) {
     if (!view.rowsEnabled) continue;
-    for (const shard of view.cells.shards) {
-      if (room <= 0) return taken;
-      if (shard.rowDirtyCount === 0) continue;
-      const cells = shard.takeRowDirty(room);
-      room -= cells.length;
-      taken.push({ view, shard, cells });
-    }
+    for (const shard of view.cells.shards) for (const cell of shard.takeRowDirty()) taken.push({ view, shard, cell });
   }
   return taken;
 }
 
-function encodeRows(
-  taken: readonly Taken[],
+function rowOf(
+  { view, cell }: Behind,
   engine: Engine,
   fieldOf: (view: string, version: string) => string,
   nowUs: number,
-): readonly Row[] {
-  const rows: Row[] = [];
-  for (const { view, cells } of taken) {
-    const { definition } = view.record;
-    const field = fieldOf(definition.name, definition.version);
-    const frontierUs = engine.frontiers.effective(definition.source, nowUs);
-    for (const cell of cells) rows.push({ key: cell.key, field, row: view.cells.row(cell, frontierUs, nowUs) });
-  }
-  return rows;
-}
-
-/** Rows that carry a new event tell how long it took; rows that are only written again do not. */
-function observeFreshness(taken: readonly Taken[], nowUs: number, metrics: ComputeMetrics): void {
-  for (const { cells } of taken) {
-    for (const cell of cells) {
-      if (!cell.fresh) continue;
-      cell.fresh = false;
-      metrics.freshnessSeconds.observe(Math.max(0, nowUs - cell.knownTimeUs) / 1e6);
-    }
-  }
+): Row {
+  const { definition } = view.record;
+  const frontierUs = engine.frontiers.effective(definition.source, nowUs);
+  return {
+    key: cell.key,
+    field: fieldOf(definition.name, definition.version),
+    row: view.cells.row(cell, frontierUs, nowUs),
+  };
 }

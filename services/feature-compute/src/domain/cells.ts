@@ -9,10 +9,12 @@ export type Cell = {
   position: number;
   /** The known time of the newest event that is in the state. */
   knownTimeUs: number;
-  /** The row in Redis is behind the state. */
+  /** The row in Redis is behind the state, and nobody has begun to make it. */
   rowDirty: boolean;
   /** The saved state is behind the state. */
   stateDirty: boolean;
+  /** A checkpoint has yet to encode the state as it is. */
+  saving: boolean;
   /** The eviction round in which the cell was last touched. */
   usedRound: number;
   /** An event has come since the row was last written. */
@@ -45,19 +47,21 @@ export class Shard {
     this.#stateDirty.push(cell);
   }
 
-  /** Takes at most `limit` cells whose rows are behind, oldest first; they count as clean from now on. */
-  takeRowDirty(limit: number): readonly Cell[] {
-    const taken = limit >= this.#rowDirty.length ? this.#rowDirty : this.#rowDirty.slice(0, limit);
-    this.#rowDirty = taken === this.#rowDirty ? [] : this.#rowDirty.slice(limit);
-    for (const cell of taken) cell.rowDirty = false;
+  /** Takes every cell whose row is behind, oldest first. Each counts as behind, and is not taken again, until `rowDirty` is false. */
+  takeRowDirty(): readonly Cell[] {
+    const taken = this.#rowDirty;
+    this.#rowDirty = [];
     return taken;
   }
 
-  /** Takes every cell whose saved state is behind. */
+  /** Takes every cell whose saved state is behind; each is to be encoded before it changes. */
   takeStateDirty(): readonly Cell[] {
     const taken = this.#stateDirty;
     this.#stateDirty = [];
-    for (const cell of taken) cell.stateDirty = false;
+    for (const cell of taken) {
+      cell.stateDirty = false;
+      cell.saving = true;
+    }
     return taken;
   }
 
@@ -70,7 +74,7 @@ export class Shard {
     let evicted = 0;
     for (const [key, cell] of this.cells) {
       if (evicted >= excess) break;
-      if (cell.rowDirty || cell.stateDirty || cell.usedRound >= round - 1) continue;
+      if (cell.rowDirty || cell.stateDirty || cell.saving || cell.usedRound >= round - 1) continue;
       this.cells.delete(key);
       evicted++;
     }

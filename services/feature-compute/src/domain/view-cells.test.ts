@@ -55,3 +55,28 @@ test('what a batch did is counted: applied, created, without a key, and too late
     dropped: 1,
   });
 });
+
+test('what is saved is as of the begin of the save, whatever comes meanwhile', () => {
+  const live = new ViewCells(view, { shards: 2, load: () => undefined });
+  const nowUs = 1_000 * hourUs;
+  const keys = Array.from({ length: 20 }, (_, i) => `shop-${i}`);
+  const batch = events(...keys.map((key) => [key, nowUs] as const));
+  live.applyBatch(batch, 1, nowUs);
+  const saved = new Map<string, Buffer>();
+  live.beginSave((key, bytes) => saved.set(key, bytes));
+  // every cell changes, some before and some after their turn
+  expect(live.saveUntil(0)).toBe(false);
+  live.applyBatch(batch, 2, nowUs + 1);
+  while (!live.saveUntil(Number.POSITIVE_INFINITY));
+  expect(saved.size).toBe(keys.length);
+  const restored = new ViewCells(view, { shards: 2, load: (key) => saved.get(key) });
+  for (const key of saved.keys()) expect(restored.cell(key).cell.position).toBe(1);
+
+  const later = new Map<string, Buffer>();
+  live.beginSave((key, bytes) => later.set(key, bytes));
+  expect(live.saveUntil(Number.POSITIVE_INFINITY)).toBe(true);
+  expect(later.size).toBe(keys.length);
+  expect([...later.keys()].map((key) => live.decode(key, later.get(key) ?? Buffer.alloc(0)).position)).toEqual(
+    keys.map(() => 2),
+  );
+});

@@ -2,6 +2,9 @@ import { type CompiledView, compileView, type EventColumns, type ViewDefinition 
 import { type Cell, Shard, shardOf } from './cells.ts';
 import { decodeSavedCell, encodeSavedCell } from './saved-cell.ts';
 
+/** Where the states of a checkpoint go, each under its entity's key. */
+export type SaveState = (entityKey: string, bytes: Buffer) => void;
+
 /** The store refuses keys beyond 1,978 bytes, the view's id included. */
 export const entityKeyBytesMax = 1_700;
 
@@ -22,6 +25,10 @@ export class ViewCells {
   readonly #load: CellLoader;
   #count = 0;
   #round = 1;
+  /** Cells that a checkpoint has taken, those before `#savedTo` encoded. */
+  #toSave: readonly Cell[] = [];
+  #savedTo = 0;
+  #save: SaveState = () => {};
 
   constructor(definition: ViewDefinition, options: { readonly shards: number; readonly load: CellLoader }) {
     this.view = compileView(definition);
@@ -62,15 +69,46 @@ export class ViewCells {
         cell = opened.cell;
         if (opened.created) created++;
       }
+      this.willChange(cell, shard);
       if (this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i) === 'dropped') dropped++;
       cell.position = seq;
       if (knownTimeUs > cell.knownTimeUs) cell.knownTimeUs = knownTimeUs;
       cell.usedRound = this.#round;
       cell.fresh = true;
       shard.markRow(cell);
-      shard.markState(cell);
     }
     return { applied: count - skipped, created, skipped, dropped };
+  }
+
+  /** To be called before a cell's state changes: a checkpoint that has yet to encode it does so now. */
+  willChange(cell: Cell, shard: Shard): void {
+    if (cell.saving) this.#saveCell(cell);
+    shard.markState(cell);
+  }
+
+  /** Begins to save what changed since the last time, as it is now. What was begun before has to be finished. */
+  beginSave(save: SaveState): void {
+    this.#toSave = this.shards.flatMap((shard) => shard.takeStateDirty());
+    this.#savedTo = 0;
+    this.#save = save;
+  }
+
+  /** Encodes until a time, in ms of `performance.now()`; true when nothing is left. */
+  saveUntil(endMs: number): boolean {
+    while (this.#savedTo < this.#toSave.length) {
+      const cell = this.#toSave[this.#savedTo++];
+      if (!cell?.saving) continue;
+      this.#saveCell(cell);
+      if (performance.now() >= endMs) break;
+    }
+    if (this.#savedTo < this.#toSave.length) return false;
+    this.#toSave = [];
+    return true;
+  }
+
+  #saveCell(cell: Cell): void {
+    cell.saving = false;
+    this.#save(cell.key, this.encode(cell));
   }
 
   /** The cell of an entity, from memory, the store, or new. */
@@ -135,5 +173,15 @@ export class ViewCells {
 }
 
 function newCell(key: string, state: Cell['state'], position: number, knownTimeUs: number): Cell {
-  return { key, state, position, knownTimeUs, rowDirty: false, stateDirty: false, usedRound: 0, fresh: false };
+  return {
+    key,
+    state,
+    position,
+    knownTimeUs,
+    rowDirty: false,
+    stateDirty: false,
+    saving: false,
+    usedRound: 0,
+    fresh: false,
+  };
 }

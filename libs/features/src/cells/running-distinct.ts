@@ -1,0 +1,96 @@
+import { estimateOf, exactMax, rankOf, registerOf, registers } from './hyper-log-log.ts';
+
+const tableSize = 2 * exactMax;
+const empty = -1;
+
+/**
+ * A set of hashes of 53 bits up to 1,024 of them, registers beyond: what `mergeDistinct` holds, for those who put many together and ask often.
+ * To add costs what is added, and how many registers hold each rank is kept up, so that to ask costs nothing that grows.
+ */
+export class RunningDistinct {
+  readonly #table = new Float64Array(tableSize).fill(empty);
+  readonly #hashes = new Float64Array(exactMax);
+  /** Where each of them is in the table. */
+  readonly #places = new Int16Array(exactMax);
+  #count = 0;
+  readonly #ranks = new Uint8Array(registers);
+  readonly #ofRank = new Int32Array(64);
+  #isExact = true;
+  #estimate: number | undefined;
+
+  clear(): void {
+    for (let i = 0; i < this.#count; i++) this.#table[this.#places[i] as number] = empty;
+    this.#count = 0;
+    if (this.#isExact) return;
+    this.#isExact = true;
+    this.#ranks.fill(0);
+  }
+
+  add(hash: number): void {
+    if (!this.#isExact) {
+      this.#register(hash);
+      return;
+    }
+    const place = this.#placeOf(hash);
+    if (this.#table[place] === hash) return;
+    if (this.#count === exactMax) {
+      this.#estimateFromNowOn();
+      this.#register(hash);
+      return;
+    }
+    this.#table[place] = hash;
+    this.#hashes[this.#count] = hash;
+    this.#places[this.#count++] = place;
+  }
+
+  /** Hashes, or registers. */
+  addPart(part: readonly number[] | Uint8Array): void {
+    if (!(part instanceof Uint8Array)) {
+      for (let i = 0; i < part.length; i++) this.add(part[i] as number);
+      return;
+    }
+    if (this.#isExact) this.#estimateFromNowOn();
+    const ranks = this.#ranks;
+    for (let i = 0; i < registers; i++)
+      if ((part[i] as number) > (ranks[i] as number)) this.#raise(i, part[i] as number);
+  }
+
+  value(): number {
+    if (this.#isExact) return this.#count;
+    this.#estimate ??= estimateOf(this.#ofRank);
+    return this.#estimate;
+  }
+
+  /** Where the hash is, or would be. */
+  #placeOf(hash: number): number {
+    let place = (hash >>> 0) & (tableSize - 1);
+    for (;;) {
+      const held = this.#table[place];
+      if (held === hash || held === empty) return place;
+      place = (place + 1) & (tableSize - 1);
+    }
+  }
+
+  #estimateFromNowOn(): void {
+    this.#isExact = false;
+    this.#ofRank.fill(0);
+    this.#ofRank[0] = registers;
+    this.#estimate = undefined;
+    for (let i = 0; i < this.#count; i++) this.#register(this.#hashes[i] as number);
+  }
+
+  #register(hash: number): void {
+    const index = registerOf(hash);
+    const rank = rankOf(hash, index);
+    if (rank > (this.#ranks[index] as number)) this.#raise(index, rank);
+  }
+
+  #raise(index: number, rank: number): void {
+    const ofRank = this.#ofRank;
+    const before = this.#ranks[index] as number;
+    ofRank[before] = (ofRank[before] as number) - 1;
+    ofRank[rank] = (ofRank[rank] as number) + 1;
+    this.#ranks[index] = rank;
+    this.#estimate = undefined;
+  }
+}
