@@ -45,7 +45,7 @@ test('only clean cells that were not used lately are evicted', () => {
   const shard = new Shard();
   const [clean, dirty, used] = [cell('clean'), cell('dirty'), cell('used', 9)];
   for (const each of [clean, dirty, used]) shard.cells.set(each.key, each);
-  shard.markState(dirty);
+  shard.markStateBehind(dirty);
   expect(shard.evict(10, 10)).toBe(1);
   expect([...shard.cells.keys()]).toEqual(['dirty', 'used']);
 });

@@ -41,7 +41,8 @@ export class Shard {
     this.#rowDirty.push(cell);
   }
 
-  markState(cell: Cell): void {
+  /** For `ViewCells.willChange` alone, which lets a checkpoint that is under way have the state as it was first. */
+  markStateBehind(cell: Cell): void {
     if (cell.stateDirty) return;
     cell.stateDirty = true;
     this.#stateDirty.push(cell);

@@ -83,7 +83,7 @@ export class ViewCells {
   /** To be called before a cell's state changes: a checkpoint that has yet to encode it does so now. */
   willChange(cell: Cell, shard: Shard): void {
     if (cell.saving) this.#saveCell(cell);
-    shard.markState(cell);
+    shard.markStateBehind(cell);
   }
 
   /** Begins to save what changed since the last time, as it is now. What was begun before has to be finished. */
