@@ -8,23 +8,20 @@ export function tellingChanges(writer: RowWriter, { nc }: NatsLink): RowWriter {
     async write(rows) {
       const outcome = await writer.write(rows);
       if (!nc.isClosed()) {
-        for (const [field, keys] of keysByField(rows)) {
-          const at = field.lastIndexOf('@');
-          const [view, version] = [field.slice(0, at), field.slice(at + 1)];
-          nc.publish(subjects.features(view), events.RowsChanged.encode({ view, version, keys }).finish());
-        }
+        for (const [{ name, version }, keys] of keysByView(rows))
+          nc.publish(subjects.features(name), events.RowsChanged.encode({ view: name, version, keys }).finish());
       }
       return outcome;
     },
   };
 }
 
-function keysByField(rows: readonly Row[]): ReadonlyMap<string, string[]> {
-  const byField = new Map<string, string[]>();
-  for (const { field, key } of rows) {
-    const keys = byField.get(field);
+function keysByView(rows: readonly Row[]): ReadonlyMap<Row['view'], string[]> {
+  const byView = new Map<Row['view'], string[]>();
+  for (const { view, key } of rows) {
+    const keys = byView.get(view);
     if (keys) keys.push(key);
-    else byField.set(field, [key]);
+    else byView.set(view, [key]);
   }
-  return byField;
+  return byView;
 }

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import type { ViewDefinition } from '@millrace/features';
 import type { Clock } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Cell, Shard } from '../domain/cells.ts';
@@ -7,7 +8,13 @@ import type { ActiveView, Engine } from './engine.ts';
 import { sleep } from './sleep.ts';
 import { createWakeUp } from './wake-up.ts';
 
-export type Row = { readonly key: string; readonly field: string; readonly row: Buffer };
+export type Row = {
+  readonly key: string;
+  readonly field: string;
+  readonly row: Buffer;
+  /** Whose row it is: a field does not tell. */
+  readonly view: Pick<ViewDefinition, 'name' | 'version'>;
+};
 
 /** The hot store, newest position wins. */
 export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number; stale: number }> };
@@ -218,5 +225,6 @@ function rowOf(
     key: cell.key,
     field: fieldOf(definition.name, definition.version),
     row: view.cells.row(cell, frontierUs, nowUs),
+    view: definition,
   };
 }

@@ -53,7 +53,7 @@ export function createRowRewriter(deps: {
       .filter(({ entityKey }) => !view.cells.inMemory(entityKey))
       .map(({ entityKey, bytes }) => {
         const cell = view.cells.decode(entityKey, bytes);
-        return { key: entityKey, field, row: view.cells.row(cell, frontierUs, nowUs) };
+        return { key: entityKey, field, row: view.cells.row(cell, frontierUs, nowUs), view: definition };
       });
   }
 
