@@ -298,6 +298,12 @@ test.each<[string, string, string, RegExp]>([
   ['a key is of another type', 'SELECT 1.5 AS code, now64(6) AS label_time', 'WRONG_TYPE', /labels give Float64/],
   ['the time is a number', "SELECT 'a' AS code, 5 AS label_time", 'WRONG_TYPE', /fromUnixTimestamp64Micro/],
   ['a key is not there', 'SELECT now64(6) AS label_time', 'INVALID_ARGUMENT', /no column "code"/],
+  [
+    'a column is there twice',
+    "SELECT 'a' AS code, now64(6) AS label_time, t.*, t.* FROM (SELECT 1 AS y) AS t",
+    'INVALID_ARGUMENT',
+    /two columns "y"/,
+  ],
   ['there are none', "SELECT 'a' AS code, now64(6) AS label_time WHERE 0", 'INVALID_ARGUMENT', /there are no labels/],
 ])('labels are refused where %s', async (_what, labelQuery, reason, message) => {
   await expect(run({ labelQuery })).rejects.toMatchObject({ reason, message: expect.stringMatching(message) });

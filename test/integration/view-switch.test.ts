@@ -1,5 +1,6 @@
 import { type ingestion, serving } from '@millrace/contracts';
 import { entityKey, openRedis, rowField } from '@millrace/hot';
+import { connect } from '@millrace/rpc';
 import { allFeatures, double, entity, featureService, featureView, sliding, source, string } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -72,5 +73,32 @@ test('while a new version of a view is being filled the old one answers, then al
     expect(await fields()).toHaveLength(1);
   } finally {
     await hot.close();
+  }
+}, 180_000);
+
+test('a process that starts while a version warms up answers with the version before it, then switches', async () => {
+  const request = readRequest('pages', [stringKeys('page', pages.slice(-20))], nowUs + 1);
+  const compute = mesh.service('feature-compute');
+  const online = mesh.service('online-serving');
+  const held = (await mesh.clients.features.getFeatures(request)).views[0]?.version;
+  process.kill(compute.pid, 'SIGSTOP');
+  try {
+    await mesh.apply(viewOf('spent >= 0.5'), serviceOf('spent >= 0.5'));
+    await online.restart();
+    const restarted = connect(serving.FeatureServiceService, online.grpc, { defaultTimeoutMs: 10_000 });
+    try {
+      const answer = await restarted.getFeatures(request);
+      expect(answer.views[0]?.version).toBe(held);
+      expect(new Set(column(answer, 'visits_by_page__n'))).toEqual(new Set([5]));
+      process.kill(compute.pid, 'SIGCONT');
+      await eventually(async () => expect((await restarted.getFeatures(request)).views[0]?.version).not.toBe(held), {
+        timeoutMs: 60_000,
+      });
+      expect(new Set(column(await restarted.getFeatures(request), 'visits_by_page__n'))).toEqual(new Set([5]));
+    } finally {
+      restarted.close();
+    }
+  } finally {
+    process.kill(compute.pid, 'SIGCONT');
   }
 }, 180_000);

@@ -8,6 +8,8 @@ import type { Head, ManifestEntry, RegistryStore } from './store.ts';
 /** An object is read once for each text that the manifest gives it. */
 export interface SnapshotLoader {
   load(head: Head): Promise<RegistrySnapshot>;
+  /** Any version of a view that was ever applied. */
+  resolved(name: string, version: string): Promise<ViewDefinition | undefined>;
 }
 
 type Spec = NonNullable<definitions.Definition['spec']>;
@@ -41,6 +43,7 @@ export function createSnapshotLoader(store: RegistryStore): SnapshotLoader {
   }
 
   return {
+    resolved,
     async load({ manifest, revision }) {
       const maps = {
         entity: new Map(),

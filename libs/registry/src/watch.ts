@@ -1,4 +1,5 @@
 import type { NatsLink } from '@millrace/events';
+import type { ViewDefinition } from '@millrace/features';
 import type { Kind } from './kinds.ts';
 import { createSnapshotLoader, toRegistered } from './load-snapshot.ts';
 import type { Registered, RegistrySnapshot } from './snapshot.ts';
@@ -16,6 +17,8 @@ export interface RegistryWatch {
   onChange(listener: (next: RegistrySnapshot, previous: RegistrySnapshot) => void): () => void;
   /** Any version of a definition; the current one without a version. Undefined when there is none. */
   get(kind: Kind, name: string, version?: string): Promise<Registered<unknown> | undefined>;
+  /** Any version of a view that was ever applied, those that nothing current names too. */
+  view(name: string, version: string): Promise<ViewDefinition | undefined>;
   close(): Promise<void>;
 }
 
@@ -108,6 +111,7 @@ export async function watchRegistry(link: NatsLink, { signal, telemetry }: Watch
       };
       return toRegistered(name, definition.spec.value, { ...described, version: wanted });
     },
+    view: (name, version) => loader.resolved(name, version),
     async close() {
       stopped.abort();
       clearInterval(looks);

@@ -136,9 +136,19 @@ async function* bidi(
 ): AsyncGenerator<unknown> {
   const { metadata, options } = wire.call(given, true);
   const call = client.makeBidiStreamRequest(wire.path, wire.encode, wire.decode, metadata, options);
-  const sending = send(call, requests);
-  yield* responses(call, wire, given);
-  await sending;
+  let failure: { readonly cause: unknown } | undefined;
+  // requests that fail end the call, and nothing else: nobody may be listening to this promise yet
+  const sending = send(call, requests).catch((cause: unknown) => {
+    failure = { cause };
+    call.cancel();
+  });
+  try {
+    yield* responses(call, wire, given);
+    await sending;
+  } catch (thrown) {
+    throw failure ? failure.cause : thrown;
+  }
+  if (failure) throw failure.cause;
 }
 
 /** Writes as fast as the other side reads. */

@@ -100,6 +100,18 @@ test('a bidirectional stream keeps order under back-pressure', async () => {
   expect(expected).toBe(5001n);
 });
 
+test('requests that fail end their call with their own error, and nothing else', async () => {
+  async function* requests() {
+    yield { batchSequence: 1n, batch: { source: 'clicks', events: [] } };
+    throw new RangeError('the file ends here');
+  }
+  const reading = (async () => {
+    for await (const _ of client.publishStream(requests()));
+  })();
+  await expect(reading).rejects.toThrow(new RangeError('the file ends here'));
+  expect((await client.publish({ source: 'clicks', events: [] })).accepted).toBe(0);
+});
+
 test('health and reflection answer; an unknown method is an error', async () => {
   const probe = connect(health.HealthService, server.address);
   expect(await probe.check({ service: 'millrace.ingestion.v1.IngestionService' })).toEqual({ status: 1 });

@@ -16,7 +16,10 @@ export function createRegistryCatalog(deps: {
       return (await registry.get('feature_service', name, version)) as ListedService | undefined;
     },
     async view(name, version) {
-      return viewDefinition(registry.current(), name, version);
+      const known = version === '' || registry.current().resolvedViews.has(`${name}@${version}`);
+      return (
+        (known ? undefined : await registry.view(name, version)) ?? viewDefinition(registry.current(), name, version)
+      );
     },
     isReady(view, version) {
       const told = states.current();

@@ -2,7 +2,7 @@ import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import { compilePlan } from '../domain/compile-plan.ts';
-import type { Plan } from '../domain/plan.ts';
+import type { Plan, PlannedView } from '../domain/plan.ts';
 
 /** A feature service as the registry lists it. */
 export type ListedService = {
@@ -66,8 +66,9 @@ export function createPlanBook(deps: {
       try {
         const plan = known?.byVersion.get(service.version) ?? (await compile(service));
         kept.set(plan.version, plan);
-        const waitsFor = plan.views.find((view) => !catalog.isReady(view.name, view.version));
-        const held = known?.current;
+        const waitsFor = warming(plan);
+        // a process that has just started has no plan that answered so far
+        const held = known?.current ?? (waitsFor && (await lastReady(service, kept)));
         if (waitsFor && held && held.version !== plan.version) {
           // its windows are being filled: until then the version before it answers
           kept.set(held.version, held);
@@ -82,6 +83,28 @@ export function createPlanBook(deps: {
       }
     }
     shelves = next;
+  }
+
+  function warming(plan: Plan): PlannedView | undefined {
+    return plan.views.find((view) => !catalog.isReady(view.name, view.version));
+  }
+
+  /** The latest version before the current one whose views are all filled. */
+  async function lastReady(service: ListedService, kept: Map<string, Plan>): Promise<Plan | undefined> {
+    for (const version of service.previousVersions) {
+      try {
+        const older = kept.get(version) ?? (await olderPlan(service.name, version));
+        if (older && !warming(older)) return older;
+      } catch {
+        // a version whose views are gone cannot answer
+      }
+    }
+    return undefined;
+  }
+
+  async function olderPlan(name: string, version: string): Promise<Plan | undefined> {
+    const service = await catalog.service(name, version);
+    return service && compile(service);
   }
 
   async function compile(service: ListedService): Promise<Plan> {

@@ -224,7 +224,8 @@ function budgetMs(call: ReadCall, nowMs: number, limits: ReadLimits, allowPartia
 }
 
 function unavailable(plan: Plan, call: ReadCall, nowMs: number, timeoutMs: number): MeshError {
-  if (call.deadlineMs !== undefined && nowMs >= call.deadlineMs - 1) return deadlineExceeded();
+  // timers have whole milliseconds and may be early: a wait until the deadline ends up to two before it
+  if (call.deadlineMs !== undefined && nowMs >= call.deadlineMs - 2) return deadlineExceeded();
   return new MeshError(
     'STORE_UNAVAILABLE',
     `the row store did not answer for feature service "${plan.name}" within ${Math.round(timeoutMs)} ms; retry, or set allow_partial to read what is ready`,

@@ -25,6 +25,8 @@ const keyTypes: Readonly<Record<FieldType, { readonly cast: string; readonly fro
   DOUBLE: { cast: 'Float64', from: /^(Float|U?Int(8|16|32)$|Decimal)/ },
   TIMESTAMP: { cast: "DateTime64(6, 'UTC')", from: /^Date/ },
 };
+/** Columns beside the join keys in the tables that features are computed over. */
+const reservedKeys: ReadonlySet<string> = new Set(['as_of', 'position', 'known', 'known_by', 'one']);
 const reserved = /^(sample_id|split|split_\d+|millrace_.*)$/;
 
 /**
@@ -37,7 +39,10 @@ export async function prepareLabels(
 ): Promise<Labels> {
   const described = await history.query<LabelColumn>(`DESCRIBE TABLE (${query})`);
   const types = new Map(described.map(({ name, type }) => [name, type]));
-  checkNames(types, joinKeys);
+  checkNames(
+    described.map(({ name }) => name),
+    joinKeys,
+  );
   const keys = new Map(joinKeys.map((key) => [key.name, castOf(key, types.get(key.name) ?? '')]));
   checkTime(types.get('label_time') ?? '');
   const carried = described.map(({ name }) => name).filter((name) => name !== 'label_time');
@@ -60,16 +65,32 @@ export async function prepareLabels(
   return { table, columns, rows, duplicates, digest };
 }
 
-function checkNames(types: ReadonlyMap<string, string>, joinKeys: readonly JoinKeyDefinition[]): void {
-  const missing = ['label_time', ...joinKeys.map(({ name }) => name)].filter((name) => !types.has(name));
+function checkNames(names: readonly string[], joinKeys: readonly JoinKeyDefinition[]): void {
+  const missing = ['label_time', ...joinKeys.map(({ name }) => name)].filter((name) => !names.includes(name));
   if (missing.length > 0) {
     throw new MeshError(
       'INVALID_ARGUMENT',
-      `labels have no column ${[...new Set(missing)].map((name) => `"${name}"`).join(', ')}; they must give label_time and every join key; they have ${[...types.keys()].join(', ')}`,
+      `labels have no column ${[...new Set(missing)].map((name) => `"${name}"`).join(', ')}; they must give label_time and every join key; they have ${names.join(', ')}`,
       { missing: [...new Set(missing)].join(',') },
     );
   }
-  const taken = [...types.keys()].find((name) => reserved.test(name));
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined)
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `labels have two columns "${twice}"; name each column once, with AS or EXCEPT`,
+      {
+        column: twice,
+      },
+    );
+  const clash = joinKeys.find(({ name }) => reservedKeys.has(name));
+  if (clash)
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `join key "${clash.name}" has a name that training sets use for themselves (${[...reservedKeys].join(', ')}); give the entity's join key another name`,
+      { joinKey: clash.name },
+    );
+  const taken = names.find((name) => reserved.test(name));
   if (taken !== undefined)
     throw new MeshError('INVALID_ARGUMENT', `labels cannot have a column "${taken}": the set has its own; rename it`, {
       column: taken,
