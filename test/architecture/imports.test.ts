@@ -39,7 +39,8 @@ const rules: IForbiddenRuleType[] = [
     severity: 'error',
     from: { path: '^services/[^/]+/src/domain/', pathNot: tests },
     to: {
-      pathNot: '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|sources|stats)/|^(node:)?crypto$',
+      pathNot:
+        '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|sources|stats|payloads)/|^(node:)?crypto$',
     },
   },
   {

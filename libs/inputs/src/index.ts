@@ -1,5 +1,4 @@
 export { type Convert, converterOf } from './convert.ts';
-export { fieldName, fieldNames } from './field-names.ts';
 export { type FileFormat, type Format, formatOf, formats, isDataFile } from './format.ts';
 export { type InferredColumn, type InferredSchema, inferSchema } from './infer.ts';
 export type { InputObject, LocalInput } from './locations/input-object.ts';

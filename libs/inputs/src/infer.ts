@@ -1,7 +1,6 @@
 import { definitions } from '@millrace/contracts';
-import { MeshError } from '@millrace/kernel';
+import { fieldNames, MeshError } from '@millrace/kernel';
 import { toJson } from './convert.ts';
-import { fieldNames } from './field-names.ts';
 import { type InputRow, Instant, type RowReader } from './rows.ts';
 import { toTimeUs } from './times.ts';
 

@@ -1,7 +1,7 @@
 import { definitions } from '@millrace/contracts';
+import { fieldNames } from '@millrace/kernel';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fieldNames } from './field-names.ts';
 import { Instant } from './rows.ts';
 import { toTimeUs } from './times.ts';
 import { compileMapping } from './to-event.ts';

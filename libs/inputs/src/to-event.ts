@@ -1,7 +1,6 @@
 import { definitions } from '@millrace/contracts';
-import { MeshError } from '@millrace/kernel';
+import { fieldName, MeshError } from '@millrace/kernel';
 import { type Convert, converterOf, plain, toJson } from './convert.ts';
-import { fieldName } from './field-names.ts';
 import type { InputRow } from './rows.ts';
 import { toTimeUs } from './times.ts';
 

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-/** JSON with object keys sorted at every depth; bigint as a decimal string; undefined members left out. */
+/** JSON with object keys sorted at every depth; bigint as a decimal string, bytes as Base64; undefined members left out. */
 export function canonicalJson(value: unknown): string {
   if (typeof value === 'bigint') return JSON.stringify(value.toString());
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value).toString('base64'));
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   const members = Object.entries(value)
     .filter(([, member]) => member !== undefined)

@@ -1,4 +1,5 @@
 import { definitions, type expectations } from '@millrace/contracts';
+import { payloadDeltas } from '@millrace/payloads';
 
 /** One difference of two schemas. */
 export type SchemaDelta = {
@@ -19,12 +20,28 @@ const { DOUBLE, INT64 } = definitions.FieldType;
 /**
  * How a source's schema differs from another one, field by field. "Reads" means: an event that fits the one schema fits the other, with
  * defaults for what is absent; fields that a schema does not name are dropped. The rules of Avro and Confluent, and of JSON Schema for
- * allowed values and ranges.
+ * allowed values and ranges. Where both have a payload of one format, that format's own rules say what reads what; a field that comes, goes or
+ * changes its type is then told for what it means to values alone.
  */
 export function schemaDeltas(before: definitions.Source, after: definitions.Source): SchemaDelta[] {
+  const encoded = payloadDeltas(before.payload, after.payload);
+  const sameFormat = encoded !== undefined && before.payload?.format?.$case === after.payload?.format?.$case;
+  const byFields = fieldsDeltas(before, after).map((delta) =>
+    sameFormat && delta.ofShape ? { ...delta, backward: true, forward: true } : delta,
+  );
+  return [
+    ...(encoded ?? []).map((delta) => ({ ...delta, affectsValues: false })),
+    ...byFields.map(({ ofShape: _, ...delta }) => delta),
+  ];
+}
+
+/** `ofShape`: of what a payload's schema says too. */
+type FieldDelta = SchemaDelta & { readonly ofShape?: boolean };
+
+function fieldsDeltas(before: definitions.Source, after: definitions.Source): FieldDelta[] {
   const old = new Map(before.fields.map((field) => [field.name, field]));
   const now = new Map(after.fields.map((field) => [field.name, field]));
-  const deltas: SchemaDelta[] = [];
+  const deltas: FieldDelta[] = [];
   for (const [name, field] of now) {
     const was = old.get(name);
     if (was) deltas.push(...fieldDeltas(was, field));
@@ -35,12 +52,13 @@ export function schemaDeltas(before: definitions.Source, after: definitions.Sour
         backward: optional(field),
         forward: true,
         affectsValues: false,
+        ofShape: true,
       });
   }
   for (const [name, field] of old) {
     if (now.has(name)) continue;
     const what = `removed${optional(field) ? '' : ', which had no default and was not nullable'}`;
-    deltas.push({ field: name, what, backward: true, forward: optional(field), affectsValues: true });
+    deltas.push({ field: name, what, backward: true, forward: optional(field), affectsValues: true, ofShape: true });
   }
   if (before.eventTimeField !== after.eventTimeField) {
     const what = `the event time: ${named(before.eventTimeField)} -> ${named(after.eventTimeField)}`;
@@ -59,10 +77,10 @@ function named(field: string): string {
   return field === '' ? 'the envelope' : `"${field}"`;
 }
 
-function fieldDeltas(was: Field, now: Field): SchemaDelta[] {
-  const deltas: SchemaDelta[] = [];
+function fieldDeltas(was: Field, now: Field): FieldDelta[] {
+  const deltas: FieldDelta[] = [];
   const add = (what: string, backward: boolean, forward: boolean, affectsValues: boolean) =>
-    deltas.push({ field: now.name, what, backward, forward, affectsValues });
+    deltas.push({ field: now.name, what, backward, forward, affectsValues, ofShape: true });
   if (was.type !== now.type || was.dimension !== now.dimension) {
     const what = `type: ${typeName(was)} -> ${typeName(now)}`;
     add(what, was.type === INT64 && now.type === DOUBLE, was.type === DOUBLE && now.type === INT64, true);

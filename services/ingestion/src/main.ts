@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { definitions } from '@millrace/contracts';
 import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { watchRegistry } from '@millrace/registry';
@@ -94,7 +95,14 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
     refitIntervalMs: config.refitIntervalMs,
   });
   await background('fitting', (signal) => fitted.run(signal));
-  const intakes = createIntakes({ definitions: registry, past, fitted, limits: config });
+  const intakes = createIntakes({
+    definitions: registry,
+    earlier: async (name, version) =>
+      (await registry.get('source', name, version))?.spec as definitions.Source | undefined,
+    past,
+    fitted,
+    limits: config,
+  });
 
   const tally = new RowTally();
   const accept = createAcceptBatch({ intakes, ids, log, quarantine, clock, telemetry, metrics, tally, limits: config });
@@ -154,7 +162,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const judge = createJudge({ intakes, ids, clock });
   const service = ingestionService({
     accept,
-    desk: createQuarantineDesk({ shelf: quarantine, accept, judge }),
+    desk: createQuarantineDesk({ shelf: quarantine, accept, judge, intakes }),
     definitions: registry,
     results,
     fitted,

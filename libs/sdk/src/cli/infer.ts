@@ -1,4 +1,5 @@
-import { fieldName, inferSchema, openRows, sourceYaml } from '@millrace/inputs';
+import { inferSchema, openRows, sourceYaml } from '@millrace/inputs';
+import { fieldName } from '@millrace/kernel';
 import { type CommonOptions, printJson, reportError } from './context.ts';
 import { locateHere, withLocal } from './local-inputs.ts';
 import { type FormatOptions, rowFormatOf } from './row-format.ts';

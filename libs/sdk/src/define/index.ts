@@ -26,6 +26,7 @@ export {
 export { loadDefinitions } from './load.ts';
 export { type Lookup, type LookupOptions, lookup } from './lookup.ts';
 export { deployment, type InputColumn, type Model, model } from './model.ts';
+export type { PayloadSpec, SchemaFile } from './payload.ts';
 export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';
 export { type Defined, isDefined, type MetadataOptions } from './types.ts';
 export { lifetime, session, sliding, tumbling } from './windows.ts';

@@ -3,14 +3,18 @@ import { parseDurationUs } from '@millrace/kernel';
 import { type BatchInputSpec, batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
+import { fieldsOfPayload, type PayloadSpec, payloadToProto } from './payload.ts';
 import { type Defined, define, type FieldTypeName, type MetadataOptions, type SchemaTypeName } from './types.ts';
 
 export type Fields = Readonly<Record<string, FieldSpec>>;
 
-/** The names of the fields whose type is one of T: unless it is given, a single value's. */
-export type FieldOf<F extends Fields, T extends SchemaTypeName = FieldTypeName> = {
-  [K in keyof F & string]: F[K]['type'] extends T ? K : never;
-}[keyof F & string];
+/**
+ * The names of the fields whose type is one of T: unless it is given, a single value's. Any name where the fields are those of a payload's
+ * schema.
+ */
+export type FieldOf<F extends Fields, T extends SchemaTypeName = FieldTypeName> = string extends keyof F
+  ? string
+  : { [K in keyof F & string]: F[K]['type'] extends T ? K : never }[keyof F & string];
 
 export interface Source<F extends Fields = Fields> extends Defined {
   readonly kind: 'source';
@@ -19,7 +23,10 @@ export interface Source<F extends Fields = Fields> extends Defined {
 }
 
 export interface SourceOptions<F extends Fields> extends MetadataOptions {
-  readonly fields: F;
+  /** Left out: all that the payload's schema has. */
+  readonly fields?: F;
+  /** How events may be encoded beside JSON; `'json'` unless set. */
+  readonly payload?: PayloadSpec;
   /** The TIMESTAMP field that says when an event happened; left out: the envelope's event time. */
   readonly eventTime?: FieldOf<F, 'TIMESTAMP'>;
   /** The field whose value spreads events over partitions. */
@@ -54,9 +61,14 @@ export function compatibilityToProto(name: CompatibilityName | undefined): defin
 }
 
 /** A named stream of events with a schema. */
-export function source<const F extends Fields>(name: string, options: SourceOptions<F>): Source<F> {
+export function source<const F extends Fields = Fields>(name: string, options: SourceOptions<F>): Source<F> {
+  const payload = payloadToProto(options.payload, process.cwd());
+  const fields = options.fields
+    ? Object.entries(options.fields).map(([field, fieldSpec]) => fieldToProto(field, fieldSpec))
+    : fieldsOfPayload(name, payload, options.eventTime ?? '');
   const spec: definitions.Source = {
-    fields: Object.entries(options.fields).map(([field, fieldSpec]) => fieldToProto(field, fieldSpec)),
+    fields,
+    payload,
     eventTimeField: options.eventTime ?? '',
     keyField: options.key ?? '',
     extraFields: options.extraFields === 'ignore' ? definitions.ExtraFields.IGNORE : definitions.ExtraFields.REJECT,
@@ -71,9 +83,16 @@ export function source<const F extends Fields>(name: string, options: SourceOpti
   return {
     kind: 'source',
     name,
-    fields: options.fields,
+    fields: options.fields ?? (namedTypes(fields) as F),
     definition: define(name, options, { $case: 'source', value: spec }),
   };
+}
+
+function namedTypes(fields: readonly definitions.SourceField[]): Fields {
+  const names = new Map(Object.entries(definitions.FieldType).map(([type, value]) => [value, type as FieldTypeName]));
+  return Object.fromEntries(
+    fields.map(({ name, type, nullable }) => [name, { type: names.get(type) ?? 'STRING', nullable }]),
+  );
 }
 
 function durationUs(text: string | undefined): bigint {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
+import { fieldsOfPayload, type PayloadSpec, payloadToProto } from './payload.ts';
 import { compatibilityToProto } from './source.ts';
 import { batchInput } from './yaml-batch.ts';
 import { duration, durationText, metadata, schemaType } from './yaml-parts.ts';
@@ -102,10 +103,26 @@ const expectation = z
     };
   });
 
+const payload = z
+  .union([
+    z.literal('json'),
+    z.strictObject({
+      avro: z.union([z.string(), z.record(z.string(), z.unknown())]),
+      confluent_id: z.int().positive().optional(),
+    }),
+    z.strictObject({ protobuf: z.string(), message: z.string() }),
+  ])
+  .transform((given): PayloadSpec => {
+    if (given === 'json' || 'protobuf' in given) return given;
+    const { avro, confluent_id: confluentId } = given;
+    return { avro, ...(confluentId === undefined ? {} : { confluentId }) };
+  });
+
 export const sourceDocument = z.strictObject({
   kind: z.literal('source'),
   ...metadata,
-  fields: z.record(z.string(), field),
+  fields: z.record(z.string(), field).optional(),
+  payload: payload.optional(),
   event_time: z.string().optional(),
   key: z.string().optional(),
   extra_fields: z.enum(['reject', 'ignore']).optional(),
@@ -119,9 +136,14 @@ export const sourceDocument = z.strictObject({
     .optional(),
 });
 
-export function sourceSpec(given: z.infer<typeof sourceDocument>): definitions.Source {
+/** `folder`: where the files of a payload's schema are looked for. */
+export function sourceSpec(given: z.infer<typeof sourceDocument>, folder: string): definitions.Source {
+  const schema = payloadToProto(given.payload, folder);
   return {
-    fields: Object.entries(given.fields).map(([fieldName, spec]) => fieldToProto(fieldName, spec as FieldSpec)),
+    fields: given.fields
+      ? Object.entries(given.fields).map(([fieldName, spec]) => fieldToProto(fieldName, spec as FieldSpec))
+      : fieldsOfPayload(given.name, schema, given.event_time ?? ''),
+    payload: schema,
     eventTimeField: given.event_time ?? '',
     keyField: given.key ?? '',
     extraFields: given.extra_fields === 'ignore' ? definitions.ExtraFields.IGNORE : definitions.ExtraFields.REJECT,

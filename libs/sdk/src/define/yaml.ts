@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { LineCounter, parseAllDocuments } from 'yaml';
@@ -192,8 +193,14 @@ export function parseYamlDefinitions(text: string, file: string): definitions.De
     const content: unknown = parsed.errors.length > 0 ? null : parsed.toJS();
     if (content === null) continue;
     const checked = document.safeParse(content);
-    if (checked.success) found.push({ ...toDefinition(checked.data), file });
-    else
+    if (checked.success) {
+      try {
+        found.push({ ...toDefinition(checked.data, dirname(resolve(file))), file });
+      } catch (thrown) {
+        if (!(thrown instanceof MeshError)) throw thrown;
+        problems.push(`${file}: ${label(content, index)}: ${thrown.message}`);
+      }
+    } else
       problems.push(
         ...checked.error.issues.map(
           (issue) => `${file}: ${label(content, index)}: ${issue.path.join('.') || 'document'}: ${issue.message}`,
@@ -210,7 +217,7 @@ function label(content: unknown, index: number): string {
   return typeof name === 'string' ? `${String(kind)} "${name}"` : `document ${index + 1}`;
 }
 
-function toDefinition(given: Document): definitions.Definition {
+function toDefinition(given: Document, folder: string): definitions.Definition {
   const about: MetadataOptions = {
     ...(given.owner === undefined ? {} : { owner: given.owner }),
     ...(given.description === undefined ? {} : { description: given.description }),
@@ -222,7 +229,7 @@ function toDefinition(given: Document): definitions.Definition {
       return made.definition;
     }
     case 'source':
-      return define(given.name, about, { $case: 'source', value: sourceSpec(given) });
+      return define(given.name, about, { $case: 'source', value: sourceSpec(given, folder) });
     case 'feature_view':
       return define(given.name, about, { $case: 'featureView', value: viewSpec(given) });
     case 'feature_service':

@@ -1,5 +1,6 @@
 import { definitions } from '@millrace/contracts';
 import { checkView, dimensionMax, vectorType } from '@millrace/features';
+import { payloadProblems } from '@millrace/payloads';
 import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
 import { batchProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
@@ -129,6 +130,7 @@ function validateSource(source: definitions.Source, report: Report): void {
     ...treatmentProblems(source, typed),
     ...expectationProblems(source, typed),
     ...batchProblems(source),
+    ...payloadProblems(source),
   ];
   for (const { path, problem } of problems) report(path, problem);
 }

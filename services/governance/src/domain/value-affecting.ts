@@ -1,4 +1,5 @@
 import type { definitions } from '@millrace/contracts';
+import { payloadIdentity } from '@millrace/payloads';
 
 type Spec = NonNullable<definitions.Definition['spec']>;
 
@@ -37,6 +38,7 @@ function sourceValue({
   batchInputs: ____,
   expectations,
   fields,
+  payload,
   ...rest
 }: definitions.Source) {
   return {
@@ -47,6 +49,7 @@ function sourceValue({
       ...(missing === 0 ? {} : { missing }),
       ...(outliers === undefined ? {} : { outliers }),
     })),
+    ...(payload === undefined ? {} : { payload: payloadIdentity(payload) }),
     ...(expectations.length === 0
       ? {}
       : { expectations: expectations.map(({ description: ___, ...expectation }) => expectation) }),

@@ -4,7 +4,7 @@ import { createPublisher, type NatsLink, readStream, subjects } from '@millrace/
 import { newId } from '@millrace/kernel';
 import type { Quarantine } from '../app/accept-batch.ts';
 import type { RejectedEvent } from '../app/batch-outcome.ts';
-import { formHeader, type QuarantineShelf, type ShelfFilter } from '../app/quarantine-desk.ts';
+import { formHeader, type QuarantineShelf, type ShelfFilter, writerHeader } from '../app/quarantine-desk.ts';
 import { eventBytesMax } from '../domain/raw-event.ts';
 
 const stream = 'QUARANTINE';
@@ -73,8 +73,9 @@ function message(
   quarantineId: string,
   nowUs: number,
 ): wire.QuarantinedEvent {
-  const headers = new Map(Object.entries(event.headers ?? {}).slice(0, headersMax - 2));
+  const headers = new Map(Object.entries(event.headers ?? {}).slice(0, headersMax - 3));
   headers.set(formHeader, event.form);
+  if (event.writer) headers.set(writerHeader, event.writer);
   if (event.payload.length > eventBytesMax) headers.set('millrace-original-bytes', String(event.payload.length));
   return {
     quarantineId,

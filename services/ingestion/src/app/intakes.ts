@@ -1,4 +1,5 @@
 import { type definitions, expectations } from '@millrace/contracts';
+import { compilePayload, type SourceVersion } from '@millrace/payloads';
 import { sourceFieldsOf } from '@millrace/registry';
 import { compileRowChecks, type UniqueCheck } from '@millrace/sources';
 import { LatestBook } from '../domain/latest-book.ts';
@@ -36,6 +37,8 @@ export type Past = {
 /** The compiled intake of every source, by name; a source is compiled again when its version changes. */
 export function createIntakes(deps: {
   readonly definitions: Definitions;
+  /** A version of a source that it had before. */
+  readonly earlier: (source: string, version: string) => Promise<definitions.Source | undefined>;
   readonly past: Past;
   readonly fitted: { of(source: string, field: string): Fitted | undefined };
   readonly limits: { readonly rememberedKeysMax: number };
@@ -49,18 +52,19 @@ export function createIntakes(deps: {
   return {
     /** Throws UNKNOWN_SOURCE; STORE_UNAVAILABLE while what an expectation must know of the past cannot be read. */
     async of(source: string): Promise<Intake> {
-      const { version, spec } = await registeredSource(registry, source);
+      const { version, spec, previousVersions } = await registeredSource(registry, source);
       const known = compiled.get(source);
       if (known !== undefined && known.version === version) return known.intake;
-      const intake = compile({ name: source, version, spec });
+      const intake = compile({ name: source, version, spec }, previousVersions);
       compiled.set(source, { version, intake });
       intake.catch(() => compiled.delete(source));
       return intake;
     },
   };
 
-  async function compile(source: SourceDefinition): Promise<Intake> {
+  async function compile(source: SourceDefinition, previous: readonly string[]): Promise<Intake> {
     const { name, spec } = source;
+    const codec = compilePayload(source, await writersOf(source, previous));
     const forwarded = spec.fields
       .filter(({ missing }) => missing === expectations.MissingAction.FORWARD)
       .map((field) => field.name);
@@ -76,15 +80,23 @@ export function createIntakes(deps: {
       const key = `${name}\n${unique.fields.join(',')}\n${unique.windowUs}`;
       uniques.set(unique, await remembered(uniqueBooks, key, () => uniqueOf(source, unique)));
     }
-    const validator = compileSource(source, {
-      fitted: (field) => fitted.of(name, field),
-      latest: (field, key, timeUs) => latest.get(field)?.get(field, key, timeUs),
-    });
+    const values = {
+      fitted: (field: string) => fitted.of(name, field),
+      latest: (field: string, key: string, timeUs: number) => latest.get(field)?.get(field, key, timeUs),
+    };
+    const validator = compileSource(source, values, codec);
     return {
       validator,
       openGate: compileGate(checks, (unique) => uniques.get(unique) as UniqueBook),
       carry: forwarded.length === 0 ? undefined : carrier(spec, latest),
     };
+  }
+
+  /** The versions whose schemas payloads may still be written with: Avro is not read without its writer's. */
+  async function writersOf({ name, spec }: SourceDefinition, previous: readonly string[]): Promise<SourceVersion[]> {
+    if (spec.payload?.format?.$case !== 'avro') return [];
+    const found = await Promise.all(previous.map((version) => deps.earlier(name, version)));
+    return found.flatMap((earlier, at) => (earlier ? [{ version: previous[at] ?? '', spec: earlier }] : []));
   }
 
   async function uniqueOf(source: SourceDefinition, { fields, windowUs }: UniqueCheck): Promise<UniqueBook> {

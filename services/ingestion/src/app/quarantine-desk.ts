@@ -1,9 +1,10 @@
 import type { events as wire } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
+import type { PayloadCodec } from '@millrace/payloads';
 import { fieldsSent, patched } from '../domain/merge-patch.ts';
 import type { JsonObject } from '../domain/parse-json.ts';
 import { Problem } from '../domain/problem.ts';
-import type { RawEvent } from '../domain/raw-event.ts';
+import { eventForms, type RawEvent } from '../domain/raw-event.ts';
 import { remedyOf } from '../domain/remedies.ts';
 import type { AcceptBatch } from './accept-batch.ts';
 import type { EventOutcome, Rejection } from './batch-outcome.ts';
@@ -54,8 +55,19 @@ export function createQuarantineDesk(deps: {
   readonly shelf: QuarantineShelf;
   readonly accept: AcceptBatch;
   readonly judge: Judge;
+  readonly intakes: {
+    of(source: string): Promise<{ readonly validator: { readonly codec: PayloadCodec | undefined } }>;
+  };
 }) {
   const { shelf, accept, judge } = deps;
+  /** Undefined for JSON alone, and for a source that is gone. */
+  const codecOf = async (source: string): Promise<PayloadCodec | undefined> => {
+    const intake = await deps.intakes.of(source).catch((cause: unknown) => {
+      if (cause instanceof MeshError && cause.reason === 'UNKNOWN_SOURCE') return undefined;
+      throw cause;
+    });
+    return intake?.validator.codec;
+  };
   return {
     async list(filter: QuarantineFilter, afterPosition: number, limit: number) {
       if (limit < 0 || limit > listMax) throw tooMany('limit', limit, listMax);
@@ -73,7 +85,7 @@ export function createQuarantineDesk(deps: {
     async explain(source: string, quarantineId: string): Promise<Explanation> {
       const event = await find(source, quarantineId);
       const raw = toRawEvent(event);
-      const value = event.field === '' ? undefined : fieldsSent(raw)?.[event.field];
+      const value = event.field === '' ? undefined : fieldsSent(raw, await codecOf(event.source))?.[event.field];
       const [now] = await judge(event.source, [raw]).catch((cause: unknown) => [cause as Problem | MeshError]);
       const wrong = now instanceof Problem || now instanceof MeshError ? now : undefined;
       return {
@@ -138,10 +150,11 @@ export function createQuarantineDesk(deps: {
     totals: ReplayTotals,
   ): Promise<void> {
     const { patch, newEventId = '' } = options;
+    const codec = patch === undefined ? undefined : await codecOf(source);
     const events = group.map((event) => {
       const raw = toRawEvent(event);
       const renamed = newEventId === '' ? raw : { ...raw, id: newEventId };
-      return patch === undefined ? renamed : patched(renamed, patch);
+      return patch === undefined ? renamed : patched(renamed, patch, codec);
     });
     const outcomes = options.dryRun
       ? (await judge(source, events)).map((outcome, index) => toOutcome(outcome, index, events[index]?.id ?? ''))
@@ -166,17 +179,24 @@ function toOutcome(outcome: 'accepted' | 'duplicate' | Problem, index: number, e
   return { index, eventId, reason, field, message, expectation, quarantineId: '' };
 }
 
-/** The header that remembers in which form an event came. */
+/** The headers that remember in which form an event came, and what wrote it. */
 export const formHeader = 'millrace-form';
+export const writerHeader = 'millrace-writer';
 
 function toRawEvent(event: QuarantinedEvent): RawEvent {
   return {
     id: event.eventId,
     eventTimeUs: Number(event.eventTimeUs),
     payload: event.payload,
-    form: event.headers.get(formHeader) === 'open' ? 'open' : 'fields',
+    form: eventForms.find((form) => form === event.headers.get(formHeader)) ?? 'fields',
+    writer: event.headers.get(writerHeader) ?? readAs(event),
     headers: Object.fromEntries(event.headers),
   };
+}
+
+/** What could be read was written with the schema of then; what could not, perhaps with one that was applied since. */
+function readAs({ reason, sourceVersion }: QuarantinedEvent): string {
+  return reason === 'MALFORMED_PAYLOAD' || reason === 'UNKNOWN_SOURCE' ? '' : sourceVersion;
 }
 
 function tooMany(what: string, value: number, limit: number): MeshError {

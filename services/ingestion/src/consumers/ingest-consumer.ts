@@ -3,6 +3,7 @@ import type { Clock } from '@millrace/kernel';
 import type { AcceptBatch, Quarantine } from '../app/accept-batch.ts';
 import { type Definitions, isRegistered, unknownSource } from '../app/definitions.ts';
 import type { IngestionMetrics } from '../app/ingestion-metrics.ts';
+import { formOfMediaType } from '../domain/open-payload.ts';
 import { problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import { parseTimeUs } from '../domain/timestamps.ts';
@@ -18,7 +19,7 @@ type Message = {
 const prefix = 'millrace.ingest.';
 
 /**
- * `millrace.ingest.<source>`: one event a message, plain JSON or a CloudEvent. Messages come in groups and are acknowledged when
+ * `millrace.ingest.<source>`: one event a message, plain JSON, a CloudEvent, or in the format of the source: `Content-Type` says which. Messages come in groups and are acknowledged when
  * their events are durable in EVENTS or QUARANTINE; a crash in between redelivers them, and their ids make that harmless.
  */
 export function consumeIngest(deps: {
@@ -65,7 +66,15 @@ function toRawEvent({ seq, data, headers, timeMs }: Message): RawEvent {
     id: headers['Nats-Msg-Id'] ?? `nats-${timeMs}-${seq}`,
     eventTimeUs: Number.isNaN(timeUs) ? 0 : timeUs,
     payload: data,
-    form: 'open',
+    form: formOf(headers),
+    writer: headers['Millrace-Schema-Version'] ?? '',
     headers,
   };
+}
+
+/** JSON may be a CloudEvent that does not say so. */
+function formOf(headers: Message['headers']): RawEvent['form'] {
+  const name = Object.keys(headers).find((each) => each.toLowerCase() === 'content-type');
+  const form = formOfMediaType(headers[name ?? ''] ?? '') ?? 'open';
+  return form === 'fields' ? 'open' : form;
 }

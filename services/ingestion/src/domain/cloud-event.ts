@@ -1,5 +1,5 @@
 import { quote } from '@millrace/kernel';
-import { isObject, type JsonObject, parseJsonObject } from './parse-json.ts';
+import { isObject, type JsonObject } from './parse-json.ts';
 import { Problem, problem } from './problem.ts';
 import { formatUs, parseRfc3339Us } from './timestamps.ts';
 
@@ -12,9 +12,12 @@ export function isCloudEvent(object: JsonObject): boolean {
 
 /**
  * The envelope of a CloudEvent. CloudEvents are unique by `source` and `id` together, so the event id is both. `time` is the
- * event time. `data` (or `data_base64`) holds the fields; extension attributes are ignored.
+ * event time. `data` (or `data_base64`, in the encoding of `datacontenttype`) holds the fields; extension attributes are ignored.
  */
-export function unwrapCloudEvent(object: JsonObject): Envelope | Problem {
+export function unwrapCloudEvent(
+  object: JsonObject,
+  decode: (data: Buffer) => JsonObject | Problem,
+): Envelope | Problem {
   const { specversion, id, source, time, data, data_base64: base64 } = object;
   if (specversion !== '1.0') {
     return problem(
@@ -35,7 +38,7 @@ export function unwrapCloudEvent(object: JsonObject): Envelope | Problem {
       `the CloudEvent's time ${quote(time)} is not RFC 3339; write it like "${example}"`,
     );
   }
-  const fields = typeof base64 === 'string' ? parseJsonObject(Buffer.from(base64, 'base64')) : data;
+  const fields = typeof base64 === 'string' ? decode(Buffer.from(base64, 'base64')) : data;
   if (fields instanceof Problem) return fields;
   if (!isObject(fields)) {
     return problem('MALFORMED_PAYLOAD', 'data', `the CloudEvent's data ${quote(data)} is not a JSON object of fields`);

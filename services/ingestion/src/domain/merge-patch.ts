@@ -1,4 +1,6 @@
+import type { PayloadCodec } from '@millrace/payloads';
 import { isCloudEvent } from './cloud-event.ts';
+import { openPayload } from './open-payload.ts';
 import { isObject, type JsonObject, parseJsonObject } from './parse-json.ts';
 import { Problem } from './problem.ts';
 import type { RawEvent } from './raw-event.ts';
@@ -14,19 +16,37 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return Object.fromEntries(merged);
 }
 
-/** The event with its fields patched: those of a CloudEvent lie in its data. What is no JSON object becomes the patch alone. */
-export function patched(event: RawEvent, patch: JsonObject): RawEvent {
-  const parsed = parseJsonObject(event.payload);
-  const object = parsed instanceof Problem ? {} : parsed;
-  const wrapped = event.form === 'open' && isCloudEvent(object);
-  const fixed = wrapped ? { ...object, data: mergePatch(object.data, patch) } : mergePatch(object, patch);
-  return { ...event, payload: Buffer.from(JSON.stringify(fixed)) };
+/**
+ * The event with its fields patched. JSON stays what it is: those of a CloudEvent lie in its data. Any other encoding becomes JSON. Of what
+ * cannot be read the patch alone is left.
+ */
+export function patched(event: RawEvent, patch: JsonObject, codec: PayloadCodec | undefined): RawEvent {
+  const cloudEvent = cloudEventOf(event);
+  if (cloudEvent !== undefined && isObject(cloudEvent.data))
+    return { ...event, payload: toBytes({ ...cloudEvent, data: mergePatch(cloudEvent.data, patch) }) };
+  const opened = openPayload(event, codec);
+  if (!(opened instanceof Problem)) {
+    const { id, eventTimeUs, fields } = opened;
+    return { ...event, id, eventTimeUs, form: 'fields', payload: toBytes(mergePatch(fields, patch)) };
+  }
+  const broken = cloudEvent === undefined ? mergePatch({}, patch) : { ...cloudEvent, data: mergePatch({}, patch) };
+  return { ...event, form: cloudEvent === undefined ? 'fields' : 'open', payload: toBytes(broken) };
+}
+
+function cloudEventOf({ form, payload }: RawEvent): JsonObject | undefined {
+  if (form !== 'open') return undefined;
+  const object = parseJsonObject(payload);
+  return object instanceof Problem || !isCloudEvent(object) ? undefined : object;
+}
+
+function toBytes(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
 }
 
 /** The fields of an event as they were sent; undefined when its payload cannot be read. */
-export function fieldsSent(event: RawEvent): JsonObject | undefined {
-  const parsed = parseJsonObject(event.payload);
-  if (parsed instanceof Problem) return undefined;
-  const data = event.form === 'open' && isCloudEvent(parsed) ? parsed.data : parsed;
+export function fieldsSent(event: RawEvent, codec: PayloadCodec | undefined): JsonObject | undefined {
+  const opened = openPayload(event, codec);
+  if (!(opened instanceof Problem)) return opened.fields;
+  const data = cloudEventOf(event)?.data;
   return isObject(data) ? data : undefined;
 }

@@ -6,10 +6,18 @@ export type RawEvent = {
   readonly eventTimeUs: number;
   /** The original bytes. */
   readonly payload: Uint8Array;
-  /** `fields`: the payload is the JSON object of fields. `open`: that, or a CloudEvent in structured mode. */
-  readonly form: 'fields' | 'open';
+  /**
+   * `fields`: the payload is the JSON object of fields. `open`: that, a CloudEvent in structured mode, or of the source's own format. `avro`,
+   * `protobuf`: that, said by the publisher.
+   */
+  readonly form: EventForm;
+  /** Of bare Avro: the version of the source whose schema wrote it; empty or left out: the current one. */
+  readonly writer?: string;
   readonly headers?: Readonly<Record<string, string>>;
 };
+
+export const eventForms = ['fields', 'open', 'avro', 'protobuf'] as const;
+export type EventForm = (typeof eventForms)[number];
 
 /** The largest payload of one event. */
 export const eventBytesMax = 256 * 1024;

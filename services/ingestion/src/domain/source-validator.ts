@@ -2,11 +2,12 @@ import type { definitions } from '@millrace/contracts';
 import { definitions as proto } from '@millrace/contracts';
 import type { Column, Scalar } from '@millrace/features';
 import { quote } from '@millrace/kernel';
-import { isCloudEvent, unwrapCloudEvent } from './cloud-event.ts';
+import type { PayloadCodec } from '@millrace/payloads';
 import type { Rows } from './columns.ts';
 import type { FieldReader, FieldReaderFactory } from './field-reader.ts';
 import { compileField } from './field-readers.ts';
-import { type JsonObject, parseJsonObject } from './parse-json.ts';
+import { openPayload } from './open-payload.ts';
+import type { JsonObject } from './parse-json.ts';
 import { PayloadHash } from './payload-hash.ts';
 import { Problem, problem } from './problem.ts';
 import { eventBytesMax, eventIdLengthMax, type RawEvent } from './raw-event.ts';
@@ -31,6 +32,8 @@ export type SourceValidator = {
   readonly version: string;
   readonly partitions: number;
   readonly spec: definitions.Source;
+  /** Undefined for a source of JSON alone. */
+  readonly codec: PayloadCodec | undefined;
   open(capacity: number): RowBuilder;
 };
 
@@ -72,6 +75,7 @@ type Field = {
 
 type Compiled = {
   readonly source: string;
+  readonly codec: PayloadCodec | undefined;
   readonly fields: readonly Field[];
   readonly names: ReadonlySet<string>;
   readonly treatments: readonly Treatment[];
@@ -85,11 +89,13 @@ type Compiled = {
 export function compileSource(
   { name, version, spec }: SourceDefinition,
   values: ValueSources = noValueSources,
+  codec?: PayloadCodec,
 ): SourceValidator {
   const treatments = compileTreatments(spec, values);
   const treated = new Set(treatments.map(({ at }) => at));
   const compiled: Compiled = {
     source: name,
+    codec,
     treatments,
     fields: spec.fields.map((field, at) => ({
       name: field.name,
@@ -110,6 +116,7 @@ export function compileSource(
     source: name,
     version,
     spec,
+    codec,
     partitions: Math.min(Math.max(spec.partitions, 1), 64),
     open: (capacity) => new Rowing(compiled, capacity),
   };
@@ -151,17 +158,11 @@ class Rowing implements RowBuilder {
         `the payload has ${event.payload.length} bytes, more than the limit of ${eventBytesMax}; send less`,
       );
     }
-    let object = parseJsonObject(event.payload);
-    if (object instanceof Problem) return object;
-    let eventTimeUs = event.eventTimeUs;
-    if (event.form === 'open' && isCloudEvent(object)) {
-      const envelope = unwrapCloudEvent(object);
-      if (envelope instanceof Problem) return envelope;
-      this.id = envelope.id;
-      object = envelope.fields;
-      eventTimeUs = envelope.eventTimeUs || eventTimeUs;
-    }
-    return this.#checkId() ?? this.#readTime(object, eventTimeUs, limits) ?? this.#readFields(object);
+    const opened = openPayload(event, this.#compiled.codec);
+    if (opened instanceof Problem) return opened;
+    const { id, eventTimeUs, fields } = opened;
+    this.id = id;
+    return this.#checkId() ?? this.#readTime(fields, eventTimeUs, limits) ?? this.#readFields(fields);
   }
 
   keep(): void {

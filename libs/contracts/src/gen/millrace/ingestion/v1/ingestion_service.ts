@@ -53,6 +53,16 @@ export interface Event {
   eventTimeUs: bigint;
   /** The fields as a JSON object in UTF-8; at most 256 KiB. Int64 values beyond 2^53 are written as strings. */
   json: Buffer;
+  /** Instead of json, for a source with an Avro schema: the record in Avro, bare, in single-object encoding, or in Confluent's wire format; at most 256 KiB. */
+  avro?:
+    | Buffer
+    | undefined;
+  /** Instead of json, for a source with a protobuf message: the message, bare or in Confluent's wire format; at most 256 KiB. */
+  protobuf?:
+    | Buffer
+    | undefined;
+  /** Of bare Avro: the version of the source whose schema wrote it; unset: the current one. */
+  writerVersion?: string | undefined;
 }
 
 /** A batch for one source. */
@@ -314,7 +324,14 @@ export interface GetProgressResponse {
 }
 
 function createBaseEvent(): Event {
-  return { id: "", eventTimeUs: 0n, json: Buffer.alloc(0) };
+  return {
+    id: "",
+    eventTimeUs: 0n,
+    json: Buffer.alloc(0),
+    avro: undefined,
+    protobuf: undefined,
+    writerVersion: undefined,
+  };
 }
 
 export const Event: MessageFns<Event> = {
@@ -330,6 +347,15 @@ export const Event: MessageFns<Event> = {
     }
     if (message.json.length !== 0) {
       writer.uint32(26).bytes(message.json);
+    }
+    if (message.avro !== undefined) {
+      writer.uint32(242).bytes(message.avro);
+    }
+    if (message.protobuf !== undefined) {
+      writer.uint32(250).bytes(message.protobuf);
+    }
+    if (message.writerVersion !== undefined) {
+      writer.uint32(258).string(message.writerVersion);
     }
     return writer;
   },
@@ -371,6 +397,30 @@ export const Event: MessageFns<Event> = {
             message.json = Buffer.from(reader.bytes());
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.avro = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.protobuf = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.writerVersion = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -393,6 +443,9 @@ export const Event: MessageFns<Event> = {
       ? BigInt(object.eventTimeUs)
       : 0n;
     message.json = object.json ?? Buffer.alloc(0);
+    message.avro = object.avro ?? undefined;
+    message.protobuf = object.protobuf ?? undefined;
+    message.writerVersion = object.writerVersion ?? undefined;
     return message;
   },
 };

@@ -338,6 +338,35 @@ export interface RowFormat_ColumnsEntry {
   value: string;
 }
 
+/** An Avro schema. */
+export interface AvroSchema {
+  /** The schema of a record as JSON; at most 256 KiB. */
+  schemaJson: string;
+  /** Its id in a Confluent schema registry; 0: none. When it is set, Avro payloads come in Confluent's wire format: a zero byte and the id first. */
+  confluentId: number;
+}
+
+/** A protobuf message. */
+export interface ProtobufSchema {
+  /** A google.protobuf.FileDescriptorSet of the message's file and all that it imports; at most 256 KiB. */
+  descriptorSet: Buffer;
+  /** The message's full name. */
+  message: string;
+}
+
+/** How events of a source may be encoded beside JSON. */
+export interface PayloadSchema {
+  /** The format. */
+  format:
+    | //
+    /** Avro's binary encoding; earlier versions of the source are known as writers' schemas. */
+    { $case: "avro"; value: AvroSchema }
+    | //
+    /** Protobuf's binary encoding. */
+    { $case: "protobuf"; value: ProtobufSchema }
+    | undefined;
+}
+
 /** A named stream of events. */
 export interface Source {
   /** The schema; 1 to 256 fields. */
@@ -358,6 +387,10 @@ export interface Source {
   expectations: Expectation[];
   /** Which schemas the next schema must fit. */
   compatibility: Compatibility;
+  /** How events may be encoded beside JSON; each field of the source is one of this schema, its name in lowercase, nested ones as `a_b`. Unset: JSON alone. */
+  payload?:
+    | PayloadSchema
+    | undefined;
   /** Set by the registry: fields of earlier versions that are gone. Events may still bring them; they are dropped. */
   retiredFields: string[];
   /** Where rows come from beside the stream; at most 8. Changes freely without a new version. */
@@ -1414,6 +1447,221 @@ export const RowFormat_ColumnsEntry: MessageFns<RowFormat_ColumnsEntry> = {
   },
 };
 
+function createBaseAvroSchema(): AvroSchema {
+  return { schemaJson: "", confluentId: 0 };
+}
+
+export const AvroSchema: MessageFns<AvroSchema> = {
+  encode(message: AvroSchema, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.schemaJson !== "") {
+      writer.uint32(10).string(message.schemaJson);
+    }
+    if (message.confluentId !== 0) {
+      writer.uint32(16).int32(message.confluentId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AvroSchema {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAvroSchema();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.schemaJson = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.confluentId = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AvroSchema>): AvroSchema {
+    return AvroSchema.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AvroSchema>): AvroSchema {
+    const message = createBaseAvroSchema();
+    message.schemaJson = object.schemaJson ?? "";
+    message.confluentId = object.confluentId ?? 0;
+    return message;
+  },
+};
+
+function createBaseProtobufSchema(): ProtobufSchema {
+  return { descriptorSet: Buffer.alloc(0), message: "" };
+}
+
+export const ProtobufSchema: MessageFns<ProtobufSchema> = {
+  encode(message: ProtobufSchema, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.descriptorSet.length !== 0) {
+      writer.uint32(10).bytes(message.descriptorSet);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProtobufSchema {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProtobufSchema();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.descriptorSet = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProtobufSchema>): ProtobufSchema {
+    return ProtobufSchema.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProtobufSchema>): ProtobufSchema {
+    const message = createBaseProtobufSchema();
+    message.descriptorSet = object.descriptorSet ?? Buffer.alloc(0);
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBasePayloadSchema(): PayloadSchema {
+  return { format: undefined };
+}
+
+export const PayloadSchema: MessageFns<PayloadSchema> = {
+  encode(message: PayloadSchema, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.format?.$case) {
+      case "avro":
+        AvroSchema.encode(message.format.value, writer.uint32(10).fork()).join();
+        break;
+      case "protobuf":
+        ProtobufSchema.encode(message.format.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PayloadSchema {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePayloadSchema();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.format = { $case: "avro", value: AvroSchema.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.format = { $case: "protobuf", value: ProtobufSchema.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PayloadSchema>): PayloadSchema {
+    return PayloadSchema.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PayloadSchema>): PayloadSchema {
+    const message = createBasePayloadSchema();
+    switch (object.format?.$case) {
+      case "avro": {
+        if (object.format?.value !== undefined && object.format?.value !== null) {
+          message.format = { $case: "avro", value: AvroSchema.fromPartial(object.format.value) };
+        }
+        break;
+      }
+      case "protobuf": {
+        if (object.format?.value !== undefined && object.format?.value !== null) {
+          message.format = { $case: "protobuf", value: ProtobufSchema.fromPartial(object.format.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
 function createBaseSource(): Source {
   return {
     fields: [],
@@ -1425,6 +1673,7 @@ function createBaseSource(): Source {
     partitions: 0,
     expectations: [],
     compatibility: 0,
+    payload: undefined,
     retiredFields: [],
     batchInputs: [],
   };
@@ -1464,6 +1713,9 @@ export const Source: MessageFns<Source> = {
     }
     if (message.compatibility !== 0) {
       writer.uint32(72).int32(message.compatibility);
+    }
+    if (message.payload !== undefined) {
+      PayloadSchema.encode(message.payload, writer.uint32(82).fork()).join();
     }
     for (const v of message.retiredFields) {
       writer.uint32(106).string(v!);
@@ -1559,6 +1811,14 @@ export const Source: MessageFns<Source> = {
             message.compatibility = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.payload = PayloadSchema.decode(reader, reader.uint32());
+            continue;
+          }
           case 13: {
             if (tag !== 106) {
               break;
@@ -1605,6 +1865,9 @@ export const Source: MessageFns<Source> = {
     message.partitions = object.partitions ?? 0;
     message.expectations = object.expectations?.map((e) => Expectation.fromPartial(e)) || [];
     message.compatibility = object.compatibility ?? 0;
+    message.payload = (object.payload !== undefined && object.payload !== null)
+      ? PayloadSchema.fromPartial(object.payload)
+      : undefined;
     message.retiredFields = object.retiredFields?.map((e) => e) || [];
     message.batchInputs = object.batchInputs?.map((e) => BatchInput.fromPartial(e)) || [];
     return message;

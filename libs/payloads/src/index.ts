@@ -1,0 +1,5 @@
+export { BadPayload, SchemaError } from './bad-payload.ts';
+export { compilePayload, type PayloadCodec, type SourceVersion } from './codec.ts';
+export { derivedFields, payloadFields, payloadIdentity, payloadProblems } from './describe.ts';
+export { type PayloadDelta, payloadDeltas } from './evolution.ts';
+export type { PayloadField, PayloadFields, Unfit } from './payload-field.ts';
