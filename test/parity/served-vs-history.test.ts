@@ -1,4 +1,4 @@
-import { type compute, type ingestion, serving } from '@millrace/contracts';
+import type { compute, ingestion } from '@millrace/contracts';
 import {
   allFeatures,
   bool,
@@ -8,7 +8,6 @@ import {
   featureView,
   int64,
   lifetime,
-  listValues,
   session,
   sliding,
   source,
@@ -18,6 +17,7 @@ import {
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
+import { int, mulberry, served } from '../support/served-samples.ts';
 
 const orders = source('orders', {
   key: 'shop',
@@ -148,35 +148,6 @@ test('what is served equals what SQL over history says, with late, duplicate, un
   expect(Number(caught.mismatched)).toBe(1);
 }, 240_000);
 
-function int(value: bigint): compute.SampleValue {
-  return { kind: { $case: 'int64Value', value } };
-}
-
-function sampleOf(value: number | bigint | string | boolean): compute.SampleValue {
-  if (typeof value === 'number') return { kind: { $case: 'doubleValue', value } };
-  if (typeof value === 'string') return { kind: { $case: 'stringValue', value } };
-  return typeof value === 'bigint' ? int(value) : { kind: { $case: 'boolValue', value } };
-}
-
-function served(response: serving.GetFeaturesResponse, row: number): compute.SampleValue[] {
-  const width = [0, 0, 0, 0, 0];
-  for (const { block } of response.features) width[block] = (width[block] ?? 0) + 1;
-  return response.features.map((feature, index) => {
-    const status = response.statuses[row * response.features.length + index];
-    if (status === serving.ValueStatus.NULL) return { kind: undefined };
-    expect(status, `${feature.name} of row ${row}`).toBe(serving.ValueStatus.PRESENT);
-    const at = row * (width[feature.block] ?? 0) + feature.column;
-    if (feature.block === 1) return { kind: { $case: 'doubleValue', value: response.doubles[at] ?? Number.NaN } };
-    if (feature.block === 3)
-      return { kind: { $case: 'stringValue', value: response.strings[feature.column]?.values[row] ?? '' } };
-    if (feature.block === 4) {
-      const list = listValues(response.lists[feature.column], feature.type, row);
-      return { kind: { $case: 'listValue', value: { values: list.map((value) => sampleOf(value)) } } };
-    }
-    return int(response.int64s[at] ?? 0n);
-  });
-}
-
 function nextEvents(count: number): ingestion.Event[] {
   return Array.from({ length: count }, () => {
     sequence++;
@@ -204,14 +175,4 @@ async function publish(events: ingestion.Event[]): Promise<bigint> {
   expect(rejections).toEqual([]);
   expect(accepted).toBe(events.length);
   return position;
-}
-
-function mulberry(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }

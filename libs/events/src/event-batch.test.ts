@@ -1,7 +1,7 @@
 import { events } from '@millrace/contracts';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Column, type DecodedBatch, decodeEventBatch, encodeEventBatch } from './index.ts';
+import { type Column, type DecodedBatch, decodeEventBatch, encodeEventBatch, operations } from './index.ts';
 
 const timeUs = fc.integer({ min: -1e15, max: 7e15 });
 const batch = fc.integer({ min: 1, max: 40 }).chain((count) => {
@@ -35,7 +35,13 @@ const batch = fc.integer({ min: 1, max: 40 }).chain((count) => {
       }),
     ),
   );
-  return fc.record({
+  const changes = fc.record({
+    operations: many(fc.constantFrom(...Object.values(operations))).map((bytes) => Uint8Array.from(bytes)),
+    sequences: fc.option(
+      many(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })).map((values) => BigUint64Array.from(values)),
+    ),
+  });
+  const required = {
     source: fc.string(),
     sourceVersion: fc.string(),
     knownTimeUs: timeUs,
@@ -46,7 +52,8 @@ const batch = fc.integer({ min: 1, max: 40 }).chain((count) => {
     columns: fc
       .uniqueArray(fc.tuple(fc.string({ minLength: 1 }), column), { selector: ([name]) => name, maxLength: 5 })
       .map((entries) => new Map(entries)),
-  });
+  };
+  return fc.record({ ...required, changes }, { requiredKeys: Object.keys(required) as (keyof typeof required)[] });
 });
 
 test('what is encoded is decoded, also from an unaligned place', () => {
@@ -67,6 +74,8 @@ test('the generated code reads our bytes, and we read its', () => {
       expect(message.eventIds).toEqual(given.ids);
       expect(message.eventTimesUs).toEqual([...given.eventTimeUs].map(BigInt));
       expect(message.columns.map(({ name }) => name)).toEqual([...given.columns.keys()]);
+      expect([...message.operations]).toEqual([...(given.changes?.operations ?? [])]);
+      expect(message.sequences).toEqual([...(given.changes?.sequences ?? [])]);
       const theirs = Buffer.from(events.EventBatch.encode(message).finish());
       expect(decodeEventBatch(theirs)).toEqual(given);
     }),

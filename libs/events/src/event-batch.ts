@@ -15,6 +15,15 @@ export type Column =
       readonly nulls: Uint8Array | null;
     };
 
+/** What an event does to the one with its id: nothing, as there is none; takes its place; deletes it. */
+export const operations = { insert: 0, replace: 1, remove: 2 } as const;
+
+/** Of events that may be corrected: an operation for each, and the publisher's number of the change (0: none) where any has one. */
+export interface Changes {
+  readonly operations: Uint8Array;
+  readonly sequences: BigUint64Array | null;
+}
+
 /** Validated events of one source, a column for each field; `nulls` has a byte per event, 1 for null. */
 export interface DecodedBatch {
   readonly source: string;
@@ -25,6 +34,8 @@ export interface DecodedBatch {
   readonly eventTimeUs: Float64Array;
   readonly payloadHashes: BigUint64Array;
   readonly columns: ReadonlyMap<string, Column>;
+  /** Left out where every event is new. */
+  readonly changes?: Changes;
 }
 
 type Block = Float64Array | Float32Array | BigInt64Array | BigUint64Array | Uint8Array;
@@ -34,6 +45,8 @@ export function encodeEventBatch(batch: DecodedBatch): Buffer {
   let size = textSize(batch.source) + textSize(batch.sourceVersion) + 9 + blockSize(8 * batch.count) * 2;
   for (const id of batch.ids) size += textFieldSize(id);
   for (const column of columns) size += 1 + varintSize(column.size) + column.size;
+  const { changes } = batch;
+  if (changes) size += blockSize(batch.count) + blockSize(changes.sequences?.byteLength ?? 0);
   const writer = new Writer(size);
   if (batch.source !== '') writer.text(0x0a, batch.source);
   if (batch.sourceVersion !== '') writer.text(0x12, batch.sourceVersion);
@@ -44,6 +57,10 @@ export function encodeEventBatch(batch: DecodedBatch): Buffer {
   for (const { name, column, size: bytes } of columns) {
     writer.head(0x3a, bytes);
     writeColumn(writer, name, column);
+  }
+  if (changes) {
+    writer.block(0x42, changes.operations);
+    if (changes.sequences) writer.block(0x4a, changes.sequences);
   }
   return writer.buffer.subarray(0, writer.at);
 }
@@ -155,6 +172,8 @@ export function decodeEventBatch(bytes: Uint8Array): DecodedBatch {
   let eventTimeUs: Float64Array = new Float64Array();
   let payloadHashes = new BigUint64Array();
   const columns = new Map<string, Column>();
+  let operationBytes: Uint8Array | undefined;
+  let sequences: BigUint64Array | null = null;
   while (reader.more()) {
     const tag = reader.varint();
     if (tag === 0x0a) source = reader.text();
@@ -166,9 +185,12 @@ export function decodeEventBatch(bytes: Uint8Array): DecodedBatch {
     else if (tag === 0x3a) {
       const [name, column] = decodeColumn(reader.bytes());
       columns.set(name, column);
-    } else reader.skip(tag);
+    } else if (tag === 0x42) operationBytes = new Uint8Array(reader.aligned());
+    else if (tag === 0x4a) sequences = new BigUint64Array(reader.aligned());
+    else reader.skip(tag);
   }
-  return { source, sourceVersion, knownTimeUs, count: ids.length, ids, eventTimeUs, payloadHashes, columns };
+  const batch = { source, sourceVersion, knownTimeUs, count: ids.length, ids, eventTimeUs, payloadHashes, columns };
+  return operationBytes === undefined ? batch : { ...batch, changes: { operations: operationBytes, sequences } };
 }
 
 function decodeColumn(bytes: Buffer): [string, Column] {

@@ -1,5 +1,12 @@
 export { consumeDurable, type DurableOptions } from './consume-durable.ts';
-export { type Column, type DecodedBatch, decodeEventBatch, encodeEventBatch } from './event-batch.ts';
+export {
+  type Changes,
+  type Column,
+  type DecodedBatch,
+  decodeEventBatch,
+  encodeEventBatch,
+  operations,
+} from './event-batch.ts';
 export { type NatsLink, openNats } from './link.ts';
 export type { StreamMessage } from './message.ts';
 export { createPublisher, type Publisher, type PublishOptions } from './publisher.ts';

@@ -51,12 +51,15 @@ export interface StreamState {
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly messages: number;
+  /** Milliseconds since 1970. */
+  readonly createdMs: number;
 }
 
 export async function streamInfo({ jsm }: NatsLink, stream: string): Promise<StreamState> {
   try {
-    const { state } = await jsm.streams.info(stream);
-    return { firstSeq: state.first_seq, lastSeq: state.last_seq, messages: state.messages };
+    const { state, created } = await jsm.streams.info(stream);
+    const createdMs = new Date(created).getTime();
+    return { firstSeq: state.first_seq, lastSeq: state.last_seq, messages: state.messages, createdMs };
   } catch (cause) {
     throw new MeshError(
       'STORE_UNAVAILABLE',

@@ -9,7 +9,7 @@ import { lifetimeHopUs, type ResolvedWindow, resolveWindow, windowKey } from './
 /**
  * Every feature of a view computed from history. `samples` is a query that gives `sample_id`, the join keys under their names, `as_of`
  * (DateTime64(6)) and `position` (UInt64): only events with `_seq <= position AND _event_time < as_of` count. `table` may be a subquery in
- * parentheses. Gives a row for each sample: `sample_id` and a column for each feature (TIMESTAMP as Int64 µs); a sample without events has
+ * parentheses; where events may be corrected it is one of `versionsSql`. Gives a row for each sample: `sample_id` and a column for each feature (TIMESTAMP as Int64 µs); a sample without events has
  * counts and rates of 0 and nulls.
  */
 export function asOfSql(given: ViewDefinition, table: string, samples: string): string {
@@ -47,14 +47,19 @@ export function asOfSql(given: ViewDefinition, table: string, samples: string): 
   const events = `${tableWithInputs(view, table)} AS e`;
   const asked = `SELECT ${['sample_id', keyNames, 'as_of', 'position', ...starts, ...ends].join(', ')} FROM (${samples})`;
   const sessions = windows.flatMap(([, { gapUs }], index) => (gapUs > 0 ? [{ gapUs, name: `w${index}` }] : []));
-  return `WITH ${sessions.length === 0 ? `given AS (${asked})` : withSessions(asked, sessions, events, on)}
+  return `WITH ${sessions.length === 0 ? `given AS (${asked})` : withSessions(asked, sessions, events, { on, known: isKnown(view) })}
     SELECT g.sample_id AS sample_id, ${outer.join(', ')} FROM given AS g LEFT JOIN (
       SELECT s.sample_id AS sample_id, ${features.join(', ')}
       FROM ${events} INNER JOIN (SELECT *, ${earliest} AS w_first FROM given) AS s ON ${on}
-      WHERE e._event_time < s.as_of AND e._seq <= s.position AND e._event_time >= s.w_first
+      WHERE e._event_time < s.as_of AND ${isKnown(view)} AND e._event_time >= s.w_first
         AND e._event_time >= (SELECT min(${earliest}) FROM given) AND e._event_time < (SELECT max(as_of) FROM given)
       GROUP BY s.sample_id
     ) AS f ON f.sample_id = g.sample_id`;
+}
+
+/** Whether an event `e` counts as of the position of a sample `s`. */
+function isKnown({ changes }: ViewDefinition): string {
+  return `e._seq <= s.position${changes === 'upsert' ? ' AND e._last_seq >= s.position' : ''}`;
 }
 
 /** `given` with a column for the start of each session as of its sample; where the last event is too long ago, the read time itself. */
@@ -62,7 +67,7 @@ function withSessions(
   asked: string,
   sessions: readonly { readonly gapUs: number; readonly name: string }[],
   events: string,
-  on: string,
+  { on, known }: { readonly on: string; readonly known: string },
 ): string {
   const eventUs = 'toUnixTimestamp64Micro(e._event_time)';
   const joins = sessions.map(({ gapUs, name }) => {
@@ -71,7 +76,7 @@ function withSessions(
     const start = `if(${isOver}, any(as_of), fromUnixTimestamp64Micro(maxIf(us, us - before > ${gapUs}), 'UTC'))`;
     return `LEFT JOIN (SELECT sample_id, ${start} AS ${name} FROM (
       SELECT s.sample_id AS sample_id, s.as_of AS as_of, ${eventUs} AS us, ${before} AS before
-      FROM ${events} INNER JOIN asked AS s ON ${on} WHERE e._event_time < s.as_of AND e._seq <= s.position
+      FROM ${events} INNER JOIN asked AS s ON ${on} WHERE e._event_time < s.as_of AND ${known}
     ) GROUP BY sample_id) AS of_${name} ON of_${name}.sample_id = a.sample_id`;
   });
   const starts = sessions.map(({ name }) => `of_${name}.${name} AS ${name}`);

@@ -29,6 +29,8 @@ export interface CompiledView {
   ): 'applied' | 'dropped';
   /** Folds what need not stay outside tiles and drops what no window can need as of the source's frontier. */
   settle(state: EntityState, frontierUs: number, nowUs: number): void;
+  /** True while no event has come: there is no row to read. */
+  isEmpty(state: EntityState): boolean;
   encodeState(state: EntityState): Buffer;
   decodeState(bytes: Buffer): EntityState;
   /** Adds a partial aggregate that `tilesSql` gave. */
@@ -49,6 +51,8 @@ export function compileView(definition: ViewDefinition): CompiledView {
     newState: () => newState(layout),
     apply: (state, bound, row, timeUs, seq, index) => addEvent(layout, state, bound.event(row, timeUs, seq, index)),
     settle: (state, frontierUs, nowUs) => settleState(layout, state, frontierUs, nowUs),
+    isEmpty: ({ head, tiles, lastEventTimeUs }) =>
+      lastEventTimeUs === 0 && head.length === 0 && tiles.every(({ length }) => length === 0),
     encodeState: (state) => encodeState(layout, state),
     decodeState: (bytes) => decodeState(layout, bytes),
     mergeTile: (state, hopUs, bucketUs, record) => mergeTile(layout, state, hopUs, bucketUs, record),

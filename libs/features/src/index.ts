@@ -49,6 +49,7 @@ export type {
   WindowSpec,
 } from './types.ts';
 export { dimensionMax, dimensionOf, isVectorType, vectorBytes, vectorOf, vectorType } from './vectors.ts';
+export { currentSql, versionsSql } from './versions-sql.ts';
 export {
   defaultHopUs,
   floorTo,

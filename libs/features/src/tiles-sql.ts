@@ -28,7 +28,7 @@ const noHopUs = -1;
 /**
  * The tiles of every entity from history: one row for each entity, hop and bucket with an event, with the join keys under their names,
  * `hop_us` (of sessions minus the gap), `bucket_us` (of a session its start), `last_us` (newest event), `valid_from_us` (from when on the tiles say everything) and each cell's columns.
- * Parameters: `position` (only events up to it), `frontier` (µs; buckets that no window needs as of it are left out). Where that could leave
+ * `table`: where events may be corrected a subquery of `versionsSql`. Parameters: `position` (only events up to it), `frontier` (µs; buckets that no window needs as of it are left out). Where that could leave
  * out an entity whole, one row more for each entity (`hop_us` −1, nothing in its cells): as in the stream, an entity that ever had an event is there.
  */
 export function tilesSql(definition: ViewDefinition, table: string): string {
@@ -36,7 +36,10 @@ export function tilesSql(definition: ViewDefinition, table: string): string {
   const events = tableWithInputs(view, table);
   const keys = view.joinKeys.map(({ name, field }) => `${eventColumn(field)} AS ${sqlName(name)}`).join(', ');
   const keyColumns = view.joinKeys.map(({ field }) => eventColumn(field));
-  const given = ['e._seq <= {position:UInt64}', ...keyColumns.map((column) => `isNotNull(${column})`)].join(' AND ');
+  const current = view.changes === 'upsert' ? ['e._last_seq >= {position:UInt64}'] : [];
+  const given = ['e._seq <= {position:UInt64}', ...current, ...keyColumns.map((column) => `isNotNull(${column})`)].join(
+    ' AND ',
+  );
   const validFrom = `greatest(max(${timeUs}) + 1, toInt64({frontier:Int64} - ${headSpanUs})) AS valid_from_us`;
   const partials = (within: string) => cells.map(({ cell }, index) => partialSql(cell, index, view, within)).join(', ');
   const selects = groups.map((group) => {

@@ -112,6 +112,8 @@ export type ViewDefinition = {
   readonly entity: string;
   readonly joinKeys: readonly JoinKeyDefinition[];
   readonly source: string;
+  /** `upsert`: events of the source may be corrected and deleted. Left out: they stay as they are. */
+  readonly changes?: 'upsert';
   readonly fields: readonly SourceField[];
   readonly features: readonly FeatureDefinition[];
   /** Computed from those; left out where there are none. */

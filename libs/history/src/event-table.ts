@@ -1,10 +1,12 @@
-import { isVectorType, type SourceField } from '@millrace/features';
+import { currentSql, isVectorType, type SourceField, type ViewDefinition, versionsSql } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import type { History } from './clickhouse.ts';
 import { columnType, type EventSource, eventTable, evolveEventTable, vectorConstraint } from './evolve-table.ts';
 
 /** What every event table has before its fields. */
 export const envelopeColumns = ['_event_id', '_event_time', '_known_time', '_seq', '_index'] as const;
+/** What one has after those where events may be corrected: what the row does to the event with its id; an Enum8 of libs/events' operations. */
+export const operationColumn = '_operation';
 
 const settlePatienceMs = 60_000;
 
@@ -20,12 +22,40 @@ export async function ensureEventTable(history: History, source: EventSource): P
   const lengths = source.fields
     .filter(({ type }) => isVectorType(type))
     .map((field) => `CONSTRAINT ${vectorConstraint(field)}`);
+  // the versions of an event are looked up by its id
+  const correctable = source.isCorrectable
+    ? [
+        `${operationColumn} Enum8('insert' = 0, 'replace' = 1, 'delete' = 2)`,
+        'INDEX event_id _event_id TYPE bloom_filter(0.01) GRANULARITY 1',
+      ]
+    : [];
   await history.command(`
     CREATE TABLE IF NOT EXISTS ${table} (
       _event_id String, _event_time DateTime64(6, 'UTC'), _known_time DateTime64(6, 'UTC'), _seq UInt64, _index UInt32,
-      ${[...fields, ...lengths, 'INDEX known_time _known_time TYPE minmax GRANULARITY 4'].join(', ')}
+      ${[...correctable, ...fields, ...lengths, 'INDEX known_time _known_time TYPE minmax GRANULARITY 4'].join(', ')}
     ) ENGINE = MergeTree ORDER BY (_event_time, _seq, _index)`);
-  return evolveEventTable(history, source);
+  if (source.isCorrectable) await history.command(`ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${correctable[0]}`);
+  const evolved = await evolveEventTable(history, source);
+  if (source.isCorrectable) await ensureCurrentView(history, source.name);
+  return evolved;
+}
+
+/** A source's events as they are now, for whoever asks in SQL; made anew as a view keeps the columns that it was made with. */
+async function ensureCurrentView(history: History, source: string): Promise<void> {
+  const current = currentSql(eventTable(source), 'toUInt64(18446744073709551614)');
+  await history.command(
+    `CREATE OR REPLACE VIEW ${currentTable(source)} AS SELECT * EXCEPT (_operation, _last_seq) FROM ${current}`,
+  );
+}
+
+/** The view with a correctable source's events as they are now. */
+export function currentTable(source: string): string {
+  return `\`current_${source}\``;
+}
+
+/** What `asOfSql` and `tilesSql` take for a view's events. */
+export function viewEvents({ source, changes }: Pick<ViewDefinition, 'source' | 'changes'>): string {
+  return changes === 'upsert' ? versionsSql(eventTable(source)) : eventTable(source);
 }
 
 /** Resolves when ClickHouse works on no insert whose statement contains `table`; STORE_UNAVAILABLE after a minute. */

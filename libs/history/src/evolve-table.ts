@@ -4,6 +4,8 @@ import type { History } from './clickhouse.ts';
 export interface EventSource {
   readonly name: string;
   readonly fields: readonly SourceField[];
+  /** Its events may be corrected and deleted. */
+  readonly isCorrectable?: boolean;
 }
 
 /** A source's table. */

@@ -1,5 +1,5 @@
 export { type History, type HistoryOptions, historyError, openHistory } from './clickhouse.ts';
-export { ensureEventTable, insertsEnded, maxSeq } from './event-table.ts';
+export { currentTable, ensureEventTable, insertsEnded, maxSeq, viewEvents } from './event-table.ts';
 export { type EventSource, eventTable } from './evolve-table.ts';
 export { type EventColumn, insertBatches, type PositionedBatch } from './insert-batches.ts';
 export { type Block, insertBlock } from './insert-block.ts';

@@ -1,6 +1,6 @@
 import { alignColumns, isVectorType } from '@millrace/features';
 import type { History } from './clickhouse.ts';
-import { envelopeColumns } from './event-table.ts';
+import { envelopeColumns, operationColumn } from './event-table.ts';
 import { type EventSource, eventTable } from './evolve-table.ts';
 import { insertBlock } from './insert-block.ts';
 import { RowBinaryWriter } from './row-binary.ts';
@@ -26,6 +26,7 @@ export interface PositionedBatch {
     readonly ids: readonly string[];
     readonly eventTimeUs: Float64Array;
     readonly columns: ReadonlyMap<string, EventColumn>;
+    readonly changes?: { readonly operations: Uint8Array };
   };
 }
 
@@ -42,7 +43,8 @@ export async function insertBatches(
   if (rows === 0) return 0;
   const writer = new RowBinaryWriter();
   for (const positioned of batches) writeRows(writer, source, positioned);
-  const columns = [...envelopeColumns, ...source.fields.map(({ name }) => `\`${name}\``)];
+  const operation = source.isCorrectable ? [operationColumn] : [];
+  const columns = [...envelopeColumns, ...operation, ...source.fields.map(({ name }) => `\`${name}\``)];
   await insertBlock(history, { table: eventTable(source.name), columns, rows, writer });
   return rows;
 }
@@ -58,6 +60,7 @@ function writeRows(writer: RowBinaryWriter, source: EventSource, { seq, batch }:
     writer.int64(batch.knownTimeUs);
     writer.int64(seq);
     writer.uint32(row);
+    if (source.isCorrectable) writer.uint8(batch.changes?.operations[row] ?? 0);
     for (const cell of cells) cell(writer, row);
   }
 }

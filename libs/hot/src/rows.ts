@@ -5,12 +5,14 @@ import { type Hot, storeUnavailable } from './connection.ts';
 export interface RowToWrite {
   readonly key: string;
   readonly field: string;
-  /** Starts with its format and position: 7 bytes, big-endian (row-layout.ts of libs/features). */
+  /**
+   * Starts with its format and position: 7 bytes, big-endian (row-layout.ts of libs/features). Empty: the entity has no row any more.
+   */
   readonly row: Buffer;
 }
 
 export interface RowWriter {
-  /** The newest position wins: a row that is older than the one there is left out and counted as stale. */
+  /** The newest position wins: a row that is older than the one there is left out and counted as stale. An empty one removes what is there. */
   write(rows: readonly RowToWrite[]): Promise<{ readonly written: number; readonly stale: number }>;
   /** False when Redis was emptied since `setEpoch`. */
   epochPresent(): Promise<boolean>;
@@ -26,8 +28,11 @@ const writeRows = `
 local written = 0
 for i = 1, #KEYS do
   local field, row = ARGV[2 * i - 1], ARGV[2 * i]
-  local old = redis.call('HGET', KEYS[i], field)
-  if not old or #old < 7 or struct.unpack('>I7', old) <= struct.unpack('>I7', row) then
+  local old = row ~= '' and redis.call('HGET', KEYS[i], field)
+  if row == '' then
+    redis.call('HDEL', KEYS[i], field)
+    written = written + 1
+  elseif not old or #old < 7 or struct.unpack('>I7', old) <= struct.unpack('>I7', row) then
     redis.call('HSET', KEYS[i], field, row)
     written = written + 1
   end

@@ -1,4 +1,4 @@
-export { type Convert, converterOf } from './convert.ts';
+export { type Convert, converterOf, toJson } from './convert.ts';
 export { type FileFormat, type Format, formatOf, formats, isDataFile } from './format.ts';
 export { type InferredColumn, type InferredSchema, inferSchema } from './infer.ts';
 export type { InputObject, LocalInput } from './locations/input-object.ts';
@@ -7,4 +7,4 @@ export type { S3Access } from './locations/s3.ts';
 export { openRows, type RowFormat } from './open-rows.ts';
 export { chunkRowsMax, type InputRow, Instant, type RowChunk, type RowReader } from './rows.ts';
 export { sourceYaml, timeFormatNames } from './source-yaml.ts';
-export { compileMapping, type RowEvent, type RowMapping, rowId } from './to-event.ts';
+export { compileMapping, operationOf, type RowEvent, type RowMapping, rowId } from './to-event.ts';

@@ -1,5 +1,5 @@
 import { definitions } from '@millrace/contracts';
-import { fieldName, MeshError } from '@millrace/kernel';
+import { fieldName, joinedId, MeshError } from '@millrace/kernel';
 import { type Convert, converterOf, plain, toJson } from './convert.ts';
 import type { InputRow } from './rows.ts';
 import { toTimeUs } from './times.ts';
@@ -10,6 +10,8 @@ export interface RowEvent {
   /** 0 where the source names an event-time field. */
   readonly eventTimeUs: number;
   readonly json: Uint8Array;
+  /** `upsert`, `delete`, or what the operation column says that is neither; left out without such a column. */
+  readonly operation?: string;
 }
 
 export interface RowMapping {
@@ -33,10 +35,13 @@ export function compileMapping(
   const fields = new Map(spec.fields.map((field) => [field.name, field]));
   const dropUnknown = spec.extraFields === definitions.ExtraFields.IGNORE;
   const rowTimeUs = Number(format.rowTimeUs);
-  const special = new Set([...format.idColumns, ...(format.timeColumn === '' ? [] : [format.timeColumn])]);
+  const { operationColumn } = format;
+  const special = new Set([...format.idColumns, ...[format.timeColumn, operationColumn].filter((name) => name !== '')]);
   for (const [column, field] of format.columns) {
     if (field !== '' && !fields.has(field)) throw unknownField(source, column, field, spec);
   }
+  if (operationColumn !== '' && spec.changes !== definitions.Changes.UPSERT)
+    throw notCorrectable(source, operationColumn);
   if (columns !== undefined) checkColumns({ source, spec, format, columns, targetOf });
   if (spec.eventTimeField === '' && format.timeColumn === '' && rowTimeUs === 0) throw noTime(source);
 
@@ -45,6 +50,7 @@ export function compileMapping(
       if (row.t === 'bad') return { id: `${idBase}-${row.number}`, eventTimeUs: 0, json: Buffer.from(row.raw) };
       const event: Record<string, unknown> = {};
       for (const column in row.fields) {
+        if (column === operationColumn && column !== '') continue;
         const target = targetOf(column);
         const value = row.fields[column];
         if (target === undefined) event[column] = plain(value);
@@ -60,6 +66,7 @@ export function compileMapping(
         id,
         eventTimeUs: time ?? rowTimeUs,
         json: Buffer.from(isFlat(event) ? JSON.stringify(event) : toJson(event)),
+        ...(operationColumn === '' ? {} : { operation: operationOf(row.fields[operationColumn]) }),
       };
     },
   };
@@ -82,22 +89,37 @@ export function compileMapping(
   }
 }
 
+const operationNames: Readonly<Record<string, 'upsert' | 'delete'>> = {
+  insert: 'upsert',
+  update: 'upsert',
+  upsert: 'upsert',
+  delete: 'delete',
+  c: 'upsert',
+  r: 'upsert',
+  u: 'upsert',
+  i: 'upsert',
+  d: 'delete',
+};
+
+/** An empty cell is an upsert. What is no operation stays: ingestion says what is wrong. */
+export function operationOf(value: unknown): string {
+  const text = String(plain(value ?? '')).trim();
+  return text === '' ? 'upsert' : (operationNames[text.toLowerCase()] ?? text);
+}
+
 /** Most rows are: they need no look inside. */
 function isFlat(event: Readonly<Record<string, unknown>>): boolean {
   for (const name in event) if (typeof event[name] === 'object' && event[name] !== null) return false;
   return true;
 }
 
-/** One column: its value. Several: joined by a colon, colons inside written as %3A. Empty when one has no value. */
+/** The values of the columns as `joinedId` puts them together; empty when one has no value. */
 export function rowId(fields: Readonly<Record<string, unknown>>, columns: readonly string[]): string {
   const values = columns.map((column) => {
     const value = plain(fields[column] ?? '');
     return typeof value === 'object' ? toJson(value) : String(value);
   });
-  if (values.includes('')) return '';
-  return values.length === 1
-    ? (values[0] ?? '')
-    : values.map((value) => value.replace(/[%:]/g, encodeURIComponent)).join(':');
+  return joinedId(values);
 }
 
 function checkColumns(given: {
@@ -112,7 +134,7 @@ function checkColumns(given: {
   const named = [
     ...format.columns.keys(),
     ...format.idColumns,
-    ...(format.timeColumn === '' ? [] : [format.timeColumn]),
+    ...[format.timeColumn, format.operationColumn].filter((name) => name !== ''),
   ];
   const absent = named.find((column) => !there.has(column));
   if (absent !== undefined)
@@ -121,6 +143,7 @@ function checkColumns(given: {
     });
   const filled = new Map<string, string>();
   for (const column of columns) {
+    if (column === format.operationColumn) continue;
     const target = targetOf(column);
     if (target === undefined) throw unknownColumn(source, column);
     if (target.t !== 'field') continue;
@@ -160,6 +183,14 @@ function unknownField(source: string, column: string, field: string, { fields }:
     'INVALID_ARGUMENT',
     `column "${column}" is mapped to "${field}", which is not a field of source "${source}" (fields: ${fields.map(({ name }) => name).join(', ')})`,
     { source, column, field },
+  );
+}
+
+function notCorrectable(source: string, column: string): MeshError {
+  return new MeshError(
+    'INVALID_ARGUMENT',
+    `column "${column}" is to say what becomes of events, but those of source "${source}" stay as they are; define the source with changes: upsert`,
+    { source, column },
   );
 }
 

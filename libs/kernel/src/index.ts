@@ -5,5 +5,6 @@ export { type ErrorMetadata, MeshError, toMeshError } from './errors.ts';
 export { parseExactJson } from './exact-json.ts';
 export { fieldName, fieldNames } from './field-names.ts';
 export { canonicalJson, contentVersion, hash32, newId } from './hashing.ts';
+export { joinedId } from './joined-id.ts';
 export { quote } from './quote.ts';
 export { isReason, Reason, ReasonCode } from './reasons.ts';

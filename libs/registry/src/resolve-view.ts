@@ -100,6 +100,7 @@ export function resolveView(
       .flatMap((feature) => [feature, feature.numerator ?? [], feature.denominator ?? []].flat())
       .flatMap(({ field, filter, input = '' }) => [field, ...identifiers(filter), ...identifiers(input)]),
   ]);
+  const changes = source.changes === definitions.Changes.UPSERT ? { changes: 'upsert' as const } : {};
   const fields = sourceFieldsOf(source).filter((field) => used.has(field.name));
   const valueAffecting = {
     entity: spec.entity,
@@ -108,6 +109,7 @@ export function resolveView(
     joinKeys,
     fields,
     features,
+    ...changes,
     ...derived,
   };
   return {
@@ -116,6 +118,7 @@ export function resolveView(
     entity: spec.entity,
     joinKeys,
     source: spec.source,
+    ...changes,
     fields,
     features,
     ...derived,

@@ -1,5 +1,6 @@
 import type { definitions } from '@millrace/contracts';
 import { Cron } from 'croner';
+import { isCorrectable } from './change-problems.ts';
 import type { SourceProblem } from './expectation-problems.ts';
 
 const inputsMax = 8;
@@ -39,6 +40,11 @@ function checkInput(
   if (source.eventTimeField === '' && !format?.timeColumn)
     report('the source names no event-time field; name the column that holds the time with time');
   if ((format?.idColumns.length ?? 0) > 8) report(`${format?.idColumns.length} id columns are over the limit of 8`);
+  const operationColumn = format?.operationColumn ?? '';
+  if (operationColumn !== '' && !isCorrectable(source))
+    report(`column "${operationColumn}" is to say what becomes of events, which needs changes: upsert`);
+  if (operationColumn !== '' && format?.idColumns.length === 0)
+    report('rows that correct or delete need the columns that make the event id: id');
   if (overlapUs < 0n) report('overlap cannot be negative');
   if (query === '') {
     if (watermarkColumn !== '' || overlapUs !== 0n)

@@ -1,4 +1,5 @@
 export { batchProblems, scheduleProblem } from './batch-problems.ts';
+export { changeProblems, changesChanged, isCorrectable, operationProblem } from './change-problems.ts';
 export {
   allows,
   type CompatibilityRule,

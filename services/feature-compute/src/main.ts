@@ -24,6 +24,7 @@ import { withDerived } from './app/derived-as-of.ts';
 import { createMaterializer } from './app/materialize/materialize.ts';
 import { createMismatchAlerts } from './app/mismatch-alerts.ts';
 import { createReportMismatches } from './app/report-mismatches.ts';
+import { createSettled } from './app/settled.ts';
 import { createStatus } from './app/status.ts';
 import { createUploadLabels } from './app/training/label-store.ts';
 import { createBuildTrainingSet } from './app/training/training-set.ts';
@@ -89,6 +90,7 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   const { samplesWaitingMax } = config;
   const verifier = createVerifier({
     compare,
+    settled: createSettled({ history }),
     report,
     alert,
     maxPosition,

@@ -13,11 +13,11 @@ export interface RangeOptions {
   readonly eventsPerEntityMax: number;
 }
 
-/** True when `rangeSql` can say the feature. */
+/** True when `rangeSql` can say the feature: its ranges know events that came late, and none that are corrected. */
 export function isRangeable(given: ViewDefinition, name: string): boolean {
   const view = withInputs(given);
   const feature = view.features.find((each) => each.name === name);
-  return feature !== undefined && rangeFeature(feature, view) !== undefined;
+  return view.changes === undefined && feature !== undefined && rangeFeature(feature, view) !== undefined;
 }
 
 /**

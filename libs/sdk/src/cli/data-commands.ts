@@ -22,6 +22,10 @@ export function addDataCommands(program: Command): void {
       '--time-field <name>',
       'the field that holds the event time (taken out of the event), RFC 3339 or microseconds; now unless given',
     )
+    .option(
+      '--operation-field <name>',
+      'the field that says what a line does (taken out of the event): insert, update or delete, or c, r, u or d; needs --id-field',
+    )
     .option('--batch <n>', 'events a request', positive, 500)
     .action((source: string, file: string | undefined, _options, command: Command) =>
       publish(source, file, command.optsWithGlobals()),

@@ -1,11 +1,15 @@
-import type { ingestion } from '@millrace/contracts';
+import { ingestion } from '@millrace/contracts';
+import { operationOf } from '@millrace/inputs';
 import { MeshError, newId } from '@millrace/kernel';
+import { operationProblem } from '@millrace/sources';
 import { parseTimeUs } from './rows.ts';
 
 /** Where an event's envelope is taken from; without either, the line is sent as it is. */
 export interface EnvelopeFields {
   readonly idField?: string;
   readonly timeField?: string;
+  /** Says what the line does: insert, update or delete, or c, r, u or d. */
+  readonly operationField?: string;
 }
 
 /** JSON with the source text of its values, which TypeScript's es2024 library does not have yet. */
@@ -19,12 +23,17 @@ const exactJson = JSON as unknown as {
 };
 
 /** A line of JSON as an event. MALFORMED_PAYLOAD, MISSING_FIELD, WRONG_TYPE and INVALID_ARGUMENT name the line. */
-export function toEvent(text: string, line: number, { idField, timeField }: EnvelopeFields): ingestion.Event {
+export function toEvent(text: string, line: number, envelope: EnvelopeFields): ingestion.Event {
+  const { idField, timeField, operationField } = envelope;
   const nowUs = BigInt(Date.now()) * 1000n;
-  if (idField === undefined && timeField === undefined)
+  if (idField === undefined && timeField === undefined && operationField === undefined)
     return { id: newId(), eventTimeUs: nowUs, json: Buffer.from(text) };
+  if (operationField !== undefined && idField === undefined)
+    throw new MeshError('INVALID_ARGUMENT', 'what corrects or deletes needs the id of its event: --id-field', {});
   const fields = parseLine(text, line);
   const id = idField === undefined ? newId() : take(fields, idField, line);
+  const isDelete = operationField !== undefined && operationIn(fields, operationField, line) === 'delete';
+  if (isDelete) return { id, eventTimeUs: 0n, json: Buffer.alloc(0), operation: ingestion.Operation.DELETE };
   const time = timeField === undefined ? undefined : take(fields, timeField, line);
   return {
     id,
@@ -77,6 +86,16 @@ function take(fields: Record<string, unknown>, name: string, line: number): stri
     `line ${line}: field "${name}" is ${JSON.stringify(value)}; write a text or a number`,
     { line, field: name },
   );
+}
+
+/** A line without the field is an upsert. */
+function operationIn(fields: Record<string, unknown>, name: string, line: number): string {
+  const operation = operationOf(fields[name]);
+  delete fields[name];
+  const wrong = operationProblem(operation);
+  if (wrong !== undefined)
+    throw new MeshError('INVALID_ARGUMENT', `line ${line}: field "${name}": ${wrong}`, { line, field: name });
+  return operation;
 }
 
 function timeOf(text: string, line: number): bigint {

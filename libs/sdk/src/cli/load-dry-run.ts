@@ -1,4 +1,4 @@
-import { definitions, type ingestion, registry } from '@millrace/contracts';
+import { definitions, ingestion, registry } from '@millrace/contracts';
 import {
   compileMapping,
   type InputObject,
@@ -8,6 +8,7 @@ import {
   type RowFormat,
 } from '@millrace/inputs';
 import { MeshError } from '@millrace/kernel';
+import { operationProblem } from '@millrace/sources';
 import Table from 'cli-table3';
 import { type CommonOptions, printJson, type Services } from './context.ts';
 import { locateHere, withLocal } from './local-inputs.ts';
@@ -43,17 +44,24 @@ export async function dryRun(services: Services, task: DryRunTask): Promise<void
     const checked = { rows: 0, valid: 0, duplicates: 0, bad: [] as BadRow[], badRows: 0 };
     for await (const { rows } of reader.chunks()) {
       const some = rows.slice(0, options.rows - checked.rows);
-      const readable = some.filter(({ t }) => t === 'row');
+      const events = some
+        .filter(({ t }) => t === 'row')
+        .map((row) => ({ row, event: mapping.toEvent(row, sha256.slice(0, 16)) }));
+      const readable = events.filter(({ event }) => operationProblem(event.operation) === undefined);
       const answer = await check(
         services,
         source,
-        readable.map((row) => mapping.toEvent(row, sha256.slice(0, 16))),
+        readable.map(({ event }) => event),
       );
       const bad: BadRow[] = some.flatMap((row) =>
         row.t === 'bad' ? [{ row: row.number, reason: 'MALFORMED_PAYLOAD', field: '', message: row.message }] : [],
       );
+      for (const { row, event } of events) {
+        const message = operationProblem(event.operation);
+        if (message !== undefined) bad.push({ row: row.number, reason: 'INVALID_ARGUMENT', field: '', message });
+      }
       for (const { index, reason, field, message } of answer.rejections)
-        bad.push({ row: readable[index]?.number ?? 0, reason, field, message });
+        bad.push({ row: readable[index]?.row.number ?? 0, reason, field, message });
       checked.rows += some.length;
       checked.valid += answer.valid;
       checked.duplicates += answer.duplicates;
@@ -70,10 +78,11 @@ export async function dryRun(services: Services, task: DryRunTask): Promise<void
 
 async function check(services: Services, source: string, events: readonly RowEvent[]) {
   if (events.length === 0) return { valid: 0, duplicates: 0, rejections: [] as ingestion.Rejection[] };
-  const sent = events.map(({ id, eventTimeUs, json }) => ({
+  const sent = events.map(({ id, eventTimeUs, json, operation }) => ({
     id,
     eventTimeUs: BigInt(eventTimeUs),
     json: Buffer.from(json),
+    ...(operation === 'delete' ? { operation: ingestion.Operation.DELETE } : {}),
   }));
   return services.loads().checkEvents({ source, events: sent });
 }

@@ -11,6 +11,7 @@ export interface FormatOptions {
   readonly id?: readonly string[];
   readonly time?: string;
   readonly at?: string;
+  readonly operation?: string;
   readonly timeFormat?: keyof typeof timeFormatNames;
   readonly null?: readonly string[];
   readonly delimiter?: string;
@@ -38,6 +39,7 @@ export function addMappingOptions(command: Command): Command {
     )
     .option('--time <column>', 'the column with the event time, where the source names no event-time field')
     .option('--at <time>', 'the event time of rows that have none, RFC 3339 or microseconds')
+    .option('--operation <column>', 'the column that says what a row is: insert, update or delete, or c, r, u or d')
     .addOption(
       new Option(
         '--time-format <name>',
@@ -58,6 +60,7 @@ export function rowFormatOf(options: FormatOptions): definitions.RowFormat {
     nullValues: [...(options.null ?? [])],
     delimiter: options.delimiter ?? '',
     encoding: options.encoding ?? '',
+    operationColumn: options.operation ?? '',
     rowTimeUs: options.at === undefined ? 0n : parseTimeUs(options.at),
   };
 }

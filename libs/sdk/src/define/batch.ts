@@ -16,6 +16,8 @@ export interface BatchInputSpec {
   readonly id?: string | readonly string[];
   /** The column with the event time where the source names no event-time field. */
   readonly time?: string;
+  /** The column that says what a row is: insert, update or delete, or c, r, u or d. Needs `changes: 'upsert'` of the source. */
+  readonly operation?: string;
   readonly timeFormat?: keyof typeof timeFormats;
   /** Texts that stand for null beside the empty one. */
   readonly nulls?: readonly string[];
@@ -58,6 +60,7 @@ export function batchToProto(inputs: Readonly<Record<string, BatchInputSpec>> = 
       delimiter: given.delimiter ?? '',
       encoding: given.encoding ?? '',
       rowTimeUs: 0n,
+      operationColumn: given.operation ?? '',
     },
     whenChanged:
       given.whenChanged === undefined ? definitions.WhenChanged.UNSPECIFIED : changePolicies[given.whenChanged],

@@ -42,6 +42,13 @@ export interface SourceOptions<F extends Fields> extends MetadataOptions {
   readonly expectations?: Readonly<Record<string, ExpectationSpec<keyof F & string>>>;
   /** Where rows come from beside the stream, by name: files, buckets, URLs, ClickHouse; each on its schedule. */
   readonly batch?: Readonly<Record<string, BatchInputSpec>>;
+  /**
+   * `'upsert'`: an event with a known id takes the place of the one before, and events may be deleted by their id. `'append'` unless set: such an
+   * event is a redelivery, or a conflict. The same for as long as the source lives.
+   */
+  readonly changes?: 'append' | 'upsert';
+  /** Events over NATS are change events of Debezium; `id` names the table's primary key. Needs `changes: 'upsert'`. */
+  readonly debezium?: { readonly id: readonly string[] };
   /** Which schemas the next schema must fit; `'backward'` unless set. */
   readonly compatibility?: CompatibilityName;
 }
@@ -58,6 +65,17 @@ export type CompatibilityName =
 /** UNSPECIFIED when it is left out. */
 export function compatibilityToProto(name: CompatibilityName | undefined): definitions.Compatibility {
   return definitions.Compatibility[(name ?? 'unspecified').toUpperCase() as keyof typeof definitions.Compatibility];
+}
+
+/** UNSPECIFIED when it is left out. */
+export function changesToProto(changes: 'append' | 'upsert' | undefined): definitions.Changes {
+  return definitions.Changes[(changes ?? 'unspecified').toUpperCase() as keyof typeof definitions.Changes];
+}
+
+export function debeziumToProto(
+  given: { readonly id: readonly string[] } | undefined,
+): definitions.Debezium | undefined {
+  return given && { idColumns: [...given.id] };
 }
 
 /** A named stream of events with a schema. */
@@ -78,6 +96,8 @@ export function source<const F extends Fields = Fields>(name: string, options: S
     expectations: expectationsToProto(options.expectations),
     compatibility: compatibilityToProto(options.compatibility),
     retiredFields: [],
+    changes: changesToProto(options.changes),
+    debezium: debeziumToProto(options.debezium),
     batchInputs: batchToProto(options.batch),
   };
   return {

@@ -14,6 +14,7 @@ export const batchInput = z
     columns: z.record(z.string(), z.string()).optional(),
     id: z.union([z.string(), z.array(z.string())]).optional(),
     time: z.string().optional(),
+    operation: z.string().optional(),
     time_format: z.enum(names(timeFormats)).optional(),
     nulls: z.array(z.string()).optional(),
     delimiter: z.string().optional(),

@@ -4,7 +4,7 @@ import { batchToProto } from './batch.ts';
 import { type ExpectationSpec, expectationsToProto } from './expectations.ts';
 import { type FieldSpec, fieldToProto } from './fields.ts';
 import { fieldsOfPayload, type PayloadSpec, payloadToProto } from './payload.ts';
-import { compatibilityToProto } from './source.ts';
+import { changesToProto, compatibilityToProto, debeziumToProto } from './source.ts';
 import { batchInput } from './yaml-batch.ts';
 import { duration, durationText, metadata, schemaType } from './yaml-parts.ts';
 
@@ -131,6 +131,8 @@ export const sourceDocument = z.strictObject({
   partitions: z.int().optional(),
   batch: z.record(z.string(), batchInput).optional(),
   expectations: z.record(z.string(), expectation).optional(),
+  changes: z.enum(['append', 'upsert']).optional(),
+  debezium: z.strictObject({ id: z.array(z.string()) }).optional(),
   compatibility: z
     .enum(['none', 'backward', 'backward_transitive', 'forward', 'forward_transitive', 'full', 'full_transitive'])
     .optional(),
@@ -153,6 +155,8 @@ export function sourceSpec(given: z.infer<typeof sourceDocument>, folder: string
     expectations: expectationsToProto(given.expectations),
     compatibility: compatibilityToProto(given.compatibility),
     retiredFields: [],
+    changes: changesToProto(given.changes),
+    debezium: debeziumToProto(given.debezium),
     batchInputs: batchToProto(given.batch),
   };
 }

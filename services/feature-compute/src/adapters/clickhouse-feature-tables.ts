@@ -1,5 +1,5 @@
-import { asOfSql, type ViewDefinition } from '@millrace/features';
-import { eventTable, type History, historyError } from '@millrace/history';
+import { asOfSql, currentSql, type ViewDefinition } from '@millrace/features';
+import { eventTable, type History, historyError, viewEvents } from '@millrace/history';
 import type { Materialization, Shard } from '../app/materialize/materialization.ts';
 import type { FeatureTables } from '../app/materialize/materialize.ts';
 import { sqlLiteral, sqlName } from '../app/sql.ts';
@@ -33,7 +33,7 @@ export function createFeatureTables(history: History): FeatureTables {
       const keys = view.joinKeys.map(({ field }) => sqlName(field)).join(', ');
       const [row] = await history.query<{ entities: string; position: string }>(
         `SELECT uniqExact(tuple(${keys})) AS entities, (SELECT max(_seq) FROM ${eventTable(view.source)}) AS position
-         FROM ${eventTable(view.source)} WHERE _event_time < fromUnixTimestamp64Micro(toInt64(${beforeUs}))`,
+         FROM ${eventsAsOf(view, '18446744073709551614')} WHERE _event_time < fromUnixTimestamp64Micro(toInt64(${beforeUs}))`,
       );
       return { entities: Number(row?.entities ?? 0), position: Number(row?.position ?? 0) };
     },
@@ -63,13 +63,17 @@ export function createFeatureTables(history: History): FeatureTables {
   };
 }
 
+/** The events up to a position, as they were then where they may be corrected. */
+function eventsAsOf({ source, changes }: ViewDefinition, position: string): string {
+  return changes === 'upsert' ? currentSql(eventTable(source), position) : eventTable(source);
+}
+
 /** A shard's rows: every entity of the part that had an event by then, at each of its times. */
 function valuesSql(
   view: ViewDefinition,
   { position, everyUs, entityParts }: Pick<Materialization, 'position' | 'everyUs' | 'entityParts'>,
   { part, fromUs, times }: Shard,
 ): string {
-  const table = eventTable(view.source);
   const names = view.joinKeys.map(({ name }) => sqlName(name));
   const fields = view.joinKeys.map(({ field }) => sqlName(field));
   const asKeys = fields.map((field, at) => `${field} AS ${names[at]}`).join(', ');
@@ -78,7 +82,7 @@ function valuesSql(
   // asOfSql gives back the numbers of samples alone: the same list, with the same numbers, is joined again
   const samples = `SELECT sipHash64(tuple(${names.join(', ')}), as_of) AS sample_id, * FROM (
       SELECT ${names.join(', ')}, fromUnixTimestamp64Micro(toInt64(${fromUs} + n * ${everyUs}), 'UTC') AS as_of, toUInt64(${position}) AS position
-      FROM (SELECT ${asKeys}, min(_event_time) AS first_seen FROM ${table}
+      FROM (SELECT ${asKeys}, min(_event_time) AS first_seen FROM ${eventsAsOf(view, `${position}`)}
             WHERE _seq <= ${position} AND _event_time < fromUnixTimestamp64Micro(toInt64(${lastUs})) AND ${hash} % ${entityParts} = ${part}
             GROUP BY ${fields.join(', ')})
       ARRAY JOIN range(${times}) AS n
@@ -86,5 +90,5 @@ function valuesSql(
   const values = view.features.map(({ name }) => `f.${sqlName(name)} AS ${sqlName(name)}`).join(', ');
   return `SELECT ${names.map((name) => `s.${name} AS ${name}`).join(', ')}, s.as_of AS as_of, ${sqlLiteral(view.version)} AS version, ${values},
       now64(6, 'UTC') AS _written
-    FROM (${samples}) AS s INNER JOIN (${asOfSql(view, table, samples)}) AS f ON s.sample_id = f.sample_id`;
+    FROM (${samples}) AS s INNER JOIN (${asOfSql(view, viewEvents(view), samples)}) AS f ON s.sample_id = f.sample_id`;
 }

@@ -1,8 +1,8 @@
-import { type EntityState, tilesSql, type ViewDefinition } from '@millrace/features';
-import { eventTable, type History, maxSeq } from '@millrace/history';
+import { type EntityState, tilesSql, type ViewDefinition, versionsSql } from '@millrace/features';
+import { eventTable, type History, maxSeq, viewEvents } from '@millrace/history';
 import { entityKey } from '@millrace/hot';
-import type { TileRow, ViewHistory } from '../app/backfill.ts';
-import { scalarValue } from '../app/sql.ts';
+import type { EntityKeys, TileRow, ViewHistory } from '../app/backfill.ts';
+import { scalarValue, sqlLiteral, sqlName, sqlType } from '../app/sql.ts';
 
 const rowsPerBatch = 1_000;
 
@@ -33,9 +33,9 @@ export function createViewHistory(history: History): ViewHistory {
       };
     },
 
-    tiles: async function* (_cells, definition, upToPosition, frontierUs, signal) {
+    tiles: async function* (definition, { upToPosition, frontierUs, entities }, signal) {
       const answer = await history.client.query({
-        query: tilesSql(definition, eventTable(definition.source)),
+        query: tilesSql(definition, eventsOf(definition, entities)),
         query_params: { position: upToPosition, frontier: frontierUs },
         format: 'JSONEachRow',
         abort_signal: signal,
@@ -52,13 +52,41 @@ export function createViewHistory(history: History): ViewHistory {
       }
       if (batch.length > 0) yield batch;
     },
+
+    entitiesOf: async (definition, eventIds, signal) => {
+      const { source, joinKeys } = definition;
+      const columns = joinKeys.map(({ name, field }) => `${sqlName(field)} AS ${sqlName(name)}`).join(', ');
+      const given = joinKeys.map(({ field }) => `isNotNull(${sqlName(field)})`).join(' AND ');
+      const rows = await history.query<TileJson>(
+        `SELECT DISTINCT ${columns} FROM ${eventTable(source)}
+         WHERE _event_id IN (${eventIds.map(sqlLiteral).join(', ')}) AND _operation != 'delete' AND ${given}`,
+        {},
+        signal,
+      );
+      return rows.map((row) => toEntity(definition, row));
+    },
   };
 }
 
+/** The view's events, of some entities or all. */
+function eventsOf(definition: ViewDefinition, entities: readonly EntityKeys[] | undefined): string {
+  if (entities === undefined) return viewEvents(definition);
+  const { joinKeys, source } = definition;
+  const columns = joinKeys.map(({ field }) => sqlName(field)).join(', ');
+  const types = joinKeys.map(({ name, type }) => `${sqlName(name)} ${sqlType(type)}`).join(', ');
+  const rows = entities.map(({ values }) => `(${values.map(sqlLiteral).join(',')})`);
+  const listed = `(${columns}) IN (SELECT * FROM values(${sqlLiteral(types)}, ${rows.join(',')}))`;
+  return versionsSql(eventTable(source), listed);
+}
+
+function toEntity({ entity, joinKeys }: ViewDefinition, row: TileJson): EntityKeys {
+  const values = joinKeys.map(({ name, type }) => scalarValue(row[name], type));
+  return { entityKey: entityKey(entity, values), values };
+}
+
 function toTileRow(definition: ViewDefinition, row: TileJson): TileRow {
-  const keys = definition.joinKeys.map(({ name, type }) => scalarValue(row[name], type));
   return {
-    entityKey: entityKey(definition.entity, keys),
+    entityKey: toEntity(definition, row).entityKey,
     merge: (cells, state) => cells.view.mergeTile(state as EntityState, Number(row.hop_us), Number(row.bucket_us), row),
   };
 }

@@ -8,7 +8,7 @@ import {
   valueOfNothing,
   viewFeatureTypes,
 } from '@millrace/features';
-import { eventTable, type History } from '@millrace/history';
+import { type History, viewEvents } from '@millrace/history';
 import { columnValue, sqlLiteral, sqlName, sqlType } from './sql.ts';
 
 /** One entity at one instant: its keys in the view's order, as of a time and a position (0: all of history). */
@@ -58,7 +58,7 @@ export function createEvaluateAsOf(deps: { readonly history: History }): Evaluat
     featureCount: number,
     inBackground: boolean,
   ): Promise<readonly AsOfResult[]> {
-    const sql = asOfSql(view, eventTable(view.source), samplesTable(view, samples));
+    const sql = asOfSql(view, viewEvents(view), samplesTable(view, samples));
     const columns = ['sample_id', ...view.features.map((feature) => feature.name)].map(sqlName).join(', ');
     const answer = await deps.history.client.query({
       query: `SELECT ${columns} FROM (${sql})`,

@@ -1,8 +1,9 @@
-import type { ViewDefinition } from '@millrace/features';
+import type { Scalar, ViewDefinition } from '@millrace/features';
 import type { Telemetry } from '@millrace/runtime';
 import type { ViewCells } from '../domain/view-cells.ts';
 import type { ActiveView, Engine } from './engine.ts';
 import { sleep } from './sleep.ts';
+import type { WaitForHistory } from './wait-for-history.ts';
 
 /** What history holds of a source up to a position. */
 export type HistoryExtent = {
@@ -19,15 +20,18 @@ export type ViewHistory = {
   /** The largest position of the source in history; 0 when there is no table or no event. */
   maxPosition(source: string): Promise<number>;
   extent(source: string, upToPosition: number): Promise<HistoryExtent>;
-  /** Tiles of the events up to the position, streamed in batches of bounded size. */
+  /** Tiles of the events up to the position, of all entities or of some, streamed in batches of bounded size. */
   tiles(
-    view: ViewCells,
     definition: ViewDefinition,
-    upToPosition: number,
-    frontierUs: number,
+    asked: { readonly upToPosition: number; readonly frontierUs: number; readonly entities?: readonly EntityKeys[] },
     signal: AbortSignal,
   ): AsyncIterable<readonly TileRow[]>;
+  /** The entities that any version of these events belongs to. */
+  entitiesOf(definition: ViewDefinition, eventIds: readonly string[], signal: AbortSignal): Promise<EntityKeys[]>;
 };
+
+/** An entity's key in the hot store, and the values of its join keys. */
+export type EntityKeys = { readonly entityKey: string; readonly values: readonly Exclude<Scalar, null>[] };
 
 /** Fills a view's windows with the events up to its start position. Live events are applied meanwhile; merging is order-free. */
 export type FillFromHistory = (view: ActiveView, signal: AbortSignal) => Promise<void>;
@@ -35,41 +39,27 @@ export type FillFromHistory = (view: ActiveView, signal: AbortSignal) => Promise
 export function createFillFromHistory(deps: {
   readonly engine: Engine;
   readonly history: ViewHistory;
-  /** The last position of a source in the EVENTS stream; 0 when it has none. */
-  readonly lastPosition: (source: string) => Promise<number>;
+  readonly waitForHistory: WaitForHistory;
   readonly telemetry: Telemetry;
-  readonly pollMs: number;
 }): FillFromHistory {
   const { engine, history, telemetry } = deps;
-
-  /**
-   * History is written in stream order, a position whole or not at all, so it is complete up to the start position once its
-   * largest position has reached the source's last one, or has passed the start.
-   */
-  async function waitForHistory(source: string, startPosition: number, signal: AbortSignal): Promise<void> {
-    const target = Math.min(await deps.lastPosition(source), startPosition);
-    for (let waits = 0; !signal.aborted; waits++) {
-      const reached = await history.maxPosition(source);
-      if (reached >= target) return;
-      if (waits % 100 === 0) telemetry.log.info({ event: 'waiting_for_history', source, reached, target });
-      await sleep(deps.pollMs, signal);
-    }
-  }
 
   return async (view, signal) => {
     const { definition, startPosition } = view.record;
     if (startPosition === 0) return;
-    await waitForHistory(definition.source, startPosition, signal);
+    await deps.waitForHistory(definition.source, startPosition, signal);
     const extent = await history.extent(definition.source, startPosition);
     if (extent.position === 0 || signal.aborted) return;
     engine.frontiers.advance(definition.source, extent.frontierUs);
     const frontierUs = engine.frontiers.of(definition.source);
+    const asked = { upToPosition: startPosition, frontierUs };
     let tiles = 0;
-    for await (const batch of history.tiles(view.cells, definition, startPosition, frontierUs, signal)) {
+    for await (const batch of history.tiles(definition, asked, signal)) {
       for (const row of batch) {
-        const { cell, shard, created } = view.cells.cell(row.entityKey);
-        if (created) view.record.entities++;
+        const { cell, shard } = view.cells.cell(row.entityKey);
+        if (cell.isGone) view.record.entities++;
         view.cells.willChange(cell, shard);
+        cell.isGone = false;
         row.merge(view.cells, cell.state);
         // a live event may have come first; the row then reflects that one
         cell.position = Math.max(cell.position, extent.position);

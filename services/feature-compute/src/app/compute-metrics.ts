@@ -49,6 +49,19 @@ export function createComputeMetrics(metrics: Metrics) {
       'row written less known time of its newest event',
       secondsBuckets,
     ),
+    retractionsPending: metrics.gauge(
+      'millrace_compute_retractions_pending',
+      'corrections and deletions that states do not reflect yet, once for each view',
+    ),
+    retractionSeconds: metrics.histogram(
+      'millrace_compute_retraction_seconds',
+      'from the known time of a correction or deletion to a state that reflects it',
+      secondsBuckets,
+    ),
+    entitiesRebuilt: metrics.counter(
+      'millrace_compute_entities_rebuilt_total',
+      'states that were made anew from history for a correction or deletion',
+    ),
     lag: metrics.gauge('millrace_compute_lag_messages', 'messages of the EVENTS stream not yet applied'),
     rowsBehind: metrics.gauge('millrace_compute_rows_behind', 'entities whose row is behind their state'),
     entitiesInMemory: metrics.gauge('millrace_compute_entities_in_memory', 'entities in the working set'),

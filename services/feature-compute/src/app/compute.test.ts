@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DecodedBatch } from '@millrace/events';
+import { type DecodedBatch, operations } from '@millrace/events';
 import type { ViewDefinition } from '@millrace/features';
 import { quietTelemetry, type Telemetry } from '@millrace/runtime';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -11,18 +11,22 @@ import type { StreamMessage } from './pipeline.ts';
 import type { Row } from './row-flusher.ts';
 import type { StateStore } from './state-store.ts';
 
+/** An event `a#1` is one of entity `a`; `-a#1` deletes it. */
+const { entityOf } = vi.hoisted(() => ({ entityOf: (code: string) => code.split('#')[0] ?? '' }));
+
 /** A view that counts events: what is tested here is who is told what when, not the maths. */
 vi.mock('@millrace/features', () => ({
   compileView: () => ({
     bind: ({ columns }: DecodedBatch) => {
       const codes = columns.get('code')?.values ?? [];
-      return { entityKey: (i: number) => String(codes[i]) };
+      return { entityKey: (i: number) => entityOf(String(codes[i])) };
     },
     newState: () => ({ n: 0 }),
     apply: (state: { n: number }) => {
       state.n++;
     },
     settle: () => {},
+    isEmpty: ({ n }: { n: number }) => n === 0,
     encodeState: ({ n }: { n: number }) => Buffer.from(String(n)),
     decodeState: (bytes: Buffer) => ({ n: Number(bytes.toString()) }),
     writeRow: ({ n }: { n: number }, { position }: { position: number }) =>
@@ -51,6 +55,8 @@ function createWorld() {
     historyPosition: 0,
     /** History holds all of the stream, as the real one soon does; else what `tiles` and `historyPosition` say. */
     historyFollows: false,
+    /** Where a history that follows has come to. */
+    historyReached: Number.POSITIVE_INFINITY,
     commits: 0,
     publish: (codes: readonly string[]) => {
       log.push({ seq: log.length + 1, data: Buffer.from(JSON.stringify(codes)), traceparent: undefined, pending: 0 });
@@ -94,14 +100,19 @@ afterEach(async () => {
 async function start(world: World, wanted: readonly string[], limits: { memory?: number } = {}) {
   const telemetry: Telemetry = quietTelemetry();
   const history: ViewHistory = {
-    maxPosition: async () => (world.historyFollows ? world.log.length : world.historyPosition),
+    maxPosition: async () =>
+      world.historyFollows ? Math.min(world.log.length, world.historyReached) : world.historyPosition,
     extent: async (_source, upTo) => ({
       position: world.historyFollows ? upTo : world.historyPosition,
       knownTimeUs: 1,
       frontierUs: 1,
     }),
-    tiles: async function* (_cells, _definition, upTo) {
-      yield (world.historyFollows ? countsOf(world.log, upTo) : world.tiles).map(({ key, n }) => ({
+    entitiesOf: async (_definition, ids) =>
+      [...new Set(ids.map(entityOf))].map((key) => ({ entityKey: key, values: [] })),
+    tiles: async function* (_definition, { upToPosition: upTo, entities }) {
+      const all = world.historyFollows ? countsOf(world.log, upTo) : world.tiles;
+      const asked = all.filter(({ key }) => !entities || entities.some(({ entityKey }) => entityKey === key));
+      yield asked.map(({ key, n }) => ({
         entityKey: key,
         merge: (_cells: unknown, state: unknown) => {
           (state as { n: number }).n += n;
@@ -132,6 +143,10 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
         if (world.redisDown) throw new Error('redis is down');
         let stale = 0;
         for (const { key, field, row } of written) {
+          if (row.length === 0) {
+            world.rows.delete(`${key} ${field}`);
+            continue;
+          }
           const next = JSON.parse(row.toString()) as { n: number; position: number };
           const known = world.rows.get(`${key} ${field}`);
           if (known !== undefined && known.position > next.position) stale++;
@@ -164,6 +179,7 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
       checkpointIntervalMs: 30,
       checkpointEntitiesMax: 100,
       healIntervalMs: 20,
+      retractionsPendingMax: 100,
     },
   });
   compute.keeper.want(wanted.map(definition));
@@ -174,11 +190,13 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
 
 function countsOf(log: readonly StreamMessage[], upTo: number): { key: string; n: number }[] {
   const codes = log.slice(0, upTo).flatMap(({ data }) => JSON.parse(Buffer.from(data).toString()) as string[]);
-  return [...Map.groupBy(codes, (code) => code)].map(([key, all]) => ({ key, n: all.length }));
+  const deleted = new Set(codes.filter((code) => code.startsWith('-')).map((code) => code.slice(1)));
+  const there = codes.filter((code) => !code.startsWith('-') && !deleted.has(code));
+  return [...Map.groupBy(there, entityOf)].map(([key, all]) => ({ key, n: all.length }));
 }
 
 function definition(name: string): ViewDefinition {
-  return { name, version: '1', entity: 'e', joinKeys: [], source: 's', fields: [], features: [] };
+  return { name, version: '1', entity: 'e', joinKeys: [], source: 's', changes: 'upsert', fields: [], features: [] };
 }
 
 function batchOf(codes: readonly string[]): DecodedBatch {
@@ -187,10 +205,14 @@ function batchOf(codes: readonly string[]): DecodedBatch {
     sourceVersion: '1',
     knownTimeUs: 1,
     count: codes.length,
-    ids: [...codes],
+    ids: codes.map((code) => code.replace('-', '')),
     eventTimeUs: new Float64Array(codes.length).fill(1),
     payloadHashes: new BigUint64Array(codes.length),
     columns: new Map([['code', { type: 'str', values: codes, nulls: null }]]),
+    changes: {
+      operations: Uint8Array.from(codes, (code) => (code.startsWith('-') ? operations.remove : operations.insert)),
+      sequences: null,
+    },
   };
 }
 
@@ -331,4 +353,31 @@ test('when the stream lost events before they were applied the views are filled 
   world.historyPosition = 3;
   await start(world, ['v']);
   await vi.waitFor(() => expect(world.row('a')).toEqual({ n: 5, position: 5 }), soon);
+});
+
+test('a deletion is taken up again after a crash before the state without it, whatever came meanwhile, and an entity without events has no row', async () => {
+  const world = createWorld();
+  world.historyFollows = true;
+  const first = await start(world, ['v']);
+  world.publish(['a#1', 'a#2', 'b#1']);
+  await vi.waitFor(() => expect(world.row('b')?.n).toBe(1), soon);
+  world.historyReached = 1;
+  world.publish(['-a#1', '-b#1']);
+  world.publish(['a#3']);
+  await vi.waitFor(() => expect(world.meta?.position).toBe(3), soon);
+  expect(world.row('a')).toEqual({ n: 3, position: 3 });
+  expect(first.compute.flusher.rowPosition()).toBe(1);
+  first.crash();
+  const { compute } = await start(world, ['v']);
+  world.publish(['a#4']);
+  await vi.waitFor(() => expect(world.row('a')).toEqual({ n: 4, position: 4 }), soon);
+  expect(compute.flusher.rowPosition()).toBe(1);
+  world.historyReached = Number.POSITIVE_INFINITY;
+  await vi.waitFor(() => expect(world.row('a')).toEqual({ n: 3, position: 4 }), soon);
+  await vi.waitFor(() => expect(world.row('b')).toBeUndefined(), soon);
+  await vi.waitFor(() => expect(compute.flusher.rowPosition()).toBe(4), soon);
+  expect([...compute.engine.views.values()].map(({ record }) => record.entities)).toEqual([1]);
+  world.publish(['b#2']);
+  await vi.waitFor(() => expect(world.row('b')).toEqual({ n: 1, position: 5 }), soon);
+  await vi.waitFor(() => expect(world.meta?.retractions).toBeUndefined(), soon);
 });

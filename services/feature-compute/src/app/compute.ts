@@ -8,11 +8,13 @@ import type { ComputeMetrics } from './compute-metrics.ts';
 import { Engine } from './engine.ts';
 import { type HotIdentity, runHotHealer } from './hot-healer.ts';
 import { runPipeline, type StreamMessage } from './pipeline.ts';
+import { createRebuilder } from './rebuilder.ts';
 import { recoverEngine } from './recovery.ts';
 import { createRowFlusher, type RowFlusher, type RowWriter } from './row-flusher.ts';
 import { createRowRewriter } from './row-rewriter.ts';
 import type { StateStore } from './state-store.ts';
 import { createViewKeeper, type TellStates, type ViewKeeper } from './view-keeper.ts';
+import { createWaitForHistory } from './wait-for-history.ts';
 
 /** The limits and intervals of the computation; all of them come from the configuration. */
 export type ComputeLimits = {
@@ -24,6 +26,7 @@ export type ComputeLimits = {
   readonly checkpointIntervalMs: number;
   readonly checkpointEntitiesMax: number;
   readonly healIntervalMs: number;
+  readonly retractionsPendingMax: number;
 };
 
 /** The stream, as the computation needs it. */
@@ -80,12 +83,13 @@ export async function openCompute(deps: {
     dirtyEntitiesMax: limits.checkpointEntitiesMax,
   });
   const rewrite = createRowRewriter({ ...deps, engine, flusher });
-  const fill = createFillFromHistory({
+  const waitForHistory = createWaitForHistory({
     ...deps,
-    engine,
     lastPosition: (source) => events.lastPosition(source),
     pollMs: historyPollMs,
   });
+  const fill = createFillFromHistory({ ...deps, engine, waitForHistory });
+  const rebuilder = createRebuilder({ ...deps, engine, flusher, waitForHistory });
   const keeper = createViewKeeper({ ...deps, engine, checkpointer, fill, rewrite });
 
   return {
@@ -104,11 +108,13 @@ export async function openCompute(deps: {
           decode: events.decode,
           firstPosition: async () => (await events.bounds()).first,
           rowsBehindMax: limits.rowsBehindMax,
+          retractionsPendingMax: limits.retractionsPendingMax,
           signal,
         }),
         flusher.run(signal),
         checkpointer.run(signal),
         keeper.run(signal),
+        rebuilder.run(signal),
         runHotHealer({ ...deps, engine, rewrite, intervalMs: limits.healIntervalMs, signal }),
       ]);
     },

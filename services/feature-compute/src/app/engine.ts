@@ -1,7 +1,8 @@
-import type { DecodedBatch } from '@millrace/events';
+import { type Changes, type DecodedBatch, operations } from '@millrace/events';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
 import { Frontiers } from '../domain/frontiers.ts';
+import { Retractions, type SavedRetractions } from '../domain/retractions.ts';
 import { ViewCells } from '../domain/view-cells.ts';
 import { type CheckpointMeta, type ViewPhase, type ViewRecord, viewId } from '../domain/view-record.ts';
 import type { SavedState, StateStore } from './state-store.ts';
@@ -14,6 +15,8 @@ export type ActiveView = {
   readonly id: string;
   readonly record: ViewRecord;
   readonly cells: ViewCells;
+  /** What its states do not reflect yet of the events up to the engine's position. */
+  readonly retractions: Retractions;
   /** False while history is being read: a row must never show half a window. */
   rowsEnabled: boolean;
   /** True until every row of the view has been written again (after a restart, or when Redis lost them). */
@@ -52,7 +55,7 @@ export class Engine {
     this.#position = saved?.position ?? 0;
     this.frontiers = new Frontiers(saved?.frontiers);
     for (const [id, record] of Object.entries(saved?.views ?? {})) {
-      const view = this.#open(id, { ...record });
+      const view = this.#open(id, { ...record }, new Retractions(saved?.retractions?.[id]));
       view.rowsEnabled = record.phase === 'ready';
       markPending(view, saved?.pendingRows[id]);
     }
@@ -106,6 +109,7 @@ export class Engine {
     let applied = 0;
     for (const view of this.#viewsBySource.get(batch.source) ?? []) {
       const outcome = view.cells.applyBatch(batch, seq, batch.knownTimeUs);
+      if (batch.changes && view.record.definition.changes === 'upsert') addRetractions(view, batch, batch.changes, seq);
       applied += outcome.applied;
       view.record.entities += outcome.created;
       view.record.lateDropped += outcome.dropped;
@@ -131,6 +135,22 @@ export class Engine {
     return count;
   }
 
+  /** Those of views that are being filled wait for that, and hold up nothing. */
+  retractionCount(): number {
+    let count = 0;
+    for (const view of this.views.values()) if (view.rowsEnabled) count += view.retractions.size;
+    return count;
+  }
+
+  /** Every state reflects the events up to here; of a view that is being filled nothing is said. */
+  reflectedPosition(): number {
+    let position = this.#position;
+    for (const view of this.views.values()) {
+      if (view.rowsEnabled) position = Math.min(position, (view.retractions.oldest() ?? Number.POSITIVE_INFINITY) - 1);
+    }
+    return position;
+  }
+
   stateDirtyCount(): number {
     let count = 0;
     for (const view of this.views.values()) count += view.cells.stateDirtyCount;
@@ -145,9 +165,12 @@ export class Engine {
   beginCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): Checkpoint {
     const changed: SavedState[] = [];
     const pendingRows: Record<string, readonly string[] | 'all'> = {};
+    const retractions: Record<string, SavedRetractions> = {};
     const views = [...this.views.values()];
     for (const view of views) {
       view.cells.beginSave((entityKey, bytes) => changed.push({ viewId: view.id, entityKey, bytes }));
+      // a view that is being filled starts over after a crash
+      if (view.record.phase === 'ready' && view.retractions.size > 0) retractions[view.id] = view.retractions.save();
       const pending = [...(inFlight.get(view.id) ?? [])];
       for (const shard of view.cells.shards) for (const cell of shard.rowDirtyCells()) pending.push(cell.key);
       if (view.rowsLost || pending.length > pendingRowsListedMax) pendingRows[view.id] = 'all';
@@ -161,6 +184,7 @@ export class Engine {
         frontiers: this.frontiers.toRecord(),
         views: Object.fromEntries(views.map((view) => [view.id, { ...view.record }])),
         pendingRows,
+        ...(Object.keys(retractions).length === 0 ? {} : { retractions }),
       },
       encodeFor: (ms) => {
         const endMs = performance.now() + ms;
@@ -179,12 +203,21 @@ export class Engine {
     return evicted;
   }
 
-  #open(id: string, record: ViewRecord): ActiveView {
+  #open(id: string, record: ViewRecord, retractions = new Retractions()): ActiveView {
     const cells = new ViewCells(record.definition, {
       shards: this.#limits.shards,
       load: (entityKey) => this.#store.readState(id, entityKey),
     });
-    const view: ActiveView = { id, record, cells, rowsEnabled: false, rowsLost: false, progress: 0, error: '' };
+    const view: ActiveView = {
+      id,
+      record,
+      cells,
+      retractions,
+      rowsEnabled: false,
+      rowsLost: false,
+      progress: 0,
+      error: '',
+    };
     this.views.set(id, view);
     this.#index();
     return view;
@@ -199,6 +232,13 @@ export class Engine {
       if (ofSource === undefined) this.#viewsBySource.set(view.record.definition.source, [view]);
       else ofSource.push(view);
     }
+  }
+}
+
+function addRetractions(view: ActiveView, batch: DecodedBatch, { operations: each }: Changes, seq: number): void {
+  for (let row = 0; row < batch.count; row++) {
+    if (each[row] === operations.insert) continue;
+    view.retractions.add(batch.ids[row] ?? '', { seq, knownTimeUs: batch.knownTimeUs });
   }
 }
 

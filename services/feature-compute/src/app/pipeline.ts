@@ -18,7 +18,7 @@ export type StreamMessage = {
 /** How long messages are applied before timers and sockets get a turn: short against the 10 ms between flushes. */
 const turnMs = 4;
 
-/** Applies the EVENTS stream in its order until it ends. Waits while more rows are behind than the limit. */
+/** Applies the EVENTS stream in its order until it ends. Waits while more rows are behind, or more retractions wait, than the limit. */
 export async function runPipeline(deps: {
   readonly engine: Engine;
   readonly messages: AsyncIterable<StreamMessage>;
@@ -29,6 +29,7 @@ export async function runPipeline(deps: {
   /** The first position that the stream still holds. */
   readonly firstPosition: () => Promise<number>;
   readonly rowsBehindMax: number;
+  readonly retractionsPendingMax: number;
   readonly signal: AbortSignal;
 }): Promise<void> {
   const { engine, flusher, telemetry, metrics, signal } = deps;
@@ -40,6 +41,7 @@ export async function runPipeline(deps: {
     if (engine.rowDirtyCount() > 0) flusher.wake();
     metrics.lag.set(message.pending);
     while (engine.rowDirtyCount() > deps.rowsBehindMax && !signal.aborted) await sleep(5, signal);
+    while (engine.retractionCount() > deps.retractionsPendingMax && !signal.aborted) await sleep(20, signal);
     if (performance.now() - turnStartedMs > turnMs) {
       await turn();
       turnStartedMs = performance.now();

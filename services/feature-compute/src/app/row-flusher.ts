@@ -8,6 +8,7 @@ import type { ActiveView, Engine } from './engine.ts';
 import { sleep } from './sleep.ts';
 import { createWakeUp } from './wake-up.ts';
 
+/** An empty row stands for none. */
 export type Row = {
   readonly key: string;
   readonly field: string;
@@ -16,7 +17,7 @@ export type Row = {
   readonly view: Pick<ViewDefinition, 'name' | 'version'>;
 };
 
-/** The hot store, newest position wins. */
+/** The hot store, newest position wins; an empty row is removed. */
 export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number; stale: number }> };
 
 export type RowFlusher = {
@@ -77,7 +78,7 @@ export function createRowFlusher(deps: {
   const wakeUp = createWakeUp();
 
   function beginSweep(): void {
-    sweepPosition = engine.position;
+    sweepPosition = engine.reflectedPosition();
     sweepFailed = false;
     sweep = takeDirty(engine);
     made = 0;
@@ -196,7 +197,8 @@ export function createRowFlusher(deps: {
       }
       return keysByView;
     },
-    rowPosition: () => (writing.length === 0 && !isBehind() ? engine.position : rowPosition),
+    rowPosition: () =>
+      Math.min(engine.reflectedPosition(), writing.length === 0 && !isBehind() ? engine.position : rowPosition),
     sweeps: () => sweeps,
     traced: (traceparent) => {
       if (traces.length < linksMax) traces.push(traceparent);

@@ -37,6 +37,7 @@ function open(options: { readonly reached: () => number; readonly samplesWaiting
       );
       return { compared: samples.length, mismatches };
     },
+    settled: async (_view, _samples, verification) => verification,
     report: createReportMismatches({ book, clock, telemetry, metrics }),
     alert: createMismatchAlerts({ publish: async (alert) => void alerts.push(alert), clock, telemetry }),
     maxPosition: async () => options.reached(),

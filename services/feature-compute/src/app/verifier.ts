@@ -6,6 +6,7 @@ import type { CompareSamples, ServedSample } from './compare-samples.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { RaiseMismatchAlert } from './mismatch-alerts.ts';
 import type { Provenance, ReportMismatches } from './report-mismatches.ts';
+import type { Settled } from './settled.ts';
 import { sleep } from './sleep.ts';
 
 /** Rows of one view that somebody read; their keys are in the view's order. */
@@ -48,6 +49,7 @@ const waitUsMax = 600_000_000;
 
 export function createVerifier(deps: {
   readonly compare: CompareSamples;
+  readonly settled: Settled;
   readonly report: ReportMismatches;
   readonly alert: RaiseMismatchAlert;
   readonly maxPosition: (source: string) => Promise<number>;
@@ -103,7 +105,7 @@ export function createVerifier(deps: {
     if (first === undefined) return;
     const { view, features } = first;
     const samples = group.map(({ sample }) => sample);
-    const verification = await deps.compare(view, features, samples);
+    const verification = await deps.settled(view, samples, await deps.compare(view, features, samples));
     compared += verification.compared;
     mismatched += verification.mismatches.length;
     const nowUs = clock.nowUs();

@@ -6,6 +6,8 @@ function cell(key: string, usedRound = 0): Cell {
   return {
     key,
     state: {} as Cell['state'],
+    rebuilding: null,
+    isGone: false,
     position: 0,
     knownTimeUs: 0,
     rowDirty: false,

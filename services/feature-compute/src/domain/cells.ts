@@ -4,7 +4,11 @@ import { hash32 } from '@millrace/kernel';
 /** One entity's state in one view, with what its row has to say about itself. */
 export type Cell = {
   readonly key: string;
-  readonly state: EntityState;
+  state: EntityState;
+  /** What takes the state's place once history has told the events before it; live events go into both. */
+  rebuilding: EntityState | null;
+  /** It has no event, or none that is left: it has no row. */
+  isGone: boolean;
   /** The position of the last event that is in the state. */
   position: number;
   /** The known time of the newest event that is in the state. */
@@ -75,7 +79,8 @@ export class Shard {
     let evicted = 0;
     for (const [key, cell] of this.cells) {
       if (evicted >= excess) break;
-      if (cell.rowDirty || cell.stateDirty || cell.saving || cell.usedRound >= round - 1) continue;
+      const isKept = cell.rowDirty || cell.stateDirty || cell.saving || cell.rebuilding !== null;
+      if (isKept || cell.usedRound >= round - 1) continue;
       this.cells.delete(key);
       evicted++;
     }

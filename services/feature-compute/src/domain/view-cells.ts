@@ -49,14 +49,26 @@ export class ViewCells {
     return this.shards.reduce((sum, shard) => sum + shard.stateDirtyCount, 0);
   }
 
-  /** Applies every event of a batch, each to its entity's state. Events without a usable key are skipped and counted. */
-  applyBatch(columns: EventColumns, seq: number, knownTimeUs: number): AppliedBatch {
+  /**
+   * Applies every new event of a batch, each to its entity's state. Events without a usable key are skipped and counted; one that takes another's
+   * place, or deletes it, is left to the rebuilding of the entities that had it or have it now.
+   */
+  applyBatch(
+    columns: EventColumns & { readonly changes?: { readonly operations: Uint8Array } },
+    seq: number,
+    knownTimeUs: number,
+  ): AppliedBatch {
     const bound = this.view.bind(columns);
     const { eventTimeUs, count } = columns;
+    const operations = columns.changes?.operations;
     let created = 0;
     let skipped = 0;
     let dropped = 0;
     for (let i = 0; i < count; i++) {
+      if (operations !== undefined && operations[i] !== 0) {
+        skipped++;
+        continue;
+      }
       const entityKey = bound.entityKey(i);
       if (entityKey === null || entityKey.length > entityKeyBytesMax) {
         skipped++;
@@ -64,12 +76,13 @@ export class ViewCells {
       }
       const shard = this.#shardOf(entityKey);
       let cell = shard.cells.get(entityKey);
-      if (cell === undefined) {
-        const opened = this.#open(shard, entityKey);
-        cell = opened.cell;
-        if (opened.created) created++;
+      cell ??= this.#open(shard, entityKey);
+      if (cell.isGone) {
+        cell.isGone = false;
+        created++;
       }
       this.willChange(cell, shard);
+      if (cell.rebuilding !== null) this.view.apply(cell.rebuilding, bound, i, eventTimeUs[i] ?? 0, seq, i);
       if (this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i) === 'dropped') dropped++;
       cell.position = seq;
       if (knownTimeUs > cell.knownTimeUs) cell.knownTimeUs = knownTimeUs;
@@ -112,11 +125,9 @@ export class ViewCells {
   }
 
   /** The cell of an entity, from memory, the store, or new. */
-  cell(entityKey: string): { readonly cell: Cell; readonly shard: Shard; readonly created: boolean } {
+  cell(entityKey: string): { readonly cell: Cell; readonly shard: Shard } {
     const shard = this.#shardOf(entityKey);
-    const cell = shard.cells.get(entityKey);
-    if (cell !== undefined) return { cell, shard, created: false };
-    return { shard, ...this.#open(shard, entityKey) };
+    return { shard, cell: shard.cells.get(entityKey) ?? this.#open(shard, entityKey) };
   }
 
   inMemory(entityKey: string): boolean {
@@ -126,14 +137,19 @@ export class ViewCells {
   /** A cell outside the working set, decoded from its saved bytes. */
   decode(entityKey: string, bytes: Buffer): Cell {
     const saved = decodeSavedCell(bytes);
-    return newCell(entityKey, this.view.decodeState(saved.state), saved.position, saved.knownTimeUs);
+    const state = this.view.decodeState(saved.state);
+    const cell = newCell(entityKey, state, saved.position, saved.knownTimeUs);
+    cell.isGone = this.view.isEmpty(state);
+    return cell;
   }
 
   encode(cell: Cell): Buffer {
     return encodeSavedCell(cell.position, cell.knownTimeUs, this.view.encodeState(cell.state));
   }
 
+  /** Empty where there is none to be. */
   row(cell: Cell, frontierUs: number, nowUs: number): Buffer {
+    if (cell.isGone) return noRow;
     this.view.settle(cell.state, frontierUs, nowUs);
     return this.view.writeRow(cell.state, { position: cell.position, knownTimeUs: cell.knownTimeUs });
   }
@@ -163,19 +179,23 @@ export class ViewCells {
     return shard;
   }
 
-  #open(shard: Shard, entityKey: string): { cell: Cell; created: boolean } {
+  #open(shard: Shard, entityKey: string): Cell {
     const bytes = this.#load(entityKey);
     const cell = bytes === undefined ? newCell(entityKey, this.view.newState(), 0, 0) : this.decode(entityKey, bytes);
     shard.cells.set(entityKey, cell);
     this.#count++;
-    return { cell, created: bytes === undefined };
+    return cell;
   }
 }
+
+const noRow = Buffer.alloc(0);
 
 function newCell(key: string, state: Cell['state'], position: number, knownTimeUs: number): Cell {
   return {
     key,
     state,
+    rebuilding: null,
+    isGone: true,
     position,
     knownTimeUs,
     rowDirty: false,

@@ -1,4 +1,5 @@
 import type { ViewDefinition } from '@millrace/features';
+import type { SavedRetractions } from './retractions.ts';
 
 /**
  * The life of a view version. `warming`: live events are applied while history is read; a crash starts it over.
@@ -28,4 +29,6 @@ export type CheckpointMeta = {
   readonly views: Readonly<Record<string, ViewRecord>>;
   /** Entities whose rows were behind their states, by view id; `all` when they were too many to list. */
   readonly pendingRows: Readonly<Record<string, readonly string[] | 'all'>>;
+  /** Retractions that the states do not reflect yet, by view id; left out where there are none. */
+  readonly retractions?: Readonly<Record<string, SavedRetractions>>;
 };

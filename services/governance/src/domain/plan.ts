@@ -2,7 +2,7 @@ import type { definitions } from '@millrace/contracts';
 import type { ViewDefinition } from '@millrace/features';
 import { canonicalJson, contentVersion } from '@millrace/kernel';
 import { type Kind, kindOfSpec, type Manifest, type RegistrySnapshot, resolveView } from '@millrace/registry';
-import { retiredFields } from '@millrace/sources';
+import { changesChanged, retiredFields } from '@millrace/sources';
 import { breaksOf } from './breaks.ts';
 import { type Catalog, catalogOf } from './catalog.ts';
 import { differences } from './differences.ts';
@@ -34,7 +34,7 @@ export function makePlan(
   const removed = new Set(removals.map((path) => path.replace(':', '/')));
   const problems = removalProblems(removed, manifest, set);
   const first = catalogOf(current, set, removed);
-  problems.push(...validate(set, first));
+  problems.push(...validate(set, first), ...set.flatMap((definition) => changesProblem(definition, current)));
   if (problems.length > 0) return { changes: [], problems };
   const cascade = cascaded(current, set, first, removed);
   problems.push(...cascade.problems);
@@ -69,6 +69,14 @@ export function makePlan(
 
 function rank({ spec }: definitions.Definition): number {
   return spec ? order.indexOf(kindOfSpec(spec)) : order.length;
+}
+
+function changesProblem(definition: definitions.Definition, current: RegistrySnapshot): Problem[] {
+  const before = current.sources.get(definition.name)?.spec;
+  if (definition.spec?.$case !== 'source' || before === undefined) return [];
+  const wrong = changesChanged(before, definition.spec.value);
+  if (wrong === undefined) return [];
+  return [{ file: definition.file, definition: labelOf(definition), field: wrong.path, message: wrong.problem }];
 }
 
 function removalProblems(

@@ -9,6 +9,7 @@ import {
   type ViewDefinition,
 } from '@millrace/features';
 import { fieldTypeOf, outputNames, referenceName, shapeOf } from '@millrace/registry';
+import { isCorrectable } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
 
@@ -149,6 +150,11 @@ function soundViews(service: definitions.FeatureService, catalog: Catalog) {
 
 function validateOutcome(outcome: definitions.OutcomeJoin, catalog: Catalog, report: Report): void {
   const source = catalog.source(outcome.source);
+  if (source && isCorrectable(source))
+    report(
+      'outcome.source',
+      `events of source "${outcome.source}" may be corrected (changes: upsert), and an outcome counts once; take outcomes from a source whose events stay as they are`,
+    );
   if (!source) {
     report('outcome.source', `there is no source "${outcome.source}"; ${known(catalog, 'source')}`);
     return;

@@ -2,7 +2,7 @@ import { definitions } from '@millrace/contracts';
 import { checkView, dimensionMax, vectorType } from '@millrace/features';
 import { payloadProblems } from '@millrace/payloads';
 import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
-import { batchProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
+import { batchProblems, changeProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import { labelOf, type Problem, type Report } from './problem.ts';
 import { cycleProblems } from './reference-cycles.ts';
@@ -131,6 +131,7 @@ function validateSource(source: definitions.Source, report: Report): void {
     ...expectationProblems(source, typed),
     ...batchProblems(source),
     ...payloadProblems(source),
+    ...changeProblems(source),
   ];
   for (const { path, problem } of problems) report(path, problem);
 }

@@ -1,4 +1,4 @@
-import type { definitions } from '@millrace/contracts';
+import { definitions } from '@millrace/contracts';
 import { payloadIdentity } from '@millrace/payloads';
 
 type Spec = NonNullable<definitions.Definition['spec']>;
@@ -39,6 +39,8 @@ function sourceValue({
   expectations,
   fields,
   payload,
+  changes,
+  debezium,
   ...rest
 }: definitions.Source) {
   return {
@@ -50,6 +52,8 @@ function sourceValue({
       ...(outliers === undefined ? {} : { outliers }),
     })),
     ...(payload === undefined ? {} : { payload: payloadIdentity(payload) }),
+    ...(changes === definitions.Changes.UPSERT ? { changes } : {}),
+    ...(debezium === undefined ? {} : { debezium }),
     ...(expectations.length === 0
       ? {}
       : { expectations: expectations.map(({ description: ___, ...expectation }) => expectation) }),

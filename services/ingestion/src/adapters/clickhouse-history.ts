@@ -1,12 +1,17 @@
 import type { SourceField } from '@millrace/features';
 import { ensureEventTable, eventTable, type History, insertBatches } from '@millrace/history';
 import { sourceFieldsOf } from '@millrace/registry';
+import { isCorrectable } from '@millrace/sources';
 import type { HistoryStore } from '../app/history-writer.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 
 /** One table a source: `events_<source>`. */
 export function createClickHouseHistory(history: History): HistoryStore {
-  const tableOf = ({ name, spec }: SourceDefinition) => ({ name, fields: sourceFieldsOf(spec) });
+  const tableOf = ({ name, spec }: SourceDefinition) => ({
+    name,
+    fields: sourceFieldsOf(spec),
+    isCorrectable: isCorrectable(spec),
+  });
   const tables = new Map<string, { readonly version: string; readonly fields: readonly SourceField[] }>();
   return {
     async open(source) {
@@ -23,7 +28,7 @@ export function createClickHouseHistory(history: History): HistoryStore {
       const table = tables.get(source.name);
       if (table?.version !== source.version)
         throw new Error(`the table of ${source.name}@${source.version} is not open`);
-      return insertBatches(history, { name: source.name, fields: table.fields }, [...batches]);
+      return insertBatches(history, { ...tableOf(source), fields: table.fields }, [...batches]);
     },
   };
 }

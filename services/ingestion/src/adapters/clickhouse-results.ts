@@ -1,5 +1,5 @@
 import { eventTable, type History } from '@millrace/history';
-import type { Check } from '@millrace/sources';
+import { type Check, isCorrectable } from '@millrace/sources';
 import type { ExpectationResult, ResultBook } from '../app/expectation-judge.ts';
 import type { Measured } from '../domain/interval-outcome.ts';
 
@@ -50,8 +50,11 @@ export function createResultBook(history: History): ResultBook {
       );
       return new Map(rows.map(({ expectation, until }) => [expectation, Number(until)]));
     },
-    async measure({ name }, check, startUs, endUs) {
-      const from = eventTable(name);
+    async measure({ name, spec }, check, startUs, endUs) {
+      // what was accepted in an interval is judged as it was: corrections count, deletions have nothing to look at
+      const from = isCorrectable(spec)
+        ? `(SELECT * FROM ${eventTable(name)} WHERE _operation != 'delete')`
+        : eventTable(name);
       const within =
         '_known_time >= fromUnixTimestamp64Micro({start: Int64}) AND _known_time < fromUnixTimestamp64Micro({end: Int64})';
       const length = endUs - startUs;

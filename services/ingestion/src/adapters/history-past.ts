@@ -1,6 +1,7 @@
 import type { Column, SourceField } from '@millrace/features';
-import { eventTable, type History, maxSeq } from '@millrace/history';
+import { currentTable, eventTable, type History, maxSeq } from '@millrace/history';
 import { sourceFieldsOf } from '@millrace/registry';
+import { isCorrectable } from '@millrace/sources';
 import type { FieldStatistics } from '../app/fitted-states.ts';
 import type { Past, PastEvent } from '../app/intakes.ts';
 import type { PackedBatch } from '../domain/pack.ts';
@@ -57,7 +58,7 @@ export function createHistoryPast(
       const [row] = await history.query<Record<keyof FieldStatistics, number | string | null>>(
         `SELECT count() AS rows, avg(value) AS mean, stddevSamp(value) AS stddev, quantileExactInclusive(0.25)(value) AS q1,
            quantileExactInclusive(0.5)(value) AS median, quantileExactInclusive(0.75)(value) AS q3
-         FROM (SELECT toFloat64(assumeNotNull(\`${field}\`)) AS value FROM ${table} WHERE isNotNull(\`${field}\`)
+         FROM (SELECT toFloat64(assumeNotNull(\`${field}\`)) AS value FROM ${isCorrectable(source.spec) ? currentTable(source.name) : table} WHERE isNotNull(\`${field}\`)
            ORDER BY _event_time DESC LIMIT ${fittedRowsMax})`,
       );
       const number = (name: keyof FieldStatistics) => Number(row?.[name] ?? Number.NaN);

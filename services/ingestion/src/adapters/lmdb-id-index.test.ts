@@ -39,8 +39,8 @@ test('ids, hashes and the mark survive a restart', async () => {
   await index.close();
   const again = openIndex();
   expect(again.mark()).toMatchObject(mark(2));
-  expect([...(again.find('s\nb') ?? [])]).toEqual([9, 2 ** 31]);
-  expect([...(again.find('s\nc') ?? [])]).toEqual([1, 0]);
+  expect(again.find('s\nb')).toEqual({ lo: 9, hi: 2 ** 31, sequence: 0n });
+  expect(again.find('s\nc')).toEqual({ lo: 1, hi: 0, sequence: 0n });
   expect(again.find('s\nd')).toBeUndefined();
   expect(again.find('t\na')).toBeUndefined();
   await again.close();

@@ -5,7 +5,7 @@ import { newId } from '@millrace/kernel';
 import type { Quarantine } from '../app/accept-batch.ts';
 import type { RejectedEvent } from '../app/batch-outcome.ts';
 import { formHeader, type QuarantineShelf, type ShelfFilter, writerHeader } from '../app/quarantine-desk.ts';
-import { eventBytesMax } from '../domain/raw-event.ts';
+import { eventBytesMax, operationHeader, sequenceHeader } from '../domain/raw-event.ts';
 
 const stream = 'QUARANTINE';
 const headersMax = 64;
@@ -73,9 +73,11 @@ function message(
   quarantineId: string,
   nowUs: number,
 ): wire.QuarantinedEvent {
-  const headers = new Map(Object.entries(event.headers ?? {}).slice(0, headersMax - 3));
+  const headers = new Map(Object.entries(event.headers ?? {}).slice(0, headersMax - 5));
   headers.set(formHeader, event.form);
   if (event.writer) headers.set(writerHeader, event.writer);
+  if (event.operation !== undefined) headers.set(operationHeader, event.operation);
+  if (event.sequence !== undefined) headers.set(sequenceHeader, String(event.sequence));
   if (event.payload.length > eventBytesMax) headers.set('millrace-original-bytes', String(event.payload.length));
   return {
     quarantineId,

@@ -1,4 +1,5 @@
 import { definitions } from '@millrace/contracts';
+import { operations } from '@millrace/events';
 import { quietTelemetry } from '@millrace/runtime';
 import { expect, test } from 'vitest';
 import type { PackedBatch } from '../domain/pack.ts';
@@ -28,17 +29,25 @@ const event = (id: string, x: unknown = 1): RawEvent => ({
 /** The index in memory, with the same contract as the one in LMDB. */
 function memoryIndex(): IdIndex & { readonly ids: Map<string, bigint> } {
   const ids = new Map<string, bigint>();
+  const sequences = new Map<string, bigint>();
   let mark: IndexMark = { position: 0, tallies: {} };
   return {
     ids,
     mark: () => mark,
     find(key) {
       const hash = ids.get(key);
-      return hash === undefined ? undefined : new Uint32Array(BigUint64Array.of(hash).buffer);
+      if (hash === undefined) return undefined;
+      const [lo = 0, hi = 0] = new Uint32Array(BigUint64Array.of(hash).buffer);
+      return { lo, hi, sequence: sequences.get(key) ?? 0n };
     },
+    hasForgotten: () => false,
+    markForgotten: () => {},
     async record(messages, next) {
       for (const { batch } of messages) {
-        for (const [row, id] of batch.ids.entries()) ids.set(idKey(batch.source, id), batch.payloadHashes[row] ?? 0n);
+        for (const [row, id] of batch.ids.entries()) {
+          ids.set(idKey(batch.source, id), batch.payloadHashes[row] ?? 0n);
+          sequences.set(idKey(batch.source, id), batch.changes?.sequences?.[row] ?? 0n);
+        }
       }
       mark = structuredClone(next);
     },
@@ -50,7 +59,16 @@ function memoryIndex(): IdIndex & { readonly ids: Map<string, bigint> } {
   };
 }
 
-function setUp(index = memoryIndex(), stream: PackedBatch[] = []) {
+const correctable = compileSource({
+  name: 's',
+  version: 'v1',
+  spec: definitions.Source.fromPartial({
+    fields: [{ name: 'x', type: definitions.FieldType.INT64 }],
+    changes: definitions.Changes.UPSERT,
+  }),
+});
+
+function setUp(index = memoryIndex(), stream: PackedBatch[] = [], intake = { validator }) {
   const rejected: RejectedEvent[] = [];
   const held: (() => void)[] = [];
   let holding = false;
@@ -63,7 +81,7 @@ function setUp(index = memoryIndex(), stream: PackedBatch[] = []) {
   const telemetry = quietTelemetry();
   const ids = new IdBook(index);
   const accept = createAcceptBatch({
-    intakes: { of: async () => ({ validator }) },
+    intakes: { of: async () => intake },
     ids,
     log,
     quarantine: {
@@ -205,4 +223,80 @@ test('an index of a stream that is gone is wiped', async () => {
   const log = { bounds: async () => ({ first: 0, last: 0 }), read: async function* () {} };
   expect(await catchUp(index, log)).toEqual({ messages: 0, wiped: true });
   expect(index.ids.size).toBe(0);
+});
+
+const changesOf = (stream: readonly PackedBatch[]) =>
+  stream.flatMap((batch) =>
+    batch.ids.map((id, row) => [id, batch.changes?.operations[row] ?? 0, Number(batch.columns.get('x')?.values[row])]),
+  );
+const remove = (id: string): RawEvent => ({ ...event(id), operation: 'delete' });
+const { insert, replace, remove: removal } = operations;
+
+test('where events may be corrected, another payload takes the place of the one before, and a deletion is remembered', async () => {
+  const { accept, ids, stream } = setUp(undefined, undefined, { validator: correctable });
+  const first = await accept('s', [
+    event('a', 1),
+    event('a', 2),
+    event('b', 1),
+    remove('b'),
+    remove('b'),
+    event('b', 1),
+  ]);
+  expect(first).toMatchObject({ accepted: 5, duplicates: 1 });
+  while ((await ids.commit()) > 0);
+  expect(ids.waiting).toBe(0);
+  const second = await accept('s', [event('a', 2), event('a', 1), remove('never'), event('never', 4)]);
+  expect(second).toMatchObject({ accepted: 3, duplicates: 1, rejections: [] });
+  expect(changesOf(stream)).toEqual([
+    ['a', insert, 1],
+    ['a', replace, 2],
+    ['b', insert, 1],
+    ['b', removal, 0],
+    ['b', replace, 1],
+    ['a', replace, 1],
+    ['never', removal, 0],
+    ['never', replace, 4],
+  ]);
+  expect(stream.map(({ ids: each }) => new Set(each).size)).toEqual(stream.map(({ count }) => count));
+});
+
+test('a correction leaves after the event that it corrects has arrived', async () => {
+  const { accept, hold, release, held, stream } = setUp(undefined, undefined, { validator: correctable });
+  hold();
+  const first = accept('s', [event('a', 1)]);
+  await turn();
+  const second = accept('s', [event('a', 2), event('c', 1)]);
+  await turn();
+  expect(held).toHaveLength(1);
+  release(0);
+  await first;
+  await turn();
+  release(0);
+  await second;
+  expect(changesOf(stream)).toEqual([
+    ['a', insert, 1],
+    ['a', replace, 2],
+    ['c', insert, 1],
+  ]);
+});
+
+test('of numbered changes one that is not above the last is a redelivery, also after it was recorded and caught up with', async () => {
+  const { accept, ids, index, stream } = setUp(undefined, undefined, { validator: correctable });
+  const numbered = (x: number, sequence: bigint): RawEvent => ({ ...event('a', x), sequence });
+  expect(await accept('s', [numbered(1, 5n), numbered(2, 9n), numbered(1, 5n)])).toMatchObject({ accepted: 2 });
+  expect(await accept('s', [numbered(3, 7n)])).toMatchObject({ accepted: 0, duplicates: 1 });
+  while ((await ids.commit()) > 0);
+  const after = setUp(index, stream, { validator: correctable });
+  expect(await after.accept('s', [numbered(3, 9n)])).toMatchObject({ accepted: 0, duplicates: 1 });
+  expect(await after.accept('s', [event('a', 8)])).toMatchObject({ accepted: 1 });
+  expect(await after.accept('s', [numbered(3, 9n)])).toMatchObject({ accepted: 0, duplicates: 1 });
+  expect(await after.accept('s', [numbered(3, 10n)])).toMatchObject({ accepted: 1 });
+});
+
+test('where events stay as they are, none is deleted', async () => {
+  const { accept } = setUp();
+  const { rejections } = await accept('s', [remove('a')]);
+  expect(rejections).toMatchObject([
+    { reason: 'INVALID_ARGUMENT', message: expect.stringContaining('changes: upsert') },
+  ]);
 });

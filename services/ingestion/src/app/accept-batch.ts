@@ -7,7 +7,7 @@ import type { RowTally } from '../domain/row-tally.ts';
 import { batchGate } from './batch-gate.ts';
 import type { BatchOutcome, EventOutcome, RejectedEvent, Rejection } from './batch-outcome.ts';
 import { rowIntervals } from './expectation-judge.ts';
-import type { IdBook, Ticket } from './id-book.ts';
+import { type IdBook, newTicket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
 import type { Intake } from './intakes.ts';
 import { type Sorted, sortBatch } from './sort-batch.ts';
@@ -81,7 +81,7 @@ export function createAcceptBatch(deps: {
       refuse = reject;
     });
     done.catch(() => {});
-    const ticket: Ticket = { done, waitFor: new Set() };
+    const ticket = newTicket(done);
     const limits = { nowUs: knownTimeUs, frontierUs: ids.tally(source).frontierUs };
     const sorted = sortBatch(intake, ids, ticket, events, {
       limits,
@@ -92,10 +92,10 @@ export function createAcceptBatch(deps: {
       },
     });
     if (intake.openGate !== undefined) count(source, sorted, rowIntervals(validator, knownTimeUs));
-    const messages = packRows(validator, sorted.rows, knownTimeUs);
+    const waves = packRows(validator, sorted.rows, knownTimeUs);
     const traceparent = telemetry.tracer.inject();
     try {
-      const published = Promise.all(messages.map((message) => append(message, traceparent)));
+      const published = appendWaves(waves, ticket.before, traceparent);
       const kept =
         options.keepRejected === false ? sorted.rejected.map(() => '') : quarantine.keep(sorted.rejected, knownTimeUs);
       const [positions, quarantineIds] = await Promise.all([published, kept]);
@@ -121,6 +121,19 @@ export function createAcceptBatch(deps: {
       failed.set(why.expectation, (failed.get(why.expectation) ?? 0) + 1);
     }
     if (looked > 0) deps.tally.add(source, startsUs, looked, failed);
+  }
+
+  /** The positions of all messages, a wave after the other. */
+  async function appendWaves(
+    waves: readonly (readonly PackedMessage[])[],
+    before: ReadonlySet<Promise<void>>,
+    traceparent: string | undefined,
+  ): Promise<number[]> {
+    if (before.size > 0) await Promise.all(before);
+    const positions: number[] = [];
+    for (const wave of waves)
+      positions.push(...(await Promise.all(wave.map((message) => append(message, traceparent)))));
+    return positions;
   }
 
   async function append(message: PackedMessage, traceparent: string | undefined): Promise<number> {

@@ -3,12 +3,33 @@ import { type IdIndex, type IndexedMessage, idKey, type SourceTally } from './id
 import { pause } from './pause.ts';
 
 /** A batch whose events are on their way; `done` settles when all of them are durable, or rejects. */
-export type Ticket = { readonly done: Promise<void>; readonly waitFor: Set<Promise<void>> };
+export type Ticket = {
+  readonly done: Promise<void>;
+  /** What its answer waits for: batches with the events that it repeats. */
+  readonly waitFor: Set<Promise<void>>;
+  /** What must be durable before its own events leave: batches with the events that it corrects. */
+  readonly before: Set<Promise<void>>;
+};
+
+export function newTicket(done: Promise<void>): Ticket {
+  return { done, waitFor: new Set(), before: new Set() };
+}
+
+/** What an event says, and the publisher's number of the change, 0 where there is none. */
+export type Change = { readonly lo: number; readonly hi: number; readonly sequence: bigint };
 
 /** A message on its way to the EVENTS stream: its position will lie beyond `floor`. */
 export type Flight = { readonly floor: number };
 
-type Entry = { readonly lo: number; readonly hi: number; readonly ticket: Ticket; settled: boolean };
+/** What became of a change, and the number that the id has from now on. */
+export type Changed = {
+  readonly outcome: 'new' | 'replaces' | 'duplicate';
+  readonly sequence: bigint;
+  readonly undo: () => void;
+};
+
+/** An id's last change. `flying`: changes that are not acknowledged; `open`: those that are not recorded. */
+type Entry = { change: Change; ticket: Ticket; flying: number; open: number };
 
 const commitIntervalMs = 20;
 const commitMessagesMax = 200;
@@ -60,24 +81,47 @@ export class IdBook {
   claim(source: string, id: string, lo: number, hi: number, ticket: Ticket): 'new' | 'duplicate' | 'conflict' {
     const key = idKey(source, id);
     const entry = this.#entries.get(key);
-    if (entry !== undefined) {
-      if (!entry.settled && entry.ticket !== ticket) ticket.waitFor.add(entry.ticket.done);
-      return entry.lo === lo && entry.hi === hi ? 'duplicate' : 'conflict';
-    }
-    const recorded = this.#index.find(key);
-    if (recorded !== undefined) return recorded[0] === lo && recorded[1] === hi ? 'duplicate' : 'conflict';
-    this.#entries.set(key, { lo, hi, ticket, settled: false });
+    if (entry !== undefined && entry.flying > 0 && entry.ticket !== ticket) ticket.waitFor.add(entry.ticket.done);
+    const known = entry?.change ?? this.#index.find(key);
+    if (known !== undefined) return known.lo === lo && known.hi === hi ? 'duplicate' : 'conflict';
+    this.#entries.set(key, { change: { lo, hi, sequence: 0n }, ticket, flying: 1, open: 1 });
     return 'new';
   }
 
-  /** What `claim` would say; nothing is taken. */
-  status(source: string, id: string, lo: number, hi: number): 'new' | 'duplicate' | 'conflict' {
+  /**
+   * Takes an id for a change of its event, of a source whose events may be corrected. `replaces` says that there was one, or may have been;
+   * a `duplicate` is what is known already, or older than that by its number. What is corrected while it is in flight the ticket learns to
+   * leave after. `undo` frees the id for the one before; the last change is undone first.
+   */
+  change(source: string, id: string, change: Change, ticket: Ticket): Changed {
     const key = idKey(source, id);
     const entry = this.#entries.get(key);
-    if (entry !== undefined) return entry.lo === lo && entry.hi === hi ? 'duplicate' : 'conflict';
-    const recorded = this.#index.find(key);
-    if (recorded === undefined) return 'new';
-    return recorded[0] === lo && recorded[1] === hi ? 'duplicate' : 'conflict';
+    const known = entry?.change ?? this.#index.find(key);
+    const isFlying = entry !== undefined && entry.flying > 0 && entry.ticket !== ticket;
+    if (known !== undefined && isKnown(known, change)) {
+      if (isFlying) ticket.waitFor.add(entry.ticket.done);
+      return { outcome: 'duplicate', sequence: known.sequence, undo: () => {} };
+    }
+    if (isFlying) ticket.before.add(entry.ticket.done);
+    const sequence = change.sequence || (known?.sequence ?? 0n);
+    const numbered = { ...change, sequence };
+    const outcome = known !== undefined || this.#index.hasForgotten() ? 'replaces' : 'new';
+    if (entry === undefined) {
+      this.#entries.set(key, { change: numbered, ticket, flying: 1, open: 1 });
+      return { outcome, sequence, undo: () => this.#entries.delete(key) };
+    }
+    const before = { change: entry.change, ticket: entry.ticket };
+    Object.assign(entry, { change: numbered, ticket, flying: entry.flying + 1, open: entry.open + 1 });
+    const undo = () => Object.assign(entry, { ...before, flying: entry.flying - 1, open: entry.open - 1 });
+    return { outcome, sequence, undo };
+  }
+
+  /** What `claim` would say, and of `change` a `conflict` for `replaces`; nothing is taken. */
+  status(source: string, id: string, { lo, hi, sequence }: Change): 'new' | 'duplicate' | 'conflict' {
+    const key = idKey(source, id);
+    const known = this.#entries.get(key)?.change ?? this.#index.find(key);
+    if (known === undefined) return 'new';
+    return isKnown(known, { lo, hi, sequence }) ? 'duplicate' : 'conflict';
   }
 
   /** Frees an id that the ticket has taken and whose event is not on its way. */
@@ -100,7 +144,7 @@ export class IdBook {
     const { batch } = message;
     for (const id of batch.ids) {
       const entry = this.#entries.get(idKey(batch.source, id));
-      if (entry !== undefined) entry.settled = true;
+      if (entry !== undefined) entry.flying--;
     }
     const tally = this.#tallies.get(batch.source) ?? emptyTally();
     count(tally, message);
@@ -119,8 +163,15 @@ export class IdBook {
     await this.#index.record(messages, { position, tallies: this.#recordedTallies });
     this.#recorded = position;
     this.#acked = this.#acked.filter((message) => !taken.has(message));
-    for (const { batch } of messages) for (const id of batch.ids) this.#entries.delete(idKey(batch.source, id));
+    for (const { batch } of messages) for (const id of batch.ids) this.#close(idKey(batch.source, id));
     return messages.length;
+  }
+
+  #close(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    entry.open--;
+    if (entry.open === 0) this.#entries.delete(key);
   }
 
   /** Commits until the signal aborts, and once more. */
@@ -149,6 +200,7 @@ export async function catchUp(
   const { first, last } = await log.bounds();
   const wiped = last < index.mark().position;
   if (wiped) await index.wipe();
+  if (first > index.mark().position + 1) index.markForgotten();
   const { position: from, tallies: recorded } = index.mark();
   const tallies = structuredClone(recorded) as Record<string, SourceTally>;
   let messages = 0;
@@ -166,6 +218,12 @@ export async function catchUp(
     messages += pending.length;
   }
   return { messages, wiped };
+}
+
+/** Numbered changes are told by their numbers, others by what they say. */
+function isKnown(known: Change, { lo, hi, sequence }: Change): boolean {
+  if (sequence > 0n && known.sequence > 0n) return sequence <= known.sequence;
+  return known.lo === lo && known.hi === hi;
 }
 
 function tallyOf(tallies: Record<string, SourceTally>, { batch }: IndexedMessage): SourceTally {

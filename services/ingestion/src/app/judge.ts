@@ -21,11 +21,13 @@ export function createJudge(deps: {
     return events.map((event) => {
       const wrong = rows.read(event, limits);
       if (wrong !== null) return wrong;
-      const status = ids.status(source, rows.id, rows.hash.lo, rows.hash.hi);
+      const { lo, hi } = rows.hash;
+      const status = ids.status(source, rows.id, { lo, hi, sequence: event.sequence ?? 0n });
       if (status === 'duplicate') return 'duplicate';
+      if (rows.isDelete) return 'accepted';
       const failed = gate?.check().find(({ severity }) => severity !== 'warn');
       if (failed !== undefined) return failed.problem;
-      if (status === 'new') return 'accepted';
+      if (status === 'new' || validator.isCorrectable) return 'accepted';
       return problem('ID_CONFLICT', 'id', `event id "${rows.id}" was accepted before with another payload`);
     });
   };

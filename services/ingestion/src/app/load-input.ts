@@ -26,6 +26,8 @@ export type OpenInput = {
   readonly idBase: string;
   /** Rows up to this one are durable already. */
   readonly afterRow: number;
+  /** Later rows may correct earlier ones: one batch after the other. */
+  readonly isOrdered: boolean;
 };
 
 /** What became of the rows up to `row`, in order; `bytesRead` of the input. */
@@ -51,7 +53,7 @@ export async function* publishInput(parts: InputParts, input: OpenInput, signal:
       // it is awaited in its turn; until then a rejection must not count as unhandled
       settled.catch(() => {});
       flying.push(settled);
-      if (flying.length >= inFlightMax) yield (await flying.shift()) as Settled;
+      if (flying.length >= (input.isOrdered ? 1 : inFlightMax)) yield (await flying.shift()) as Settled;
     }
     for (let next = flying.shift(); next !== undefined; next = flying.shift()) yield await next;
   } finally {
@@ -69,8 +71,8 @@ async function publishRows(
   const { source, uri, mapping, idBase } = input;
   const good = rows.filter((row) => row.t === 'row');
   const events = good.map((row): RawEvent => {
-    const { id, eventTimeUs, json } = mapping.toEvent(row, idBase);
-    return { id, eventTimeUs, payload: json, form: 'fields' };
+    const { id, eventTimeUs, json, operation } = mapping.toEvent(row, idBase);
+    return { id, eventTimeUs, payload: json, form: 'fields', ...(operation === undefined ? {} : { operation }) };
   });
   const outcome = events.length === 0 ? undefined : await acceptPatiently(parts, source, events, signal);
   const rejections = (outcome?.rejections ?? []).map(({ index, reason, field, message }) => ({

@@ -1,6 +1,7 @@
 import type { definitions } from '@millrace/contracts';
-import { compileMapping, type InputRow, type RowChunk, rowId } from '@millrace/inputs';
+import { compileMapping, type InputRow, type RowChunk, rowId, toJson } from '@millrace/inputs';
 import { contentVersion, MeshError } from '@millrace/kernel';
+import { isCorrectable } from '@millrace/sources';
 import { rowHash, WatermarkTail } from '../domain/watermark-tail.ts';
 import type { LoadRunDeps, QueryRow } from './load-deps.ts';
 import { publishInput } from './load-input.ts';
@@ -32,6 +33,10 @@ export async function runQuery(
   const known = await deps.store.input(source, uri);
   // another query's watermark says nothing about this one
   const formatKey = contentVersion({ query: input.query, watermark: input.watermarkColumn, id: format.idColumns });
+  // where rows may be corrected, one with another content was not read
+  const keyOf = isCorrectable(registered.spec)
+    ? (fields: QueryRow['fields']) => `${rowId(fields, format.idColumns)}\n${toJson(fields)}`
+    : (fields: QueryRow['fields']) => rowId(fields, format.idColumns);
   const saved = known?.formatKey === formatKey ? known.watermark : undefined;
   const tail = new WatermarkTail(Number(input.overlapUs), saved);
   const passed: Passed[] = [];
@@ -44,7 +49,7 @@ export async function runQuery(
   };
   const rows = {
     columns: query.columns,
-    chunks: () => unread(query.pages(tail.from, signal), tail, format.idColumns, passed),
+    chunks: () => unread(query.pages(tail.from, signal), tail, keyOf, passed),
   };
   const open = {
     source,
@@ -54,6 +59,7 @@ export async function runQuery(
     mapping,
     idBase: input.name,
     afterRow: 0,
+    isOrdered: isCorrectable(registered.spec),
   };
   let committedMs = performance.now();
   try {
@@ -86,14 +92,14 @@ export async function runQuery(
 async function* unread(
   pages: AsyncIterable<readonly QueryRow[]>,
   tail: WatermarkTail,
-  idColumns: readonly string[],
+  keyOf: (fields: QueryRow['fields']) => string,
   passed: Passed[],
 ): AsyncGenerator<RowChunk> {
   let number = 0;
   for await (const page of pages) {
     const rows: InputRow[] = [];
     for (const { watermark, fields } of page) {
-      const hash = rowHash(rowId(fields, idColumns));
+      const hash = rowHash(keyOf(fields));
       const isKnown = tail.knows(hash);
       if (!isKnown) rows.push({ t: 'row', number: ++number, fields });
       passed.push({ number, watermark, hash });

@@ -2,6 +2,7 @@ import { definitions } from '@millrace/contracts';
 import { compileMapping, type InputObject, type LocalInput } from '@millrace/inputs';
 import { contentVersion, MeshError } from '@millrace/kernel';
 import type { Registered } from '@millrace/registry';
+import { isCorrectable } from '@millrace/sources';
 import { registeredSource } from './definitions.ts';
 import type { LoadRunDeps } from './load-deps.ts';
 import { publishInput } from './load-input.ts';
@@ -119,6 +120,7 @@ async function publish(task: InputTask, local: LocalInput, begun: InputRecord): 
     mapping,
     idBase: record.idBase,
     afterRow: record.lastRow,
+    isOrdered: isCorrectable(registered.spec),
   };
   try {
     for await (const settled of publishInput(deps, input, signal)) {

@@ -4,7 +4,7 @@ import type { PayloadCodec } from '@millrace/payloads';
 import { fieldsSent, patched } from '../domain/merge-patch.ts';
 import type { JsonObject } from '../domain/parse-json.ts';
 import { Problem } from '../domain/problem.ts';
-import { eventForms, type RawEvent } from '../domain/raw-event.ts';
+import { eventForms, operationHeader, type RawEvent, sequenceHeader } from '../domain/raw-event.ts';
 import { remedyOf } from '../domain/remedies.ts';
 import type { AcceptBatch } from './accept-batch.ts';
 import type { EventOutcome, Rejection } from './batch-outcome.ts';
@@ -184,6 +184,8 @@ export const formHeader = 'millrace-form';
 export const writerHeader = 'millrace-writer';
 
 function toRawEvent(event: QuarantinedEvent): RawEvent {
+  const operation = event.headers.get(operationHeader);
+  const sequence = event.headers.get(sequenceHeader);
   return {
     id: event.eventId,
     eventTimeUs: Number(event.eventTimeUs),
@@ -191,6 +193,8 @@ function toRawEvent(event: QuarantinedEvent): RawEvent {
     form: eventForms.find((form) => form === event.headers.get(formHeader)) ?? 'fields',
     writer: event.headers.get(writerHeader) ?? readAs(event),
     headers: Object.fromEntries(event.headers),
+    ...(operation === undefined ? {} : { operation }),
+    ...(sequence === undefined ? {} : { sequence: BigInt(sequence) }),
   };
 }
 

@@ -10,7 +10,7 @@ import { compileGate } from '../domain/row-gate.ts';
 import { compileSource } from '../domain/source-validator.ts';
 import type { ValueSources } from '../domain/treatments.ts';
 import { UniqueBook } from '../domain/unique-book.ts';
-import { IdBook } from './id-book.ts';
+import { IdBook, newTicket } from './id-book.ts';
 import { sortBatch } from './sort-batch.ts';
 
 const nowUs = Date.UTC(2026, 0, 1) * 1000;
@@ -20,6 +20,8 @@ type SpecPart = Parameters<typeof definitions.Source.fromPartial>[0];
 const emptyIndex = {
   mark: () => ({ position: 0, tallies: {} }),
   find: () => undefined,
+  hasForgotten: () => false,
+  markForgotten: () => {},
   record: async () => {},
   wipe: async () => {},
   close: async () => {},
@@ -44,7 +46,7 @@ function gateOf(part: SpecPart, values?: ValueSources, keysMax = 1_000) {
     refusals,
     books: [...books.values()],
     sort: (events: readonly RawEvent[], onBlock: 'refuse' | 'quarantine' = 'refuse') =>
-      sortBatch({ validator, openGate }, ids, { done: Promise.resolve(), waitFor: new Set() }, events, {
+      sortBatch({ validator, openGate }, ids, newTicket(Promise.resolve()), events, {
         limits: { nowUs, frontierUs: 0 },
         onBlock,
         onRefusal: (name) => refusals.push(name),

@@ -1,3 +1,4 @@
+import { operations } from '@millrace/events';
 import { MeshError } from '@millrace/kernel';
 import { type Problem, problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
@@ -5,7 +6,7 @@ import type { Failure, RowGate } from '../domain/row-gate.ts';
 import type { RowBuilder, TimeLimits } from '../domain/source-validator.ts';
 import type { Note } from '../domain/treatments.ts';
 import type { RejectedEvent, Warning } from './batch-outcome.ts';
-import type { IdBook, Ticket } from './id-book.ts';
+import type { Change, IdBook, Ticket } from './id-book.ts';
 import type { Intake } from './intakes.ts';
 
 export type Sorted = {
@@ -56,23 +57,27 @@ export function sortBatch(
       reject(event, wrong);
       continue;
     }
-    const failures = gate?.check() ?? nothing;
+    const failures = (rows.isDelete ? undefined : gate?.check()) ?? nothing;
     const worst = failures.length === 0 ? undefined : worstOf(failures);
     // what was accepted before stays a duplicate, whatever is expected now
-    if (worst !== undefined && ids.status(source, rows.id, rows.hash.lo, rows.hash.hi) !== 'duplicate') {
+    if (worst !== undefined && ids.status(source, rows.id, changeOf(rows, event)) !== 'duplicate') {
       if (worst.severity === 'block' && onBlock === 'refuse') blocked.push({ index, id: rows.id, failure: worst });
       reject(event, worst.problem);
       continue;
     }
-    switch (ids.claim(source, rows.id, rows.hash.lo, rows.hash.hi, ticket)) {
+    const changed = validator.isCorrectable ? ids.change(source, rows.id, changeOf(rows, event), ticket) : undefined;
+    if (changed !== undefined) undo.push(changed.undo);
+    const outcome = changed?.outcome ?? ids.claim(source, rows.id, rows.hash.lo, rows.hash.hi, ticket);
+    switch (outcome) {
       case 'new':
-        gate?.keep();
-        if (carry) undo.push(...carry(rows));
+      case 'replaces':
+        if (!rows.isDelete) gate?.keep();
+        if (carry && !rows.isDelete) undo.push(...carry(rows));
         if (failures.length + rows.notes.length > 0) {
           notes.push(...rows.notes);
           warn(warnings, failures, rows.notes);
         }
-        rows.keep();
+        rows.keep(changed && { operation: operationOf(rows, outcome), sequence: changed.sequence });
         outcomes.push('accepted');
         break;
       case 'duplicate':
@@ -86,11 +91,20 @@ export function sortBatch(
   if (blocked.length > 0) {
     gate?.rollBack();
     while (undo.length > 0) undo.pop()?.();
-    for (const id of rows.ids) ids.release(source, id, ticket);
+    if (!validator.isCorrectable) for (const id of rows.ids) ids.release(source, id, ticket);
     for (const { failure } of blocked) onRefusal(failure.expectation);
     throw refusal(source, events.length, blocked);
   }
   return { rows, outcomes, rejected, warnings, notes };
+}
+
+function changeOf({ hash }: RowBuilder, { sequence = 0n }: RawEvent): Change {
+  return { lo: hash.lo, hi: hash.hi, sequence };
+}
+
+function operationOf({ isDelete }: RowBuilder, outcome: 'new' | 'replaces'): number {
+  if (isDelete) return operations.remove;
+  return outcome === 'new' ? operations.insert : operations.replace;
 }
 
 const nothing: ReturnType<RowGate['check']> = [];
@@ -138,6 +152,6 @@ function idConflict(source: string, id: string): Problem {
   return problem(
     'ID_CONFLICT',
     'id',
-    `event id "${id}" of source "${source}" was accepted before with another payload; give a corrected event a new id`,
+    `event id "${id}" of source "${source}" was accepted before with another payload; give a corrected event a new id, or define the source with changes: upsert, where it takes the place of the one before`,
   );
 }

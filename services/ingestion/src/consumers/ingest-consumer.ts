@@ -1,11 +1,11 @@
-import { consumeDurable, type NatsLink } from '@millrace/events';
+import { consumeDurable, type NatsLink, streamInfo } from '@millrace/events';
 import type { Clock } from '@millrace/kernel';
 import type { AcceptBatch, Quarantine } from '../app/accept-batch.ts';
 import { type Definitions, isRegistered, unknownSource } from '../app/definitions.ts';
 import type { IngestionMetrics } from '../app/ingestion-metrics.ts';
 import { formOfMediaType } from '../domain/open-payload.ts';
 import { problem } from '../domain/problem.ts';
-import type { RawEvent } from '../domain/raw-event.ts';
+import { operationHeader, type RawEvent } from '../domain/raw-event.ts';
 import { parseTimeUs } from '../domain/timestamps.ts';
 
 type Message = {
@@ -22,7 +22,7 @@ const prefix = 'millrace.ingest.';
  * `millrace.ingest.<source>`: one event a message, plain JSON, a CloudEvent, or in the format of the source: `Content-Type` says which. Messages come in groups and are acknowledged when
  * their events are durable in EVENTS or QUARANTINE; a crash in between redelivers them, and their ids make that harmless.
  */
-export function consumeIngest(deps: {
+export async function consumeIngest(deps: {
   readonly link: NatsLink;
   readonly signal: AbortSignal;
   readonly maxAckPending: number;
@@ -33,6 +33,8 @@ export function consumeIngest(deps: {
   readonly metrics: IngestionMetrics;
 }): Promise<void> {
   const { link, signal, maxAckPending, accept, definitions, quarantine, clock, metrics } = deps;
+  const { createdMs } = await streamInfo(link, 'INGEST');
+  const toRawEvent = rawEventOf(createdMs);
 
   return consumeDurable(link, { stream: 'INGEST', durable: 'ingestion', signal, maxAckPending }, async (messages) => {
     const bySource = Map.groupBy(messages as readonly Message[], ({ subject }) => subject.slice(prefix.length));
@@ -59,16 +61,25 @@ export function consumeIngest(deps: {
   }
 }
 
-/** Without a `Nats-Msg-Id` the message's place in INGEST is its id: enough for redeliveries, blind to publishers that retry. */
-function toRawEvent({ seq, data, headers, timeMs }: Message): RawEvent {
-  const timeUs = parseTimeUs(headers['Millrace-Event-Time'] ?? '');
-  return {
-    id: headers['Nats-Msg-Id'] ?? `nats-${timeMs}-${seq}`,
-    eventTimeUs: Number.isNaN(timeUs) ? 0 : timeUs,
-    payload: data,
-    form: formOf(headers),
-    writer: headers['Millrace-Schema-Version'] ?? '',
-    headers,
+/**
+ * Without an id of its own, the message's place in INGEST is its id: enough for redeliveries, blind to publishers that retry. The place is the number of
+ * the change too, as a message that comes again must not undo a later one; the stream's age stands before it, so that one that is made anew goes on.
+ */
+function rawEventOf(createdMs: number): (message: Message) => RawEvent {
+  const age = BigInt(Math.floor(createdMs / 1000)) << 33n;
+  return ({ seq, data, headers, timeMs }) => {
+    const timeUs = parseTimeUs(headers['Millrace-Event-Time'] ?? '');
+    const operation = headers[operationHeader]?.toLowerCase();
+    return {
+      id: headers['Millrace-Event-Id'] ?? headers['Nats-Msg-Id'] ?? `nats-${timeMs}-${seq}`,
+      eventTimeUs: Number.isNaN(timeUs) ? 0 : timeUs,
+      payload: data,
+      form: formOf(headers),
+      writer: headers['Millrace-Schema-Version'] ?? '',
+      headers,
+      sequence: age + BigInt(seq),
+      ...(operation === undefined ? {} : { operation }),
+    };
   };
 }
 

@@ -1,9 +1,16 @@
 import { quote } from '@millrace/kernel';
+import { operationProblem } from '@millrace/sources';
 import { isObject, type JsonObject } from './parse-json.ts';
 import { Problem, problem } from './problem.ts';
 import { formatUs, parseRfc3339Us } from './timestamps.ts';
 
-export type Envelope = { readonly id: string; readonly eventTimeUs: number; readonly fields: JsonObject };
+export type Envelope = {
+  readonly id: string;
+  readonly eventTimeUs: number;
+  readonly fields: JsonObject;
+  /** The extension attribute `millraceoperation` is `delete`: there are no fields. */
+  readonly isDelete: boolean;
+};
 
 /** CloudEvents 1.0 in structured mode is told by its required `specversion`. */
 export function isCloudEvent(object: JsonObject): boolean {
@@ -12,7 +19,8 @@ export function isCloudEvent(object: JsonObject): boolean {
 
 /**
  * The envelope of a CloudEvent. CloudEvents are unique by `source` and `id` together, so the event id is both. `time` is the
- * event time. `data` (or `data_base64`, in the encoding of `datacontenttype`) holds the fields; extension attributes are ignored.
+ * event time. `data` (or `data_base64`, in the encoding of `datacontenttype`) holds the fields; extension attributes but `millraceoperation` are
+ * ignored.
  */
 export function unwrapCloudEvent(
   object: JsonObject,
@@ -38,10 +46,14 @@ export function unwrapCloudEvent(
       `the CloudEvent's time ${quote(time)} is not RFC 3339; write it like "${example}"`,
     );
   }
+  const { millraceoperation: operation } = object;
+  const wrong = operationProblem(operation === undefined ? undefined : String(operation));
+  if (wrong !== undefined) return problem('INVALID_ARGUMENT', 'millraceoperation', wrong);
+  if (operation === 'delete') return { id: `${source}#${id}`, eventTimeUs, fields: {}, isDelete: true };
   const fields = typeof base64 === 'string' ? decode(Buffer.from(base64, 'base64')) : data;
   if (fields instanceof Problem) return fields;
   if (!isObject(fields)) {
     return problem('MALFORMED_PAYLOAD', 'data', `the CloudEvent's data ${quote(data)} is not a JSON object of fields`);
   }
-  return { id: `${source}#${id}`, eventTimeUs, fields };
+  return { id: `${source}#${id}`, eventTimeUs, fields, isDelete: false };
 }

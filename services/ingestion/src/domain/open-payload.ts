@@ -6,7 +6,13 @@ import { Problem, problem } from './problem.ts';
 import type { RawEvent } from './raw-event.ts';
 
 /** An event out of its encoding: `id` and `eventTimeUs` are its envelope's. */
-export type Opened = { readonly id: string; readonly eventTimeUs: number; readonly fields: JsonObject };
+export type Opened = {
+  readonly id: string;
+  readonly eventTimeUs: number;
+  readonly fields: JsonObject;
+  /** The envelope says that the event with the id is deleted; there are no fields. */
+  readonly isDelete: boolean;
+};
 
 const curlyBracket = 0x7b;
 
@@ -39,7 +45,7 @@ export function formOfMediaType(mediaType: string): 'fields' | 'avro' | 'protobu
 }
 
 function opened({ id, eventTimeUs }: RawEvent, fields: JsonObject | Problem): Opened | Problem {
-  return fields instanceof Problem ? fields : { id, eventTimeUs, fields };
+  return fields instanceof Problem ? fields : { id, eventTimeUs, fields, isDelete: false };
 }
 
 function decode(

@@ -13,11 +13,19 @@ export type RawEvent = {
   readonly form: EventForm;
   /** Of bare Avro: the version of the source whose schema wrote it; empty or left out: the current one. */
   readonly writer?: string;
+  /** What it does to the event with its id: `upsert`, as when it is left out, or `delete`; anything else is refused. */
+  readonly operation?: string;
+  /** The publisher's number of the change, which grows with each change of an id; left out: none. */
+  readonly sequence?: bigint;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
 export const eventForms = ['fields', 'open', 'avro', 'protobuf'] as const;
 export type EventForm = (typeof eventForms)[number];
+
+/** The headers of a message that say what it does to the event, and, of one in quarantine, the number of the change. */
+export const operationHeader = 'Millrace-Operation';
+export const sequenceHeader = 'millrace-sequence';
 
 /** The largest payload of one event. */
 export const eventBytesMax = 256 * 1024;

@@ -286,7 +286,7 @@ describe('packing', () => {
 
   test('cuts messages at 1,000 events', () => {
     const validator = source();
-    const messages = packRows(validator, rowsOf(validator, 2_500), 9);
+    const [messages = []] = packRows(validator, rowsOf(validator, 2_500), 9);
     expect(messages.map(({ batch }) => batch.count)).toEqual([1000, 1000, 500]);
     expect(messages[2]?.batch.ids[0]).toBe('e2000');
     expect(messages[2]?.batch.columns.get('distance')?.values[0]).toBe(2000n);
@@ -294,13 +294,13 @@ describe('packing', () => {
 
   test('cuts messages by size, so that none is near 1 MiB', () => {
     const validator = source();
-    const messages = packRows(validator, rowsOf(validator, 20, 'y'.repeat(100_000)), 9);
+    const [messages = []] = packRows(validator, rowsOf(validator, 20, 'y'.repeat(100_000)), 9);
     expect(messages.map(({ batch }) => batch.count)).toEqual(Array.from({ length: 10 }, () => 2));
   });
 
   test('keeps events of one key in one partition and in order', () => {
     const validator = source({ partitions: 4, keyField: 'distance' });
-    const messages = packRows(validator, rowsOf(validator, 100), 9);
+    const [messages = []] = packRows(validator, rowsOf(validator, 100), 9);
     expect(messages.reduce((sum, { batch }) => sum + batch.count, 0)).toBe(100);
     expect(messages.length).toBeGreaterThan(1);
     for (const { batch } of messages) {

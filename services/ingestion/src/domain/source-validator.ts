@@ -3,14 +3,17 @@ import { definitions as proto } from '@millrace/contracts';
 import type { Column, Scalar } from '@millrace/features';
 import { quote } from '@millrace/kernel';
 import type { PayloadCodec } from '@millrace/payloads';
+import { isCorrectable, operationProblem } from '@millrace/sources';
 import type { Rows } from './columns.ts';
+import { openDebezium } from './debezium.ts';
 import type { FieldReader, FieldReaderFactory } from './field-reader.ts';
 import { compileField } from './field-readers.ts';
-import { openPayload } from './open-payload.ts';
+import { type Opened, openPayload } from './open-payload.ts';
 import type { JsonObject } from './parse-json.ts';
 import { PayloadHash } from './payload-hash.ts';
 import { Problem, problem } from './problem.ts';
 import { eventBytesMax, eventIdLengthMax, type RawEvent } from './raw-event.ts';
+import { absent, noEventTime, notCorrectable } from './row-problems.ts';
 import { eventTimeEndUs, eventTimeMinUs, formatUs, parseTimeUs } from './timestamps.ts';
 import {
   compileTreatments,
@@ -34,6 +37,8 @@ export type SourceValidator = {
   readonly spec: definitions.Source;
   /** Undefined for a source of JSON alone. */
   readonly codec: PayloadCodec | undefined;
+  /** Its events may be corrected and deleted. */
+  readonly isCorrectable: boolean;
   open(capacity: number): RowBuilder;
 };
 
@@ -47,11 +52,15 @@ export type RowBuilder = {
   read(event: RawEvent, limits: TimeLimits): Problem | null;
   id: string;
   readonly hash: PayloadHash;
+  /** The event that was just read deletes the one with its id: it has no time and no values. */
+  readonly isDelete: boolean;
+  /** Of what was kept, where events may be corrected; by row. */
+  readonly changes: RowChanges | undefined;
   /** The time of the event that was just read. */
   readonly timeUs: number;
   /** What was done to the values of the event that was just read. */
   readonly notes: readonly Note[];
-  keep(): void;
+  keep(change?: { readonly operation: number; readonly sequence: bigint }): void;
   /** The columns in the making: row `count` is the event that was just read. */
   live(): ReadonlyMap<string, Column>;
   scalar(field: string, row: number): Scalar;
@@ -59,6 +68,9 @@ export type RowBuilder = {
   partitionKey(row: number): string;
   size(row: number): number;
 };
+
+/** An operation (of libs/events) and the publisher's number for each row. */
+export type RowChanges = { readonly operations: Uint8Array; readonly sequences: BigUint64Array };
 
 const futureSkewDefaultUs = 300e6;
 const none: readonly Note[] = [];
@@ -76,6 +88,9 @@ type Field = {
 type Compiled = {
   readonly source: string;
   readonly codec: PayloadCodec | undefined;
+  readonly isCorrectable: boolean;
+  readonly debezium: definitions.Debezium | undefined;
+  readonly timestamps: ReadonlySet<string>;
   readonly fields: readonly Field[];
   readonly names: ReadonlySet<string>;
   readonly treatments: readonly Treatment[];
@@ -96,6 +111,11 @@ export function compileSource(
   const compiled: Compiled = {
     source: name,
     codec,
+    isCorrectable: isCorrectable(spec),
+    debezium: spec.debezium,
+    timestamps: new Set(
+      spec.fields.filter(({ type }) => type === proto.FieldType.TIMESTAMP).map((field) => field.name),
+    ),
     treatments,
     fields: spec.fields.map((field, at) => ({
       name: field.name,
@@ -118,6 +138,7 @@ export function compileSource(
     spec,
     codec,
     partitions: Math.min(Math.max(spec.partitions, 1), 64),
+    isCorrectable: compiled.isCorrectable,
     open: (capacity) => new Rowing(compiled, capacity),
   };
 }
@@ -133,7 +154,9 @@ class Rowing implements RowBuilder {
   readonly #compiled: Compiled;
   readonly #readers: readonly FieldReader[];
   readonly #given: Given[];
+  readonly changes: RowChanges | undefined;
   notes: readonly Note[] = none;
+  isDelete = false;
   #eventTimeUs = 0;
 
   constructor(compiled: Compiled, capacity: number) {
@@ -141,6 +164,8 @@ class Rowing implements RowBuilder {
     this.hashes = new BigUint64Array(capacity);
     this.#hashHalves = new Uint32Array(this.hashes.buffer);
     this.#compiled = compiled;
+    if (compiled.isCorrectable)
+      this.changes = { operations: new Uint8Array(capacity), sequences: new BigUint64Array(capacity) };
     this.#readers = compiled.fields.map((field) => field.make(capacity));
     this.#given = compiled.fields.map(() => 'value');
   }
@@ -151,6 +176,10 @@ class Rowing implements RowBuilder {
 
   read(event: RawEvent, limits: TimeLimits): Problem | null {
     this.id = event.id;
+    const unknown = operationProblem(event.operation);
+    if (unknown !== undefined) return problem('INVALID_ARGUMENT', 'operation', unknown);
+    this.isDelete = event.operation === 'delete';
+    if (this.isDelete) return this.#readDelete();
     if (event.payload.length > eventBytesMax) {
       return problem(
         'EVENT_TOO_LARGE',
@@ -158,15 +187,21 @@ class Rowing implements RowBuilder {
         `the payload has ${event.payload.length} bytes, more than the limit of ${eventBytesMax}; send less`,
       );
     }
-    const opened = openPayload(event, this.#compiled.codec);
+    const opened = this.#open(event);
     if (opened instanceof Problem) return opened;
-    const { id, eventTimeUs, fields } = opened;
+    const { id, eventTimeUs, fields, isDelete } = opened;
     this.id = id;
+    this.isDelete = isDelete;
+    if (isDelete) return this.#readDelete();
     return this.#checkId() ?? this.#readTime(fields, eventTimeUs, limits) ?? this.#readFields(fields);
   }
 
-  keep(): void {
+  keep(change?: { readonly operation: number; readonly sequence: bigint }): void {
     const row = this.count++;
+    if (change !== undefined && this.changes !== undefined) {
+      this.changes.operations[row] = change.operation;
+      this.changes.sequences[row] = change.sequence;
+    }
     this.ids.push(this.id);
     this.eventTimeUs[row] = this.#eventTimeUs;
     this.#hashHalves[row * 2] = this.hash.lo;
@@ -196,6 +231,26 @@ class Rowing implements RowBuilder {
     let bytes = 24 + (this.ids[row] as string).length * 3;
     for (const reader of this.#readers) bytes += reader.size(row);
     return bytes;
+  }
+
+  #open(event: RawEvent): Opened | Problem {
+    const { debezium, timestamps, codec } = this.#compiled;
+    return event.form === 'open' && debezium !== undefined
+      ? openDebezium(event, debezium, timestamps)
+      : openPayload(event, codec);
+  }
+
+  /** Its row is one of nulls, and its hash one that no payload has. */
+  #readDelete(): Problem | null {
+    if (!this.#compiled.isCorrectable) return notCorrectable(this.#compiled.source);
+    const wrong = this.#checkId();
+    if (wrong !== null) return wrong;
+    this.notes = none;
+    this.#eventTimeUs = 0;
+    this.hash.lo = 0;
+    this.hash.hi = 0;
+    for (const reader of this.#readers) reader.setNull(this.count);
+    return null;
   }
 
   #checkId(): Problem | null {
@@ -318,39 +373,4 @@ function countMembers(object: JsonObject): number {
   let members = 0;
   for (const _name in object) members++;
   return members;
-}
-
-function absent(name: string, value: unknown, object: JsonObject): Problem {
-  if (value === null) {
-    return problem(
-      'NULL_NOT_ALLOWED',
-      name,
-      `field "${name}" is null but not nullable; send a value or make the field nullable`,
-    );
-  }
-  return problem(
-    'MISSING_FIELD',
-    name,
-    `field "${name}" is missing (the event has ${quote(Object.keys(object).join(', '))}); send it or make the field nullable`,
-  );
-}
-
-function noEventTime(field: string, given: unknown): Problem {
-  if (field === '')
-    return problem(
-      'MISSING_FIELD',
-      'event_time_us',
-      'the event has no event time; set event_time_us, as the source names no event-time field',
-    );
-  if (given === null)
-    return problem(
-      'NULL_NOT_ALLOWED',
-      field,
-      `event-time field "${field}" is null; send UTC microseconds or RFC 3339 text`,
-    );
-  return problem(
-    'MISSING_FIELD',
-    field,
-    `event-time field "${field}" is missing; send UTC microseconds or RFC 3339 text`,
-  );
 }

@@ -11,7 +11,7 @@ import {
   type Scalar,
   type ViewDefinition,
 } from '@millrace/features';
-import { eventTable, type History, maxSeq } from '@millrace/history';
+import { eventTable, type History, maxSeq, viewEvents } from '@millrace/history';
 import type { HistoryReader, HistoryRow, HistorySample } from '../app/read-features.ts';
 import type { PlannedView } from '../domain/plan.ts';
 
@@ -61,7 +61,7 @@ async function recordsOf(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<number, Readonly<Record<string, unknown>>>> {
   const result = await history.client.query({
-    query: asOfSql(view, eventTable(view.source), samplesSubquery(view)),
+    query: asOfSql(view, viewEvents(view), samplesSubquery(view)),
     query_params: samplesParameters(view, samples),
     format: 'JSONEachRow',
     abort_signal: signal,

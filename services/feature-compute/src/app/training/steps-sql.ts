@@ -6,7 +6,7 @@ import {
   type ViewDefinition,
   windowReachUs,
 } from '@millrace/features';
-import { eventTable } from '@millrace/history';
+import { eventTable, viewEvents } from '@millrace/history';
 import { sqlName } from '../sql.ts';
 
 /**
@@ -72,7 +72,7 @@ export type StepTables = {
 
 /** An empty table with the columns that `asOfSql` gives. */
 export function targetSql({ plan, samples, target }: Pick<StepTables, 'plan' | 'samples' | 'target'>): string {
-  const nothing = `(SELECT * FROM ${eventTable(plan.view.source)} WHERE 0)`;
+  const nothing = `(SELECT * FROM ${viewEvents(plan.view)} WHERE 0)`;
   return `CREATE TABLE ${sqlName(target)} ENGINE = MergeTree ORDER BY sample_id EMPTY AS
     SELECT ${columnsOf(plan.view)} FROM (${asOfSql(plan.view, nothing, samplesSql(plan.view, samples, 'sample_id = 0'))})`;
 }
@@ -131,5 +131,5 @@ export function eventsBetween(
   const since = Number.isFinite(reachUs)
     ? ` AND _event_time >= fromUnixTimestamp64Micro(toInt64(${Math.max(0, bounds.firstUs - reachUs)}), 'UTC')`
     : '';
-  return `(SELECT * FROM ${eventTable(view.source)} WHERE _seq <= ${cutoff} AND ${until}${since})`;
+  return `(SELECT * FROM ${viewEvents(view)} WHERE _seq <= ${cutoff} AND ${until}${since})`;
 }

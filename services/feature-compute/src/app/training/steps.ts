@@ -47,7 +47,10 @@ function planView(
   if (references.some(hasMaxAge))
     return [...plans, { t: 'age', byRanges: false, view: { ...view, features: [rowAge] }, lookup }];
   if (!options.withStatuses && !asked.some((feature) => valueOfNothing(feature) === 0)) return plans;
-  return [...plans, { t: 'seen', byRanges: true, view: { ...view, features: [rowEvents] }, lookup }];
+  return [
+    ...plans,
+    { t: 'seen', byRanges: view.changes === undefined, view: { ...view, features: [rowEvents] }, lookup },
+  ];
 }
 
 /** Whether a step is of the rows that a read is found in. */

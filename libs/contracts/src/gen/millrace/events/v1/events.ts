@@ -45,6 +45,13 @@ export interface EventBatch {
   payloadHashes: bigint[];
   /** The fields; at most 256. */
   columns: Column[];
+  /**
+   * A byte for each event: 0 an event with a new id, 1 one that takes the place of the event with its id, 2 one that deletes it (its
+   * time is 0 and its fields are null); empty when all are 0.
+   */
+  operations: Buffer;
+  /** Where publishers number their changes: each event's number, 0 where it has none; empty when none has. As many as ids otherwise. */
+  sequences: bigint[];
 }
 
 /** A rejected event: subject `millrace.quarantine.<source>.<reason>`. */
@@ -336,6 +343,8 @@ function createBaseEventBatch(): EventBatch {
     eventTimesUs: [],
     payloadHashes: [],
     columns: [],
+    operations: Buffer.alloc(0),
+    sequences: [],
   };
 }
 
@@ -378,6 +387,19 @@ export const EventBatch: MessageFns<EventBatch> = {
     }
     for (const v of message.columns) {
       Column.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.operations.length !== 0) {
+      writer.uint32(66).bytes(message.operations);
+    }
+    if (message.sequences.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.sequences) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field sequences of type fixed64 is too large");
+        }
+        writer.fixed64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -471,6 +493,32 @@ export const EventBatch: MessageFns<EventBatch> = {
             message.columns.push(Column.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.operations = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 9: {
+            if (tag === 73) {
+              message.sequences.push(reader.fixed64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.sequences.push(reader.fixed64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -497,6 +545,8 @@ export const EventBatch: MessageFns<EventBatch> = {
     message.eventTimesUs = object.eventTimesUs?.map((e) => BigInt(e)) || [];
     message.payloadHashes = object.payloadHashes?.map((e) => BigInt(e)) || [];
     message.columns = object.columns?.map((e) => Column.fromPartial(e)) || [];
+    message.operations = object.operations ?? Buffer.alloc(0);
+    message.sequences = object.sequences?.map((e) => BigInt(e)) || [];
     return message;
   },
 };

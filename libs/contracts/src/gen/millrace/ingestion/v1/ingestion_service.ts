@@ -21,6 +21,24 @@ import { QuarantinedEvent } from "../../events/v1/events.ts";
 
 /** How events come in. */
 
+/** What an event does to the one with its id. */
+export const Operation = {
+  /** UNSPECIFIED - Not set; the same as UPSERT. */
+  UNSPECIFIED: 0,
+  /** UPSERT - Is new, or takes its place where the source's changes are UPSERT. */
+  UPSERT: 1,
+  /** DELETE - Deletes it; only where the source's changes are UPSERT. Needs the id alone. */
+  DELETE: 2,
+} as const;
+
+export type Operation = typeof Operation[keyof typeof Operation];
+
+export namespace Operation {
+  export type UNSPECIFIED = typeof Operation.UNSPECIFIED;
+  export type UPSERT = typeof Operation.UPSERT;
+  export type DELETE = typeof Operation.DELETE;
+}
+
 /** What became of an expectation. */
 export const ExpectationOutcome = {
   /** UNSPECIFIED - Not set. */
@@ -62,7 +80,15 @@ export interface Event {
     | Buffer
     | undefined;
   /** Of bare Avro: the version of the source whose schema wrote it; unset: the current one. */
-  writerVersion?: string | undefined;
+  writerVersion?:
+    | string
+    | undefined;
+  /** What it does to the event with its id. */
+  operation?:
+    | Operation
+    | undefined;
+  /** The publisher's number of this change, growing with each change of the id; what is not above the last one is a redelivery. 0: none. */
+  sequence?: bigint | undefined;
 }
 
 /** A batch for one source. */
@@ -331,6 +357,8 @@ function createBaseEvent(): Event {
     avro: undefined,
     protobuf: undefined,
     writerVersion: undefined,
+    operation: undefined,
+    sequence: undefined,
   };
 }
 
@@ -356,6 +384,15 @@ export const Event: MessageFns<Event> = {
     }
     if (message.writerVersion !== undefined) {
       writer.uint32(258).string(message.writerVersion);
+    }
+    if (message.operation !== undefined) {
+      writer.uint32(160).int32(message.operation);
+    }
+    if (message.sequence !== undefined) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.sequence);
     }
     return writer;
   },
@@ -421,6 +458,22 @@ export const Event: MessageFns<Event> = {
             message.writerVersion = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.operation = reader.int32() as any;
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -446,6 +499,10 @@ export const Event: MessageFns<Event> = {
     message.avro = object.avro ?? undefined;
     message.protobuf = object.protobuf ?? undefined;
     message.writerVersion = object.writerVersion ?? undefined;
+    message.operation = object.operation ?? undefined;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null)
+      ? BigInt(object.sequence)
+      : undefined;
     return message;
   },
 };

@@ -133,6 +133,24 @@ export namespace Compatibility {
   export type FULL_TRANSITIVE = typeof Compatibility.FULL_TRANSITIVE;
 }
 
+/** What an event with a known id is. */
+export const Changes = {
+  /** UNSPECIFIED - Not set; the same as APPEND. */
+  UNSPECIFIED: 0,
+  /** APPEND - A redelivery, or a conflict where its payload is another. */
+  APPEND: 1,
+  /** UPSERT - A correction, which takes the place of the event before; events may be deleted by their id. */
+  UPSERT: 2,
+} as const;
+
+export type Changes = typeof Changes[keyof typeof Changes];
+
+export namespace Changes {
+  export type UNSPECIFIED = typeof Changes.UNSPECIFIED;
+  export type APPEND = typeof Changes.APPEND;
+  export type UPSERT = typeof Changes.UPSERT;
+}
+
 /** How a feature aggregates. */
 export const AggregationFunction = {
   /** UNSPECIFIED - Not set; refused. */
@@ -331,6 +349,8 @@ export interface RowFormat {
   encoding: string;
   /** The event time of rows that have none, in UTC microseconds; 0: such rows are rejected. */
   rowTimeUs: bigint;
+  /** The column that says what a row is: insert, update or delete, or c, r, u or d; empty: no row deletes anything. */
+  operationColumn: string;
 }
 
 export interface RowFormat_ColumnsEntry {
@@ -367,6 +387,12 @@ export interface PayloadSchema {
     | undefined;
 }
 
+/** Debezium's envelope: `before`, `after` and `op`, alone or as the `payload` beside its Kafka Connect schema. */
+export interface Debezium {
+  /** The columns whose values make the event id, a table's primary key; 1 to 8. */
+  idColumns: string[];
+}
+
 /** A named stream of events. */
 export interface Source {
   /** The schema; 1 to 256 fields. */
@@ -393,6 +419,12 @@ export interface Source {
     | undefined;
   /** Set by the registry: fields of earlier versions that are gone. Events may still bring them; they are dropped. */
   retiredFields: string[];
+  /** Whether an event may be corrected or deleted later; the same for all versions of a source. */
+  changes: Changes;
+  /** Set where events over NATS are Debezium's change events. */
+  debezium:
+    | Debezium
+    | undefined;
   /** Where rows come from beside the stream; at most 8. Changes freely without a new version. */
   batchInputs: BatchInput[];
 }
@@ -1216,6 +1248,7 @@ function createBaseRowFormat(): RowFormat {
     delimiter: "",
     encoding: "",
     rowTimeUs: 0n,
+    operationColumn: "",
   };
 }
 
@@ -1250,6 +1283,9 @@ export const RowFormat: MessageFns<RowFormat> = {
         throw new globalThis.Error("value provided for field message.rowTimeUs of type int64 too large");
       }
       writer.uint32(72).int64(message.rowTimeUs);
+    }
+    if (message.operationColumn !== "") {
+      writer.uint32(82).string(message.operationColumn);
     }
     return writer;
   },
@@ -1342,6 +1378,14 @@ export const RowFormat: MessageFns<RowFormat> = {
             message.rowTimeUs = reader.int64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.operationColumn = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1376,6 +1420,7 @@ export const RowFormat: MessageFns<RowFormat> = {
     message.delimiter = object.delimiter ?? "";
     message.encoding = object.encoding ?? "";
     message.rowTimeUs = (object.rowTimeUs !== undefined && object.rowTimeUs !== null) ? BigInt(object.rowTimeUs) : 0n;
+    message.operationColumn = object.operationColumn ?? "";
     return message;
   },
 };
@@ -1662,6 +1707,61 @@ export const PayloadSchema: MessageFns<PayloadSchema> = {
   },
 };
 
+function createBaseDebezium(): Debezium {
+  return { idColumns: [] };
+}
+
+export const Debezium: MessageFns<Debezium> = {
+  encode(message: Debezium, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.idColumns) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Debezium {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDebezium();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.idColumns.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Debezium>): Debezium {
+    return Debezium.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Debezium>): Debezium {
+    const message = createBaseDebezium();
+    message.idColumns = object.idColumns?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseSource(): Source {
   return {
     fields: [],
@@ -1675,6 +1775,8 @@ function createBaseSource(): Source {
     compatibility: 0,
     payload: undefined,
     retiredFields: [],
+    changes: 0,
+    debezium: undefined,
     batchInputs: [],
   };
 }
@@ -1719,6 +1821,12 @@ export const Source: MessageFns<Source> = {
     }
     for (const v of message.retiredFields) {
       writer.uint32(106).string(v!);
+    }
+    if (message.changes !== 0) {
+      writer.uint32(112).int32(message.changes);
+    }
+    if (message.debezium !== undefined) {
+      Debezium.encode(message.debezium, writer.uint32(122).fork()).join();
     }
     for (const v of message.batchInputs) {
       BatchInput.encode(v!, writer.uint32(162).fork()).join();
@@ -1827,6 +1935,22 @@ export const Source: MessageFns<Source> = {
             message.retiredFields.push(reader.string());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.changes = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.debezium = Debezium.decode(reader, reader.uint32());
+            continue;
+          }
           case 20: {
             if (tag !== 162) {
               break;
@@ -1869,6 +1993,10 @@ export const Source: MessageFns<Source> = {
       ? PayloadSchema.fromPartial(object.payload)
       : undefined;
     message.retiredFields = object.retiredFields?.map((e) => e) || [];
+    message.changes = object.changes ?? 0;
+    message.debezium = (object.debezium !== undefined && object.debezium !== null)
+      ? Debezium.fromPartial(object.debezium)
+      : undefined;
     message.batchInputs = object.batchInputs?.map((e) => BatchInput.fromPartial(e)) || [];
     return message;
   },
