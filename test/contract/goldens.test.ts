@@ -34,7 +34,9 @@ function codecOf(typeName: string): Codec {
         ? [contracts.ingestion, contracts.loads]
         : area === 'compute'
           ? [contracts.compute, contracts.trainingSets]
-          : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
+          : area === 'serving'
+            ? [contracts.serving, contracts.search]
+            : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])
     .find((found) => found !== undefined);

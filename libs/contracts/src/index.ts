@@ -24,6 +24,7 @@ export * as definitions from './gen/millrace/registry/v1/definitions.ts';
 export * as expectations from './gen/millrace/registry/v1/expectations.ts';
 export * as registry from './gen/millrace/registry/v1/registry_service.ts';
 export * as serving from './gen/millrace/serving/v1/feature_service.ts';
+export * as search from './gen/millrace/serving/v1/search_service.ts';
 
 /** Where the FileDescriptorSet of every contract lies, for reflection. */
 export const descriptorSetPath: string = fileURLToPath(new URL('./gen/descriptors.binpb', import.meta.url));

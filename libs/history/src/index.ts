@@ -4,3 +4,4 @@ export { type EventSource, eventTable } from './evolve-table.ts';
 export { type EventColumn, insertBatches, type PositionedBatch } from './insert-batches.ts';
 export { type Block, insertBlock } from './insert-block.ts';
 export { RowBinaryWriter } from './row-binary.ts';
+export { vectorTable, vectorTablePrefix } from './vector-table.ts';

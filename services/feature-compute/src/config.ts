@@ -14,6 +14,7 @@ const schema = z.object({
   MILLRACE_COMPUTE_STATE_BYTES_MAX: positive(64 * 2 ** 30),
   MILLRACE_COMPUTE_HEAL_INTERVAL_MS: positive(1_000),
   MILLRACE_COMPUTE_RETRACTIONS_PENDING_MAX: positive(20_000),
+  MILLRACE_COMPUTE_VECTOR_INTERVAL_MS: positive(500),
   MILLRACE_COMPUTE_TELL_CHANGES: z.stringbool().default(false),
   MILLRACE_COMPUTE_VERIFY_WAIT_MS: positive(10_000),
   MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX: positive(2_000),
@@ -37,6 +38,7 @@ export function loadConfig(env: Env) {
     healIntervalMs: own.MILLRACE_COMPUTE_HEAL_INTERVAL_MS,
     retractionsPendingMax: own.MILLRACE_COMPUTE_RETRACTIONS_PENDING_MAX,
     samplesWaitingMax: own.MILLRACE_COMPUTE_VERIFY_SAMPLES_MAX,
+    vectorIntervalMs: own.MILLRACE_COMPUTE_VECTOR_INTERVAL_MS,
     tellChanges: own.MILLRACE_COMPUTE_TELL_CHANGES,
     verifyWaitMs: own.MILLRACE_COMPUTE_VERIFY_WAIT_MS,
   };

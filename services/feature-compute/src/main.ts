@@ -8,6 +8,7 @@ import { run, serveHttp } from '@millrace/runtime';
 import { createFeatureTables, featureTable } from './adapters/clickhouse-feature-tables.ts';
 import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
 import { createTrainingSetBook } from './adapters/clickhouse-training-sets.ts';
+import { createVectorStore } from './adapters/clickhouse-vectors.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
 import { openMaterializationFiles } from './adapters/materialization-files.ts';
@@ -28,6 +29,7 @@ import { createSettled } from './app/settled.ts';
 import { createStatus } from './app/status.ts';
 import { createUploadLabels } from './app/training/label-store.ts';
 import { createBuildTrainingSet } from './app/training/training-set.ts';
+import { createVectorIndexer } from './app/vector-index.ts';
 import { createVerifier } from './app/verifier.ts';
 import { createVerifySamples } from './app/verify.ts';
 import { wantedViews } from './app/wanted-views.ts';
@@ -125,6 +127,15 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   });
   await life.start('materializer', async (signal) => {
     void materializer.run(signal).catch((cause) => life.fail(cause));
+  });
+  const vectors = createVectorIndexer({
+    views: () => [...engine.views.values()].map(({ record }) => record.definition),
+    store: createVectorStore(history),
+    intervalMs: config.vectorIntervalMs,
+    telemetry,
+  });
+  await life.start('vectors', async (signal) => {
+    void vectors.run(AbortSignal.any([signal, life.signal])).catch((cause) => life.fail(cause));
   });
   const services = [service, materializeService({ materializer, tableOf: featureTable })];
   const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));

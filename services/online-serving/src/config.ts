@@ -31,6 +31,7 @@ const limitsSchema = z.object({
     .default(256 * 2 ** 20),
   MILLRACE_SERVING_USAGE_INTERVAL_MS: z.coerce.number().int().min(100).max(3_600_000).default(10_000),
   MILLRACE_SERVING_PROCESSES: z.coerce.number().int().min(1).max(256).default(1),
+  MILLRACE_SERVING_SEARCH_CANDIDATES_MAX: z.coerce.number().int().min(1_000).max(10_000_000).default(100_000),
   MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX: z.coerce.number().int().min(1).max(1_024).default(64),
 });
 
@@ -63,6 +64,7 @@ export function loadConfig(env: Env) {
     },
     usageIntervalMs: limits.MILLRACE_SERVING_USAGE_INTERVAL_MS,
     processes: limits.MILLRACE_SERVING_PROCESSES,
+    searchCandidatesMax: limits.MILLRACE_SERVING_SEARCH_CANDIDATES_MAX,
     streamInFlightMax: limits.MILLRACE_SERVING_STREAM_IN_FLIGHT_MAX,
   };
 }

@@ -3,6 +3,7 @@ import { openHistory } from '@millrace/history';
 import { watchRegistry, watchViewStates } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { type RunContext, run } from '@millrace/runtime';
+import { createCandidateStore } from './adapters/clickhouse-candidates.ts';
 import { createUsageBook } from './adapters/clickhouse-usage.ts';
 import { createFeastCatalog } from './adapters/feast-catalog.ts';
 import { createHistoryReader } from './adapters/history-reader.ts';
@@ -16,13 +17,16 @@ import { admissionTelemetry, measured, nearTelemetry, openStreams } from './app/
 import { createNearRows } from './app/near-rows.ts';
 import { createPlanBook } from './app/plan-book.ts';
 import { createReadFeatures } from './app/read-features.ts';
+import { createSearchFeatures } from './app/search-features.ts';
 import { sampled } from './app/served-sampler.ts';
 import { createUsage } from './app/usage.ts';
 import { type Config, loadConfig } from './config.ts';
 import { followRowChanges } from './consumers/row-changes.ts';
 import { createFeastSurface } from './feast/surface.ts';
 import { createRest } from './http/rest.ts';
+import { searchRoutes } from './http/search-routes.ts';
 import { featureService } from './rpc/feature-service.ts';
+import { searchService } from './rpc/search-service.ts';
 
 await run('online-serving', loadConfig, open, { processes: (config) => config.processes });
 
@@ -107,11 +111,20 @@ async function open({ config, life, clock, telemetry }: RunContext<Config>) {
     streamInFlightMax: config.streamInFlightMax,
     onStream: openStreams(telemetry),
   });
-  const grpc = await life.start('grpc', () =>
-    serveGrpc({ address: config.grpcAddress, services: [features, ...feast.services], telemetry }),
-  );
+  const searchFeatures = createSearchFeatures({
+    plans,
+    readFeatures,
+    readCandidates: reads,
+    store: createCandidateStore(history.opened),
+    clock,
+    rowsMax,
+    candidatesMax: config.searchCandidatesMax,
+  });
+  const services = [features, searchService(searchFeatures), ...feast.services];
+  const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
   const rest = createRest({ plans, readFeatures, usage, telemetry, ready });
   rest.register(feast.routes);
+  rest.register(searchRoutes(searchFeatures));
   const http = await life.start('http', async () => {
     const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
     const url = await rest.listen({ host, port: Number(port) });

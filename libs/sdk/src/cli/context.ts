@@ -7,6 +7,7 @@ import {
   loads,
   materialize,
   registry,
+  search,
   serving,
 } from '@millrace/contracts';
 import { MeshError, type Reason, toMeshError } from '@millrace/kernel';
@@ -58,6 +59,8 @@ export function openServices(options: CommonOptions) {
       keep(connect(materialize.MaterializeServiceService, address('feature-compute'), { defaultTimeoutMs })),
     features: () =>
       keep(connect(serving.FeatureServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
+    search: () =>
+      keep(connect(search.SearchServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {

@@ -1,14 +1,15 @@
-import { serving } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { listValues, vectorValues } from '../list-values.ts';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
+import { rowsOf, statusName } from './matrix-rows.ts';
 import { publish } from './publish.ts';
 import { requestColumns } from './request-data.ts';
 import { keyColumns, parseTimeUs, rowsIn } from './rows.ts';
+import { addSearchCommand } from './search-command.ts';
 
 export function addDataCommands(program: Command): void {
+  addSearchCommand(program);
   program
     .command('publish')
     .description("publish events: JSON lines from a file or standard input, each an object of the source's fields")
@@ -61,12 +62,6 @@ interface ReadOptions extends CommonOptions {
   readonly data?: readonly string[];
 }
 
-const { NULL, NOT_FOUND, UNAVAILABLE, OUT_OF_ROW } = serving.ValueStatus;
-const withoutValue: ReadonlySet<number> = new Set([NULL, NOT_FOUND, UNAVAILABLE, OUT_OF_ROW]);
-
-const statusName = (status: number): string =>
-  Object.entries(serving.ValueStatus).find(([, value]) => value === status)?.[0] ?? '?';
-
 async function get(service: string, keys: readonly string[], options: ReadOptions): Promise<void> {
   await withServices(options, async (services) => {
     const response = await services.features().getFeatures({
@@ -89,38 +84,6 @@ async function get(service: string, keys: readonly string[], options: ReadOption
       process.stdout.write(`${table.toString()}\n`);
     }
   });
-}
-
-/** The matrix as one object a row. */
-function rowsOf(response: serving.GetFeaturesResponse): Record<string, { value: unknown; status: string }>[] {
-  const { features, statuses } = response;
-  const width = [0, 0, 0, 0, 0, 0];
-  for (const column of features) width[column.block] = (width[column.block] ?? 0) + 1;
-  const count = features.length === 0 ? 0 : statuses.length / features.length;
-  return Array.from({ length: count }, (_, row) =>
-    Object.fromEntries(
-      features.map((column, index) => {
-        const status = statuses[row * features.length + index] ?? 0;
-        const at = row * (width[column.block] ?? 0) + column.column;
-        const value =
-          column.block === 1
-            ? response.doubles[at]
-            : column.block === 2
-              ? response.int64s[at]
-              : column.block === 3
-                ? response.strings[column.column]?.values[row]
-                : column.block === 4
-                  ? listValues(response.lists[column.column], column.type, row)
-                  : vectorValues(response.vectors[column.column], row);
-        const isNull =
-          value === undefined || (typeof value === 'number' && Number.isNaN(value)) || withoutValue.has(status);
-        return [
-          column.name,
-          { value: isNull ? null : column.type === 'BOOL' ? value === 1n : value, status: statusName(status) },
-        ];
-      }),
-    ),
-  );
 }
 
 async function predict(deployment: string, keys: readonly string[], options: ReadOptions): Promise<void> {
