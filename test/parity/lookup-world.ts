@@ -35,12 +35,12 @@ const aircraft = entity('aircraft', { joinKeys: { tail_number: 'STRING' } });
 const carrier = entity('carrier', { joinKeys: { code: 'STRING' } });
 const hub = entity('hub', { joinKeys: { hub: 'INT64' } });
 const window = lifetime();
-const flights = featureView('flights', {
+export const flights = featureView('flights', {
   entity: flight,
   source: departures,
   features: (of) => ({ n: of.count({ window }), last_tail: of.last('tail', { window }) }),
 });
-const aircrafts = featureView('aircrafts', {
+export const aircrafts = featureView('aircrafts', {
   entity: aircraft,
   source: fleet,
   keys: { tail_number: 'tail' },

@@ -161,3 +161,26 @@ test('while predictions cannot be looked at, the rest is told and a note says so
   expect(notes[0]).toContain('no answer');
   expect(nodes.map(({ id }) => id)).toContain('field:clicks.price');
 });
+
+test('what gives a lookup its key is told from what is answered', async () => {
+  const spec = FeatureService.fromPartial({
+    features: [
+      { view: 'spend', viewVersion: 'v2', feature: 'n', alias: 'n', hidden: true },
+      { view: 'spend', viewVersion: 'v2', feature: 'total', through: [{ joinKey: 'user', from: 'key' }] },
+    ],
+    derived: [{ name: 'key', expression: 'string(n)', description: '' }],
+  });
+  const lookedUp = { ...snapshot, services: new Map([registered('spend', 'f2', spec)]) };
+  const getLineage = createGetLineage({
+    registry: { read: async () => ({ snapshot: lookedUp, manifest: {}, revision: 1 }), get: async () => undefined },
+    predictions: { groups: async () => [], find: async () => undefined },
+  });
+  const { edges } = await getLineage({ node: 'feature_service:spend', directions: ['up'], depth: 2 });
+  expect(edges).toEqual(
+    expect.arrayContaining([
+      { from: 'feature:spend.total', to: 'feature_service:spend', how: 'feature' },
+      { from: 'derived_feature:spend.key', to: 'feature_service:spend', how: 'lookup key' },
+      { from: 'feature:spend.n', to: 'derived_feature:spend.key', how: 'expression' },
+    ]),
+  );
+});

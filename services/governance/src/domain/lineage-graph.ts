@@ -82,9 +82,13 @@ export function addService(
   { name, version, spec }: Pick<Registered<definitions.FeatureService>, 'name' | 'version' | 'spec'>,
 ): void {
   const id = graph.node(versioned('feature_service', name, version, snapshot.services), version);
-  for (const { view, viewVersion, feature } of spec.features)
-    graph.edge(featureNode(graph, snapshot, view, viewVersion, feature), id, 'feature');
-  if (spec.derived.length > 0) addDerived(graph, snapshot, name, version, spec);
+  const keys = new Set(spec.features.flatMap(({ through }) => through.map(({ from }) => from)));
+  for (const reference of spec.features) {
+    const node = featureNode(graph, snapshot, reference.view, reference.viewVersion, reference.feature);
+    graph.edge(node, id, 'feature');
+    if (keys.has(referenceName(reference))) graph.edge(node, id, 'lookup key');
+  }
+  if (spec.derived.length > 0) addDerived(graph, snapshot, name, version, spec, keys);
 }
 
 /** Features that a service derives hang between those that their expressions use and the service. */
@@ -94,6 +98,7 @@ function addDerived(
   service: string,
   version: string,
   spec: definitions.FeatureService,
+  keys: ReadonlySet<string>,
 ): void {
   const id = versioned('feature_service', service, version, snapshot.services);
   const ownNode = (kind: string, name: string) =>
@@ -121,6 +126,7 @@ function addDerived(
       if (from !== undefined) graph.edge(from, node, 'expression');
     }
     graph.edge(node, id, 'feature');
+    if (keys.has(name)) graph.edge(node, id, 'lookup key');
   }
 }
 

@@ -126,6 +126,7 @@ export function createReadFeatures(deps: {
     const { views } = matrix.plan;
     const cursors = views.map(({ reader }) => reader.newCursor());
     const missedByView = views.map((): MissedRow[] => []);
+    if (reads.length === 0) return [];
     const unanswered = await store.read(reads, timeoutMs, (instance, rows) => {
       onAnswer();
       const { entity } = reads[instance] as EntityRead;
@@ -166,8 +167,6 @@ export function createReadFeatures(deps: {
     for (const level of levels) {
       if (request.allowHistory && missed.length > 0) await fillMissed(matrix, bound, missed, call);
       const instances = lookedUpInstances(level, matrix, requestData, bound);
-      missed = [];
-      if (instances.reads.length === 0) continue;
       const timeoutMs = budgetMs(call, clock.nowUs() / 1000, limits, request.allowPartial);
       missed = await readRows(instances, matrix, read, timeoutMs, () => {});
     }
