@@ -54,6 +54,16 @@ const view = featureView('orders_by_shop', {
     ),
 });
 const service = featureService('shops', { features: [allFeatures(view)] });
+/** Made when everything has been corrected already. */
+const late = featureView('late_by_shop', {
+  entity: shop,
+  source: orders,
+  features: (of) => ({
+    count_all: of.count({ window: windows.all }),
+    last_visit: of.last('items', { window: windows.visit }),
+    max_s24: of.max('amount', { window: windows.s24 }),
+  }),
+});
 const shops = Array.from({ length: 8 }, (_, index) => `shop-${index}`);
 
 type Order = {
@@ -125,6 +135,33 @@ test('inserts, corrections, moves, deletions and redeliveries in any order: serv
   expect(outcome.mismatches.slice(0, 3)).toEqual([]);
 }, 240_000);
 
+test('a view that is made afterwards, and history before a row begins, have the events as they are', async () => {
+  await mesh.apply(late, featureService('late', { features: [allFeatures(late)] }));
+  await mesh.viewsReady(2);
+  for (const [name, hours] of [
+    ['late', -1],
+    ['shops', 6],
+  ] as const) {
+    const asOf = shops.map(() => frontierUs - hours * hourUs);
+    const response = await read(asOf, { name, allowHistory: true });
+    const features = response.features.map(({ name: full }) => full.slice(full.indexOf('__') + 2));
+    let compared = 0;
+    for (const [row, code] of shops.entries()) {
+      const expected = bruteForce(code, asOf[row] ?? 0, features);
+      if (expected[features.indexOf('count_all')] === 0) continue;
+      const values = served(response, row);
+      for (const [index, feature] of features.entries())
+        expect(plain(values[index]), `${feature} of ${code} of ${name}`).toEqual(
+          feature.startsWith('mean_') && expected[index] !== null
+            ? expect.closeTo(Number(expected[index]), 6)
+            : expected[index],
+        );
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(3);
+  }
+}, 60_000);
+
 const payments = source('payments', { changes: 'upsert', fields: { shop: string(), amount: double() } });
 const paid = featureView('payments_by_shop', {
   entity: shop,
@@ -138,7 +175,7 @@ const paid = featureView('payments_by_shop', {
 
 test('a training set has the version of an event that was known at the time of the label, and with complete the last one', async () => {
   await mesh.apply(payments, paid, featureService('paid', { features: [allFeatures(paid)] }));
-  await mesh.viewsReady(2);
+  await mesh.viewsReady(3);
   const longAgoUs = Date.now() * 1000 - hourUs;
   const send = async (events: readonly Pick<ingestion.Event, 'id' | 'json' | 'operation'>[]) => {
     const { position, rejections } = await mesh.clients.ingestion.publish({
@@ -214,15 +251,15 @@ async function settled(position: bigint): Promise<void> {
   );
 }
 
-function read(asOf: readonly number[]) {
+function read(asOf: readonly number[], { name = 'shops', allowHistory = false } = {}) {
   return mesh.clients.features.getFeatures({
-    featureService: 'shops',
+    featureService: name,
     version: '',
     keys: [stringKeys('shop', shops)],
     asOfUs: 0n,
     asOfUsByRow: asOf.map(BigInt),
     allowPartial: false,
-    allowHistory: false,
+    allowHistory,
     omitMetadata: false,
     requestData: [],
   });
