@@ -48,6 +48,7 @@ type Behind = { readonly view: ActiveView; readonly shard: Shard; readonly cell:
 const retryDelayMsMax = 2_000;
 /** How long rows are made before they are written and events get a turn. */
 const encodeMsMax = 8;
+const writesMax = 2;
 /** A busy key costs a row for each flush: under load sweeps rest half as long as their rows took to make, but no longer than this. */
 const restMsMax = 100;
 const linksMax = 16;
@@ -68,7 +69,8 @@ export function createRowFlusher(deps: {
   let made = 0;
   let sweepPosition = engine.position;
   let sweepFailed = false;
-  let writing: readonly Behind[] = [];
+  /** Writes that are under way: Redis takes one while the next is made. An entity has one row in a sweep, so they may overtake each other. */
+  const writes = new Map<Promise<void>, readonly Behind[]>();
   let rowPosition = engine.position;
   let traces: string[] = [];
   let failures = 0;
@@ -100,8 +102,16 @@ export function createRowFlusher(deps: {
     const startedMs = performance.now();
     const next = makeRows();
     encodeMs += performance.now() - startedMs;
-    if (next.rows.length > 0) await write(next, startedMs);
-    if (made < sweep.length) return true;
+    if (next.rows.length > 0) {
+      const done = write(next, startedMs);
+      writes.set(done, next.behind);
+      void done.then(() => writes.delete(done));
+    }
+    if (made < sweep.length) {
+      if (writes.size >= writesMax) await Promise.race(writes.keys());
+      return true;
+    }
+    await Promise.all(writes.keys());
     endSweep();
     return false;
   }
@@ -132,7 +142,6 @@ export function createRowFlusher(deps: {
   async function write({ rows, behind, fresh }: Made, startedMs: number): Promise<void> {
     const [parent, ...links] = traces;
     traces = [];
-    writing = behind;
     try {
       const outcome = await telemetry.tracer.span(
         'rows.write',
@@ -157,7 +166,6 @@ export function createRowFlusher(deps: {
       metrics.rowWriteFailures.inc();
       telemetry.log.warn({ event: 'rows_not_written', rows: rows.length, failures, error: String(cause) });
     }
-    writing = [];
   }
 
   /** Until no row is behind. */
@@ -169,7 +177,7 @@ export function createRowFlusher(deps: {
         const startedMs = performance.now();
         const more = await flush();
         if (failures > 0) await sleep(Math.min(retryDelayMsMax, 50 * 2 ** Math.min(failures, 6)), signal);
-        else if (more) await sleep(0, signal);
+        else if (more) await turn();
         else if (idle) {
           await wakeUp.wait(deps.intervalMs, signal);
           // what else has come with the event that woke is in the same flush
@@ -190,7 +198,7 @@ export function createRowFlusher(deps: {
     },
     inFlight: () => {
       const keysByView = new Map<string, string[]>();
-      for (const { view, cell } of [...writing, ...sweep.slice(made)]) {
+      for (const { view, cell } of [...[...writes.values()].flat(), ...sweep.slice(made)]) {
         const keys = keysByView.get(view.id);
         if (keys) keys.push(cell.key);
         else keysByView.set(view.id, [cell.key]);
@@ -198,7 +206,7 @@ export function createRowFlusher(deps: {
       return keysByView;
     },
     rowPosition: () =>
-      Math.min(engine.reflectedPosition(), writing.length === 0 && !isBehind() ? engine.position : rowPosition),
+      Math.min(engine.reflectedPosition(), writes.size === 0 && !isBehind() ? engine.position : rowPosition),
     sweeps: () => sweeps,
     traced: (traceparent) => {
       if (traces.length < linksMax) traces.push(traceparent);
