@@ -117,6 +117,7 @@ async function measure(batches: readonly DecodedBatch[]) {
   let rows = 0;
   let rowBytes = 0;
   const flusher = createRowFlusher({
+    see: () => {},
     engine,
     writer: {
       write: async (written) => {

@@ -79,6 +79,7 @@ async function build(mesh: TestMesh, history: History, signal: AbortSignal): Pro
     features.map(({ name }) => definitions.FeatureReference.fromPartial({ view, feature: name })),
   );
   const trainingSet = createBuildTrainingSet({
+    check: async () => [],
     history,
     book: createTrainingSetBook(history),
     clock: createSystemClock(),

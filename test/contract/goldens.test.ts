@@ -33,7 +33,7 @@ function codecOf(typeName: string): Codec {
       : area === 'ingestion'
         ? [contracts.ingestion, contracts.loads]
         : area === 'compute'
-          ? [contracts.compute, contracts.trainingSets]
+          ? [contracts.compute, contracts.trainingSets, contracts.featureQuality]
           : area === 'serving'
             ? [contracts.serving, contracts.search]
             : [area === undefined ? contracts.oip : (contracts as unknown as Record<string, object>)[area]];

@@ -52,6 +52,7 @@ afterAll(async () => {
 
 function builder(window: WindowSpec = { t: 'lifetime' }) {
   return createBuildTrainingSet({
+    check: async () => [],
     history,
     book: createTrainingSetBook(history),
     clock: createSystemClock(),

@@ -32,6 +32,7 @@ const request = {
   fromUs: BigInt(range.fromUs),
   toUs: BigInt(range.toUs),
   everyUs: BigInt(range.everyUs),
+  allowFailedExpectations: false,
 };
 
 async function jobOf(id: string): Promise<materialize.Materialization> {

@@ -1,7 +1,7 @@
 import { type CompiledExpression, compileWith } from './expression/expression.ts';
 import { viewFeatureTypes } from './feature-types.ts';
 import { elementOf, isListType } from './list-codec.ts';
-import type { DerivedDefinition, FeatureType, FieldType, ViewDefinition } from './types.ts';
+import type { DerivedDefinition, FeatureType, FieldType, SourceField, ViewDefinition } from './types.ts';
 import { isVectorType } from './vectors.ts';
 
 /** The read time in derived features. */
@@ -79,6 +79,15 @@ export function derivedVariables(view: ViewDefinition): DerivedVariable[] {
     ...view.features.map(({ name }, at): DerivedVariable => ({ name, type: types[at] ?? 'DOUBLE' })),
     { name: asOfName, type: 'TIMESTAMP' },
   ];
+}
+
+/** The features of a view that can be expected something of, derived ones too, as fields: those that are single values. */
+export function checkableFeatures(view: ViewDefinition): SourceField[] {
+  const derived = derivedOf(view).map(({ name, expression }) => ({ name, type: expression.type, nullable: true }));
+  const plain = derivedVariables(view).flatMap(({ name, type }) =>
+    name === asOfName || isListType(type) || isVectorType(type) ? [] : [{ name, type, nullable: true }],
+  );
+  return [...plain, ...derived];
 }
 
 /** The derived features of a view that `checkView` has passed. */

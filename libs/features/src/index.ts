@@ -7,6 +7,7 @@ export { type CompiledView, compileView } from './compiled-view.ts';
 export {
   asOfName,
   type CompiledDerived,
+  checkableFeatures,
   compileDerived,
   type DerivedProblem,
   type DerivedVariable,

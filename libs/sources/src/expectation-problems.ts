@@ -17,7 +17,10 @@ const keys: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'STRING', 'TIMESTAMP
 const single: ReadonlySet<string> = new Set(['BOOL', 'INT64', 'DOUBLE', 'STRING', 'TIMESTAMP']);
 
 /** Everything that is wrong with a source's expectations, each with its path and what to do. */
-export function expectationProblems(source: definitions.Source, fields: readonly SourceField[]): SourceProblem[] {
+export function expectationProblems(
+  source: Pick<definitions.Source, 'expectations'>,
+  fields: readonly SourceField[],
+): SourceProblem[] {
   const found: SourceProblem[] = [];
   const { expectations: all } = source;
   if (all.length > expectationsMax)

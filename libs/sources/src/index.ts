@@ -10,6 +10,15 @@ export {
 } from './evolution.ts';
 export { expectationProblems, type SourceProblem, treatmentProblems } from './expectation-problems.ts';
 export {
+  compileFeatureChecks,
+  type FeatureBatch,
+  type FeatureCheck,
+  type FeatureMeasure,
+  type FeatureOutcome,
+} from './feature-checks.ts';
+export { featureExpectationProblems } from './feature-expectation-problems.ts';
+export { type IntervalOutcome, intervalOutcome, type Measured, type Outcome } from './interval-outcome.ts';
+export {
   type Columns,
   compileRowChecks,
   type RowCheck,
@@ -18,4 +27,4 @@ export {
   textReader,
   type UniqueCheck,
 } from './row-checks.ts';
-export { type Check, checkNames, isRowCheck, type Severity, severityOf } from './severity.ts';
+export { type Check, checkNames, intervalOf, isRowCheck, type Severity, severityOf } from './severity.ts';

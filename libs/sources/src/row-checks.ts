@@ -27,7 +27,10 @@ export type UniqueCheck = {
 export type RowChecks = { readonly checks: readonly RowCheck[]; readonly uniques: readonly UniqueCheck[] };
 
 /** Throws an Error for an expectation that `expectationProblems` would have refused. */
-export function compileRowChecks(source: definitions.Source, fields: readonly SourceField[]): RowChecks {
+export function compileRowChecks(
+  source: Pick<definitions.Source, 'expectations'>,
+  fields: readonly SourceField[],
+): RowChecks {
   const checks: RowCheck[] = [];
   const uniques: UniqueCheck[] = [];
   for (const { name, severity: given, check } of source.expectations) {
@@ -111,7 +114,7 @@ function matches(field: string, pattern: string): RowCheck['bind'] {
 /** Not met only where the condition is false: its negation is true then, and unknown where it is unknown. */
 function condition(cel: string, fields: readonly SourceField[]): RowCheck['bind'] {
   const broken = compileFilter(`!(${cel})`, fields);
-  const used = fields.filter(({ name }) => new RegExp(`\\b${name}\\b`).test(cel)).map(({ name }) => name);
+  const used = fieldsOfCondition(cel, fields);
   return (columns) => {
     const isBroken = broken.bind(columns);
     const readers = used.map((name) => ({ name, column: columnOf(columns, name) }));
@@ -126,6 +129,11 @@ function condition(cel: string, fields: readonly SourceField[]): RowCheck['bind'
       };
     };
   };
+}
+
+/** The fields that a condition names. */
+export function fieldsOfCondition(cel: string, fields: readonly SourceField[]): string[] {
+  return fields.filter(({ name }) => new RegExp(`\\b${name}\\b`).test(cel)).map(({ name }) => name);
 }
 
 function columnOf(columns: Columns, field: string): Column {

@@ -15,6 +15,13 @@ export function severityOf(severity: expectations.Severity, fallback: Severity):
   }
 }
 
+const intervalDefaultUs = 60_000_000;
+
+/** How long the intervals of an expectation are. */
+export function intervalOf({ intervalUs }: expectations.Expectation): number {
+  return Number(intervalUs) || intervalDefaultUs;
+}
+
 export type Check = NonNullable<expectations.Expectation['check']>;
 
 /** Checks that look at each event in its path; the others look at an interval's rows. */

@@ -5,14 +5,15 @@ import { createRowWriter, openRedis, rowField } from '@millrace/hot';
 import { openViewStateTeller, watchRegistry } from '@millrace/registry';
 import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
-import { createFeatureTables, featureTable } from './adapters/clickhouse-feature-tables.ts';
+import { createFeatureResultBook } from './adapters/clickhouse-feature-results.ts';
+import { checkRows, createFeatureTables, featureTable } from './adapters/clickhouse-feature-tables.ts';
 import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
 import { createTrainingSetBook } from './adapters/clickhouse-training-sets.ts';
 import { createVectorStore } from './adapters/clickhouse-vectors.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
 import { openMaterializationFiles } from './adapters/materialization-files.ts';
-import { createAlertPublisher } from './adapters/nats-alerts.ts';
+import { createAlertPublisher, createFeatureAlertPublisher } from './adapters/nats-alerts.ts';
 import { createEventLog } from './adapters/nats-events.ts';
 import { tellingChanges } from './adapters/nats-row-changes.ts';
 import { redisDropRows, redisIdentity } from './adapters/redis-rows.ts';
@@ -22,6 +23,10 @@ import { openCompute } from './app/compute.ts';
 import { createComputeMetrics } from './app/compute-metrics.ts';
 import { createDefinitions } from './app/definitions.ts';
 import { withDerived } from './app/derived-as-of.ts';
+import { createFeatureJudge } from './app/expectations/feature-judge.ts';
+import { createCheckTable } from './app/expectations/table-checks.ts';
+import { createVersionGate } from './app/expectations/version-gate.ts';
+import { createViewChecks } from './app/expectations/view-checks.ts';
 import { createMaterializer } from './app/materialize/materialize.ts';
 import { createMismatchAlerts } from './app/mismatch-alerts.ts';
 import { createReportMismatches } from './app/report-mismatches.ts';
@@ -36,6 +41,7 @@ import { wantedViews } from './app/wanted-views.ts';
 import { loadConfig } from './config.ts';
 import { followServedRows } from './consumers/served-rows.ts';
 import { computeService } from './rpc/compute-service.ts';
+import { featureQualityService } from './rpc/feature-quality-service.ts';
 import { materializeService } from './rpc/materialize-service.ts';
 
 await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry }) => {
@@ -52,6 +58,17 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   const events = createEventLog(nats);
   const writer = createRowWriter(hot);
   const viewHistory = createViewHistory(history);
+  const checksOf = createViewChecks(() => registry.current());
+  const results = createFeatureResultBook(history);
+  const judge = createFeatureJudge({
+    checksOf,
+    ready: () =>
+      [...compute.engine.views.values()].flatMap(({ record }) => (record.phase === 'ready' ? [record.definition] : [])),
+    book: results,
+    alert: createFeatureAlertPublisher(nats),
+    clock,
+    telemetry,
+  });
   const compute = await openCompute({
     store,
     events,
@@ -61,6 +78,8 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     history: viewHistory,
     dropRows: redisDropRows(hot),
     tell: await openViewStateTeller(nats, { signal: life.signal }),
+    see: judge.see,
+    gate: createVersionGate({ checksOf, store, judge, clock }),
     clock,
     telemetry,
     metrics,
@@ -82,6 +101,11 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     },
   );
 
+  await life.start('feature expectations', async (signal) => {
+    void judge.run(signal).catch((cause) => life.fail(cause));
+  });
+
+  const checkTable = createCheckTable({ history, checksOf });
   const definitions = createDefinitions({ snapshot: () => registry.current(), engine });
   const evaluate = createEvaluateAsOf({ history });
   const maxPosition = (source: string) => viewHistory.maxPosition(source);
@@ -114,13 +138,14 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
     verify: createVerifySamples({ compare, report, maxPosition, clock, waitMs: config.verifyWaitMs }),
     mismatches,
     verifier,
-    buildTrainingSet: createBuildTrainingSet({ ...definitions, history, book, clock }),
+    buildTrainingSet: createBuildTrainingSet({ ...definitions, history, book, check: checkTable, clock }),
     uploadLabels: createUploadLabels({ history, dir: join(config.dataDir, 'uploads') }),
     trainingSets: book,
   });
   const materializer = createMaterializer({
     book: openMaterializationFiles(join(config.dataDir, 'materializations')),
     tables: createFeatureTables(history),
+    check: checkRows(checkTable),
     view: definitions.view,
     clock,
     telemetry,
@@ -137,7 +162,11 @@ await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry
   await life.start('vectors', async (signal) => {
     void vectors.run(AbortSignal.any([signal, life.signal])).catch((cause) => life.fail(cause));
   });
-  const services = [service, materializeService({ materializer, tableOf: featureTable })];
+  const services = [
+    service,
+    materializeService({ materializer, tableOf: featureTable }),
+    featureQualityService(results, definitions.expected),
+  ];
   const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
   const http = await life.start('http', () =>
     serveHttp(config.httpAddress, { telemetry, ready: () => !life.signal.aborted }),

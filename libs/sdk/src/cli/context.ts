@@ -1,6 +1,7 @@
 import {
   type compute,
   compute as computeContract,
+  featureQuality,
   inference,
   ingestion,
   lineage,
@@ -55,6 +56,8 @@ export function openServices(options: CommonOptions) {
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>
       keep(connect(computeContract.ComputeServiceService, address('feature-compute'), { defaultTimeoutMs })),
+    featureQuality: () =>
+      keep(connect(featureQuality.FeatureQualityServiceService, address('feature-compute'), { defaultTimeoutMs })),
     materialize: () =>
       keep(connect(materialize.MaterializeServiceService, address('feature-compute'), { defaultTimeoutMs })),
     features: () =>

@@ -21,6 +21,7 @@ export function addMaterializeCommands(program: Command): void {
     .option('--every <duration>', 'the distance between two times', '1h')
     .option('--version <version>', 'a version of the view; the current one unless given', '')
     .option('--detach', 'do not wait for the end')
+    .option('--allow-failed-expectations', 'be done although rows fail expectations of features that block')
     .action((view: string, _options, command: Command) => start(view, command.optsWithGlobals()));
   program
     .command('materializations')
@@ -35,6 +36,7 @@ interface StartOptions extends CommonOptions {
   readonly every: string;
   readonly version: string;
   readonly detach?: boolean;
+  readonly allowFailedExpectations?: boolean;
 }
 
 async function start(view: string, options: StartOptions): Promise<void> {
@@ -44,7 +46,9 @@ async function start(view: string, options: StartOptions): Promise<void> {
     const toUs = parseTimeUs(options.to);
     const everyUs = BigInt(parseDurationUs(options.every));
     const client = services.materialize();
-    let { materialization: job } = await client.materialize({ view, version, fromUs, toUs, everyUs });
+    const { allowFailedExpectations = false } = options;
+    const asked = { view, version, fromUs, toUs, everyUs, allowFailedExpectations };
+    let { materialization: job } = await client.materialize(asked);
     while (!options.detach && job && isRunning(job)) {
       if (!options.json) process.stderr.write(`${materializationText(job)}\n`);
       await sleep(pollMs);

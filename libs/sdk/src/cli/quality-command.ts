@@ -1,10 +1,11 @@
-import { ingestion } from '@millrace/contracts';
+import { ingestion, registry } from '@millrace/contracts';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { type CommonOptions, positive, printJson, withServices } from './context.ts';
+import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
 
 interface QualityOptions extends CommonOptions {
   readonly expectation?: string;
+  readonly view?: boolean;
   readonly history?: boolean;
   readonly limit: number;
 }
@@ -12,41 +13,75 @@ interface QualityOptions extends CommonOptions {
 export function addQualityCommand(program: Command): void {
   program
     .command('quality')
-    .description('what became of the expectations of a source; exit code 1 when the latest results do not all pass')
-    .argument('<source>')
+    .description(
+      'what became of the expectations of a source or a feature view; exit code 1 when the latest results do not all pass',
+    )
+    .argument('<name>', 'a source, or a feature view when there is no such source')
+    .option('--view', 'the feature view of that name, where a source has it too')
     .option('--expectation <name>', 'only this one')
     .option('--history', 'every interval, newest first; else the latest of each')
     .option('--limit <n>', 'how many results', positive, 100)
-    .action((source: string, _options, command: Command) => quality(source, command.optsWithGlobals()));
+    .action((name: string, _options, command: Command) => quality(name, command.optsWithGlobals()));
 }
 
 const outcomeName = (outcome: number): string =>
   Object.entries(ingestion.ExpectationOutcome).find(([, value]) => value === outcome)?.[0] ?? '?';
 
-async function quality(source: string, options: QualityOptions): Promise<void> {
+async function quality(name: string, options: QualityOptions): Promise<void> {
   await withServices(options, async (services) => {
+    if (await isView(services, name, options)) return ofView(services, name, options);
     const { expectation = '', limit, history = false } = options;
     const answer = await services
       .ingestion()
-      .listExpectationResults({ source, expectation, afterUs: 0n, limit, latest: !history });
+      .listExpectationResults({ source: name, expectation, afterUs: 0n, limit, latest: !history });
     const results = answer.results.map((result) => ({ ...result, outcome: outcomeName(result.outcome) }));
     if (!history && results.some(({ outcome }) => outcome !== 'PASS')) process.exitCode = 1;
     if (options.json) return printJson({ results, fitted: answer.fitted });
-    if (results.length === 0) process.stdout.write('no interval has been judged yet\n');
-    else {
-      const head = ['expectation', 'check', 'outcome', 'interval', 'what was seen', 'bound'];
-      const table = new Table({ head, style: { head: [], border: [] } });
-      for (const result of results) {
-        const interval = `${timeText(result.startUs)} – ${timeText(result.endUs).slice(11)}`;
-        table.push([result.expectation, result.check, result.outcome, interval, result.message, result.bound]);
-      }
-      process.stdout.write(`${table.toString()}\n`);
-    }
+    printResults(results);
     for (const { field, version, rows, mean, median, stddev, fittedUs } of answer.fitted)
       process.stdout.write(
         `fitted ${field}@${version} to ${rows} values at ${timeText(fittedUs)}: mean ${mean}, median ${median}, deviation ${stddev}\n`,
       );
   });
+}
+
+async function isView(services: Services, name: string, { view = false }: QualityOptions): Promise<boolean> {
+  if (view) return true;
+  const { DefinitionKind } = registry;
+  const has = async (kind: registry.DefinitionKind) =>
+    (await services.registry().listDefinitions({ kind })).registered.some(
+      ({ definition }) => definition?.name === name,
+    );
+  return !(await has(DefinitionKind.SOURCE)) && (await has(DefinitionKind.FEATURE_VIEW));
+}
+
+async function ofView(services: Services, view: string, options: QualityOptions): Promise<void> {
+  const { expectation = '', limit, history = false } = options;
+  const answer = await services.featureQuality().listFeatureResults({ view, expectation, limit, latest: !history });
+  const results = answer.results.map((result) => ({ ...result, outcome: outcomeName(result.outcome) }));
+  if (!history && results.some(({ outcome }) => outcome !== 'PASS')) process.exitCode = 1;
+  if (options.json) return printJson({ results });
+  printResults(results);
+}
+
+function printResults(
+  results: readonly (Pick<
+    ingestion.ExpectationResult,
+    'expectation' | 'check' | 'startUs' | 'endUs' | 'message' | 'bound'
+  > & { readonly outcome: string })[],
+): void {
+  if (results.length === 0) {
+    process.stdout.write('no interval has been judged yet\n');
+    return;
+  }
+  const head = ['expectation', 'check', 'outcome', 'interval', 'what was seen', 'bound'];
+  const table = new Table({ head, style: { head: [], border: [] } });
+  for (const { expectation, check, outcome, startUs, endUs, message, bound } of results) {
+    const interval =
+      startUs === endUs ? `all rows at ${timeText(endUs)}` : `${timeText(startUs)} – ${timeText(endUs).slice(11)}`;
+    table.push([expectation, check, outcome, interval, message, bound]);
+  }
+  process.stdout.write(`${table.toString()}\n`);
 }
 
 function timeText(timeUs: bigint): string {

@@ -53,6 +53,10 @@ export function addTrainingCommands(program: Command): void {
     .option('--with-statuses', 'a column <feature>__status for each feature')
     .option('--target <column>', 'the column to predict: features that give it away are found')
     .option('--allow-leakage <reason>', 'build in spite of leakage; the reason is kept in the record')
+    .option(
+      '--allow-failed-expectations',
+      'build although rows fail expectations of features that block; the record names them',
+    )
     .action((service: string | undefined, _options, command: Command) => build(service, command.optsWithGlobals()));
   training
     .command('list')
@@ -87,6 +91,7 @@ interface BuildOptions extends CommonOptions {
   readonly withStatuses?: boolean;
   readonly target?: string;
   readonly allowLeakage?: string;
+  readonly allowFailedExpectations?: boolean;
 }
 
 async function build(service: string | undefined, options: BuildOptions & Omit<SplitOptions, 'kind'>): Promise<void> {
@@ -147,7 +152,7 @@ function labelsOf({ labels, labelQuery, timeColumn }: BuildOptions): LabelSource
 }
 
 function toOptions(options: BuildOptions & Omit<SplitOptions, 'kind'>) {
-  const { sample, split, target, allowLeakage } = options;
+  const { sample, split, target, allowLeakage, allowFailedExpectations } = options;
   return {
     allowedDelayUs: options.allowedDelay,
     complete: options.complete ?? false,
@@ -156,6 +161,7 @@ function toOptions(options: BuildOptions & Omit<SplitOptions, 'kind'>) {
     withStatuses: options.withStatuses ?? false,
     ...(target === undefined ? {} : { target }),
     ...(allowLeakage === undefined ? {} : { allowLeakage }),
+    ...(allowFailedExpectations === undefined ? {} : { allowFailedExpectations }),
     ...(sample === undefined ? {} : { sampling: samplingOf(sample, options) }),
     ...(split === undefined ? {} : { split: splitOf(split, options) }),
   };

@@ -30,6 +30,8 @@ export function describeRecord(record: compute.TrainingSetRecord): string {
   if (record.likeId !== '') facts.push(['like', record.likeId]);
   for (const { kind, message } of record.findings) facts.push([`leakage: ${kind}`, message]);
   if (record.leakageReason !== '') facts.push(['allowed because', record.leakageReason]);
+  for (const { view, expectation, severity, message } of record.failedExpectations)
+    facts.push([`${severity}: ${view}/${expectation}`, message]);
   const table = new Table({ head: ['feature', 'present', 'null', 'not found'], style: { head: [], border: [] } });
   for (const { column, present, nullRows, notFound } of record.counts)
     table.push([column, String(present), String(nullRows), record.withStatuses ? String(notFound) : '']);

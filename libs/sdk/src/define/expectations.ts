@@ -47,6 +47,20 @@ export type ExpectationSpec<Field extends string = string> = Check<Field> & {
   readonly description?: string;
 };
 
+/**
+ * What a view expects of its features. It changes no value: `warn` (the default) is counted and raises an alert, `block` also keeps a new version from
+ * being switched to and a training set or a materialization from being made.
+ */
+export type FeatureExpectationSpec<Feature extends string = string> = Exclude<
+  Check<Feature>,
+  { readonly unique: unknown }
+> & {
+  readonly severity?: 'warn' | 'block';
+  /** Of rows that are written in a running stream, as `'1m'` (the default). */
+  readonly interval?: string;
+  readonly description?: string;
+};
+
 const severities = { warn: 1, quarantine: 2, block: 3 } as const satisfies Record<SeverityName, expectations.Severity>;
 
 export function expectationsToProto(

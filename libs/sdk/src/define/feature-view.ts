@@ -4,6 +4,7 @@ import { MeshError, parseDurationUs } from '@millrace/kernel';
 import type { Cel } from './cel.ts';
 import { type DerivedOption, derivedToProto } from './derived.ts';
 import type { Entity, JoinKeys } from './entity.ts';
+import { expectationsToProto, type FeatureExpectationSpec } from './expectations.ts';
 import type { FieldOf, Fields, Source } from './source.ts';
 import { type Defined, define, type MetadataOptions, type SchemaTypeName } from './types.ts';
 import type { WindowOption } from './windows.ts';
@@ -126,6 +127,8 @@ export interface FeatureViewOptions<
   readonly features: (of: Aggregations<F>) => S;
   /** Computed from those when they are read: `{ late_share: 'late_1h / double(flights_1h)' }`. */
   readonly derived?: D;
+  /** What is expected of the features: `{ delay_sane: { range: { field: 'mean_delay_1h', min: -60, max: 600 }, severity: 'block' } }`. */
+  readonly expectations?: Readonly<Record<string, FeatureExpectationSpec<(keyof S | keyof D) & string>>>;
 }
 
 /** Features of an entity computed from a source. */
@@ -144,6 +147,7 @@ export function featureView<
     keys: keys.map(([joinKey, field]) => ({ joinKey, field })),
     features: features.map(([feature, featureSpec]) => ({ name: feature, ...featureSpec })),
     derived,
+    expectations: expectationsToProto(options.expectations),
   };
   return {
     kind: 'featureView',

@@ -2,7 +2,7 @@ export type { BatchInputSpec } from './batch.ts';
 export { type Cel, cel } from './cel.ts';
 export type { DerivedOption, RequestFields } from './derived.ts';
 export { type Entity, entity, type JoinKeys } from './entity.ts';
-export type { ExpectationSpec, SeverityName } from './expectations.ts';
+export type { ExpectationSpec, FeatureExpectationSpec, SeverityName } from './expectations.ts';
 export {
   allFeatures,
   type FeatureRef,

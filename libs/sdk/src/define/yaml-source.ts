@@ -80,7 +80,7 @@ const checks = {
 } as const;
 const checkNames = Object.keys(checks).join(', ');
 
-const expectation = z
+export const expectation = z
   .strictObject({
     severity: z.enum(['warn', 'quarantine', 'block']).optional(),
     interval: durationText.optional(),

@@ -5,12 +5,13 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import { type Entity, entity } from './entity.ts';
+import { expectationsToProto } from './expectations.ts';
 import { toValue } from './feature-service.ts';
 import { prefixed } from './lookup.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, session, sliding, tumbling } from './windows.ts';
 import { duration, fieldType, metadata } from './yaml-parts.ts';
-import { sourceDocument, sourceSpec } from './yaml-source.ts';
+import { expectation, sourceDocument, sourceSpec } from './yaml-source.ts';
 
 const windowText = z.union([
   z.literal('lifetime'),
@@ -110,6 +111,7 @@ const viewDocument = z.strictObject({
     }),
   ),
   derived: derived.optional(),
+  expectations: z.record(z.string(), expectation).optional(),
 });
 const referenceOptions = z.strictObject({
   view: z.string(),
@@ -280,6 +282,7 @@ function viewSpec(given: z.infer<typeof viewDocument>): definitions.FeatureView 
       description: spec.description ?? '',
     })),
     derived: derivedToProto((given.derived ?? {}) as Readonly<Record<string, DerivedOption>>),
+    expectations: expectationsToProto(given.expectations),
   };
 }
 

@@ -33,6 +33,8 @@ export interface TrainingSetOptions {
   readonly target?: string;
   /** Builds the set in spite of leakage; says why. */
   readonly allowLeakage?: string;
+  /** Build although rows fail expectations of features that block (EXPECTATION_FAILED); the record names them. */
+  readonly allowFailedExpectations?: boolean;
 }
 
 export interface BuildContext {
@@ -69,6 +71,7 @@ export async function buildTrainingSet(
       target: options.target ?? '',
       allowLeakage: options.allowLeakage !== undefined,
       leakageReason: options.allowLeakage ?? '',
+      allowFailedExpectations: options.allowFailedExpectations ?? false,
       ...('query' in labels ? { labelQuery: labels.query } : { labelsId: await upload(client, labels, context) }),
     });
     if (sampling) request.sampling = toSampling(sampling);

@@ -1,5 +1,6 @@
 import { asOfSql, currentSql, type ViewDefinition } from '@millrace/features';
 import { eventTable, type History, historyError, viewEvents } from '@millrace/history';
+import type { CheckTable, FailedExpectation } from '../app/expectations/table-checks.ts';
 import type { Materialization, Shard } from '../app/materialize/materialization.ts';
 import type { FeatureTables } from '../app/materialize/materialize.ts';
 import { sqlLiteral, sqlName } from '../app/sql.ts';
@@ -66,6 +67,18 @@ export function createFeatureTables(history: History): FeatureTables {
 /** The events up to a position, as they were then where they may be corrected. */
 function eventsAsOf({ source, changes }: ViewDefinition, position: string): string {
   return changes === 'upsert' ? currentSql(eventTable(source), position) : eventTable(source);
+}
+
+/** What is expected of the features and the rows of a job do not meet; of derived ones, which the table does not have, nothing is said. */
+export function checkRows(
+  check: CheckTable,
+): (view: ViewDefinition, job: Materialization, signal: AbortSignal) => Promise<readonly FailedExpectation[]> {
+  return (view, { fromUs, toUs }, signal) => {
+    const at = (us: number) => `fromUnixTimestamp64Micro(toInt64(${us}), 'UTC')`;
+    const from = `${sqlName(featureTable(view.name))} FINAL WHERE version = ${sqlLiteral(view.version)} AND as_of >= ${at(fromUs)} AND as_of < ${at(toUs)}`;
+    const columns = new Map(view.features.map(({ name }) => [name, name]));
+    return check(view, from, columns, [...view.joinKeys.map(({ name }) => name), 'as_of'], signal);
+  };
 }
 
 /** A shard's rows: every entity of the part that had an event by then, at each of its times. */

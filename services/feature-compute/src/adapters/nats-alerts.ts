@@ -1,6 +1,7 @@
 import { alerts } from '@millrace/contracts';
 import { createPublisher, type NatsLink, subjects } from '@millrace/events';
 import { newId } from '@millrace/kernel';
+import type { FeatureAlert } from '../app/expectations/feature-judge.ts';
 import type { MismatchAlert } from '../app/mismatch-alerts.ts';
 import { toServedMismatch } from '../rpc/sample-values.ts';
 
@@ -27,5 +28,28 @@ export function createAlertPublisher(link: NatsLink): (alert: MismatchAlert) => 
     }).finish();
     const signal = AbortSignal.timeout(publishMs);
     await publisher.publish(subjects.alerts('critical'), bytes, { msgId: alertId, signal });
+  };
+}
+
+/** What is expected of features and not met: `critical` where it blocks, else `warning`. */
+export function createFeatureAlertPublisher(link: NatsLink): (alert: FeatureAlert) => Promise<void> {
+  const publisher = createPublisher(link, { maxInFlight: 16 });
+  return async ({ dedupKey, occurrences, raisedUs, result }) => {
+    const alertId = newId();
+    const blocks = result.severity === 'block';
+    const what = result.outcome === 'NO_DATA' ? 'has no data' : 'is not met';
+    const bytes = alerts.Alert.encode({
+      alertId,
+      severity: blocks ? alerts.Severity.CRITICAL : alerts.Severity.WARNING,
+      kind: 'feature_expectation',
+      dedupKey,
+      message: `expectation "${result.expectation}" of feature view "${result.view}" ${what}: ${result.message}; see: millrace quality ${result.view}`,
+      raisedUs: BigInt(raisedUs),
+      occurrences: BigInt(occurrences),
+      service: 'feature-compute',
+      detail: undefined,
+    }).finish();
+    const signal = AbortSignal.timeout(publishMs);
+    await publisher.publish(subjects.alerts(blocks ? 'critical' : 'warning'), bytes, { msgId: alertId, signal });
   };
 }

@@ -122,6 +122,8 @@ async function start(world: World, wanted: readonly string[], limits: { memory?:
   };
   const stop = new AbortController();
   const compute: Compute = await openCompute({
+    see: () => {},
+    gate: async () => '',
     store: {
       ...world.store,
       // what a process had not committed when it was killed is never committed

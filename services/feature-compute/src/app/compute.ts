@@ -6,6 +6,8 @@ import { createFillFromHistory, type ViewHistory } from './backfill.ts';
 import { type Checkpointer, createCheckpointer } from './checkpointer.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import { Engine } from './engine.ts';
+import type { FeatureJudge } from './expectations/feature-judge.ts';
+import type { VersionGate } from './expectations/version-gate.ts';
 import { type HotIdentity, runHotHealer } from './hot-healer.ts';
 import { runPipeline, type StreamMessage } from './pipeline.ts';
 import { createRebuilder } from './rebuilder.ts';
@@ -61,6 +63,9 @@ export async function openCompute(deps: {
   readonly history: ViewHistory;
   readonly dropRows: (keys: readonly string[], definition: ViewDefinition) => Promise<void>;
   readonly tell: TellStates;
+  /** Sees the rows of views that are served. */
+  readonly see: FeatureJudge['see'];
+  readonly gate: VersionGate;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly metrics: ComputeMetrics;

@@ -13,11 +13,15 @@ export function createDefinitions(deps: { readonly snapshot: () => RegistrySnaps
       const kept = deps.engine.views.get(viewId(name, version))?.record.definition;
       if (kept !== undefined) return kept;
       if (!snapshot.views.has(name)) {
-        throw new MeshError('UNKNOWN_FEATURE_VIEW', `there is no feature view "${name}"; apply its definition first`, {
-          view: name,
-        });
+        throw unknownView(name);
       }
       return viewDefinition(snapshot, name, version === '' ? undefined : version);
+    },
+    /** The names of what is expected of a view's features. */
+    expected: async (name: string): Promise<ReadonlySet<string>> => {
+      const view = deps.snapshot().views.get(name);
+      if (view === undefined) throw unknownView(name);
+      return new Set(view.spec.expectations.map((each) => each.name));
     },
     service: async (name: string): Promise<ServiceToTrain> => {
       const service = deps.snapshot().services.get(name);
@@ -33,4 +37,10 @@ export function createDefinitions(deps: { readonly snapshot: () => RegistrySnaps
       return { version: service.version, spec: service.spec };
     },
   };
+}
+
+function unknownView(view: string): MeshError {
+  return new MeshError('UNKNOWN_FEATURE_VIEW', `there is no feature view "${view}"; apply its definition first`, {
+    view,
+  });
 }

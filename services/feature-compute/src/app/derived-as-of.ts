@@ -1,12 +1,5 @@
-import {
-  asOfName,
-  derivedOf,
-  derivedVariables,
-  type FeatureType,
-  type FeatureValue,
-  type Scalar,
-  type Value,
-} from '@millrace/features';
+import { asOfName, derivedOf, derivedVariables, type Scalar, type Value } from '@millrace/features';
+import { toValue } from '../domain/feature-columns.ts';
 import type { EvaluateAsOf } from './as-of.ts';
 
 /** The same with a view's derived features, computed by their closures from the features that they use. */
@@ -41,15 +34,6 @@ function wantedOf(derived: ReturnType<typeof derivedOf>, features: readonly stri
   for (const { name, expression } of derived.toReversed())
     if (wanted.has(name)) for (const use of expression.uses) wanted.add(use);
   return wanted;
-}
-
-/** As expressions have it: integers are bigints, and what is not finite is no value. */
-function toValue(type: FeatureType | undefined, value: FeatureValue): Value {
-  // no expression takes a list
-  if (typeof value === 'object') return null;
-  if (typeof value !== 'number') return value;
-  if (type === 'INT64' || type === 'TIMESTAMP') return BigInt(value);
-  return Number.isFinite(value) ? value : null;
 }
 
 function toScalar(value: Value): Scalar {

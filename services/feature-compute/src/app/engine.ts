@@ -21,6 +21,8 @@ export type ActiveView = {
   rowsEnabled: boolean;
   /** True until every row of the view has been written again (after a restart, or when Redis lost them). */
   rowsLost: boolean;
+  /** Filled and written, but held back by what is expected of its features. */
+  held: boolean;
   progress: number;
   error: string;
 };
@@ -215,6 +217,7 @@ export class Engine {
       retractions,
       rowsEnabled: false,
       rowsLost: false,
+      held: false,
       progress: 0,
       error: '',
     };

@@ -43,6 +43,7 @@ function start() {
   const flushes: (readonly string[])[] = [];
   let written = Promise.withResolvers<void>();
   const flusher = createRowFlusher({
+    see: () => {},
     engine,
     writer: {
       write: async (rows: readonly Row[]) => {

@@ -20,6 +20,9 @@ export type Row = {
 /** The hot store, newest position wins; an empty row is removed. */
 export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number; stale: number }> };
 
+/** Looks at rows of a view that is served, once they are written. */
+type SeeRows = (definition: ViewDefinition, rows: readonly Row[]) => void;
+
 export type RowFlusher = {
   /** Flushes until the signal aborts, never two flushes at once. A sweep over the rows that are behind takes as many flushes as it needs. */
   run(signal: AbortSignal): Promise<void>;
@@ -57,6 +60,7 @@ export function createRowFlusher(deps: {
   readonly engine: Engine;
   readonly writer: RowWriter;
   readonly field: (view: string, version: string) => string;
+  readonly see: SeeRows;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly metrics: ComputeMetrics;
@@ -158,6 +162,7 @@ export function createRowFlusher(deps: {
       const nowUs = clock.nowUs();
       for (const { knownTimeUs } of fresh) metrics.freshnessSeconds.observe(Math.max(0, nowUs - knownTimeUs) / 1e6);
       metrics.flushSeconds.observe((performance.now() - startedMs) / 1000);
+      seeWritten(rows, behind, deps.see);
     } catch (cause) {
       failures++;
       sweepFailed = true;
@@ -237,4 +242,16 @@ function rowOf(
     row: view.cells.row(cell, frontierUs, nowUs),
     view: definition,
   };
+}
+
+function seeWritten(rows: readonly Row[], behind: readonly Behind[], see: SeeRows): void {
+  const rowsOf = new Map<ActiveView, Row[]>();
+  for (const [at, { view }] of behind.entries()) {
+    const row = rows[at];
+    if (row === undefined || view.record.phase !== 'ready') continue;
+    const own = rowsOf.get(view);
+    if (own === undefined) rowsOf.set(view, [row]);
+    else own.push(row);
+  }
+  for (const [view, own] of rowsOf) see(view.record.definition, own);
 }

@@ -5,12 +5,15 @@ import { viewId } from '../domain/view-record.ts';
 import type { FillFromHistory } from './backfill.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { ActiveView, Engine } from './engine.ts';
+import type { VersionGate } from './expectations/version-gate.ts';
 import type { RowRewriter } from './row-rewriter.ts';
 import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
 
 const removeBatch = 1_000;
 const retryMs = 2_000;
+/** A version that is held back is looked at again after so many times as long as a look takes. */
+const gateRest = 10;
 /** After a version is ready the one before it is kept this long, so that every reader has switched. */
 const graceMs = 5_000;
 
@@ -33,12 +36,14 @@ export function createViewKeeper(deps: {
   readonly checkpointer: Checkpointer;
   readonly fill: FillFromHistory;
   readonly rewrite: RowRewriter;
+  readonly gate: VersionGate;
   readonly dropRows: (keys: readonly string[], definition: ViewDefinition) => Promise<void>;
   readonly tell: TellStates;
   readonly telemetry: Telemetry;
 }): ViewKeeper {
   const { engine, store, telemetry } = deps;
   const readyAtMs = new Map<string, number>();
+  const gateAtMs = new Map<string, number>();
   let wanted = new Map<string, ViewDefinition>();
   let wake = () => {};
 
@@ -74,10 +79,14 @@ export function createViewKeeper(deps: {
   }
 
   async function warm(view: ActiveView, signal: AbortSignal): Promise<void> {
-    await deps.fill(view, signal);
-    if (signal.aborted || view.record.phase !== 'warming') return;
-    view.rowsEnabled = true;
-    await deps.rewrite(view, signal);
+    if (!view.held) {
+      await deps.fill(view, signal);
+      if (signal.aborted || view.record.phase !== 'warming') return;
+      view.rowsEnabled = true;
+      await deps.rewrite(view, signal);
+      if (signal.aborted || view.record.phase !== 'warming') return;
+    }
+    if (await isHeld(view, signal)) return;
     if (signal.aborted || view.record.phase !== 'warming') return;
     view.error = '';
     view.progress = 1;
@@ -90,6 +99,18 @@ export function createViewKeeper(deps: {
       wake();
     }, graceMs).unref();
     telemetry.log.info({ event: 'view_ready', view: view.id, entities: view.record.entities });
+  }
+
+  /** A gate that cannot answer (its results are not kept) is asked again, as one that says no; the view stays filled. */
+  async function isHeld(view: ActiveView, signal: AbortSignal): Promise<boolean> {
+    const startedMs = performance.now();
+    const before = view.error;
+    view.error = await deps.gate(view, signal).catch((cause) => toMeshError(cause, `view "${view.id}"`).message);
+    view.held = view.error !== '';
+    if (!view.held) return false;
+    gateAtMs.set(view.id, performance.now() + Math.max(retryMs, gateRest * (performance.now() - startedMs)));
+    if (view.error !== before) telemetry.log.warn({ event: 'view_held_back', view: view.id, reason: view.error });
+    return true;
   }
 
   async function drop(view: ActiveView, signal: AbortSignal): Promise<void> {
@@ -111,6 +132,7 @@ export function createViewKeeper(deps: {
     for (const view of engine.views.values()) {
       const { phase } = view.record;
       if (phase === 'ready' || signal.aborted) continue;
+      if (phase === 'warming' && view.held && performance.now() < (gateAtMs.get(view.id) ?? 0)) continue;
       try {
         await (phase === 'warming' ? warm(view, signal) : drop(view, signal));
       } catch (cause) {
@@ -120,7 +142,7 @@ export function createViewKeeper(deps: {
         return false;
       }
     }
-    return true;
+    return ![...engine.views.values()].some(({ held, record }) => held && record.phase === 'warming');
   }
 
   /** History may have been merged in part: only an empty state is a sound start. */

@@ -35,15 +35,12 @@ export function materializeService(parts: {
     createdUs: BigInt(job.createdUs),
   });
   return bindService(materialize.MaterializeServiceService, {
-    materialize: async ({ view, version, fromUs, toUs, everyUs }) => ({
+    materialize: async ({ view, version, fromUs, toUs, everyUs, allowFailedExpectations }) => ({
       materialization: toWire(
-        await materializer.start({
-          view,
-          version,
-          fromUs: Number(fromUs),
-          toUs: Number(toUs),
-          everyUs: Number(everyUs),
-        }),
+        await materializer.start(
+          { view, version, fromUs: Number(fromUs), toUs: Number(toUs), everyUs: Number(everyUs) },
+          allowFailedExpectations,
+        ),
       ),
     }),
     listMaterializations: async ({ id }) => ({

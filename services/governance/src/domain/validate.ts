@@ -1,8 +1,14 @@
 import { definitions } from '@millrace/contracts';
-import { checkView, dimensionMax, vectorType } from '@millrace/features';
+import { checkableFeatures, checkView, dimensionMax, type ViewDefinition, vectorType } from '@millrace/features';
 import { payloadProblems } from '@millrace/payloads';
 import { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from '@millrace/registry';
-import { batchProblems, changeProblems, expectationProblems, treatmentProblems } from '@millrace/sources';
+import {
+  batchProblems,
+  changeProblems,
+  expectationProblems,
+  featureExpectationProblems,
+  treatmentProblems,
+} from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import { labelOf, type Problem, type Report } from './problem.ts';
 import { cycleProblems } from './reference-cycles.ts';
@@ -183,11 +189,18 @@ function validateView(name: string, view: definitions.FeatureView, catalog: Cata
   }
   if (!entity || !source) return;
   // every field of the source, so that messages can list them
-  for (const { path, problem } of checkView({
-    ...resolveView(name, view, entity, source),
-    fields: sourceFieldsOf(source),
-  }))
+  const resolved = { ...resolveView(name, view, entity, source), fields: sourceFieldsOf(source) };
+  const problems = checkView(resolved);
+  for (const { path, problem } of problems.length > 0 ? problems : expectationProblemsOf(resolved, view))
     report(path, problem);
+}
+
+function expectationProblemsOf(resolved: ViewDefinition, { expectations }: definitions.FeatureView) {
+  const fields = checkableFeatures(resolved);
+  const lists = resolved.features
+    .map(({ name }) => name)
+    .filter((name) => !fields.some((field) => field.name === name));
+  return featureExpectationProblems(expectations, fields, lists);
 }
 
 export function unique(names: readonly string[], path: string, what: string, report: Report): void {

@@ -1,7 +1,6 @@
 import { eventTable, type History } from '@millrace/history';
-import { type Check, isCorrectable } from '@millrace/sources';
+import { type Check, isCorrectable, type Measured } from '@millrace/sources';
 import type { ExpectationResult, ResultBook } from '../app/expectation-judge.ts';
-import type { Measured } from '../domain/interval-outcome.ts';
 
 const table = 'expectation_results';
 /** Values of an interval that a KS distance is computed of; more are sampled. */

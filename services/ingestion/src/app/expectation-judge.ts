@@ -1,8 +1,14 @@
-import type { expectations } from '@millrace/contracts';
 import { type Clock, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
-import { type Check, checkNames, isRowCheck } from '@millrace/sources';
-import { type IntervalOutcome, intervalOutcome, type Measured } from '../domain/interval-outcome.ts';
+import {
+  type Check,
+  checkNames,
+  type IntervalOutcome,
+  intervalOf,
+  intervalOutcome,
+  isRowCheck,
+  type Measured,
+} from '@millrace/sources';
 import type { RowTally } from '../domain/row-tally.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 import { pause } from './pause.ts';
@@ -40,17 +46,12 @@ export type ExpectationAlert = {
   readonly result: ExpectationResult;
 };
 
-const intervalDefaultUs = 60_000_000;
 /** What an event may take from its acceptance to the stream. */
 const settleUs = 2_000_000;
 const lookEveryMs = 500;
 /** After a long pause the latest intervals are judged, not every one. */
 const intervalsBehindMax = 60;
 const alertQuietUs = 300_000_000;
-
-export function intervalOf({ intervalUs }: expectations.Expectation): number {
-  return Number(intervalUs) || intervalDefaultUs;
-}
 
 /** Where the interval of each check of rows that now counts begins, by expectation. */
 export function rowIntervals({ spec }: Pick<SourceDefinition, 'spec'>, nowUs: number): Map<string, number> {

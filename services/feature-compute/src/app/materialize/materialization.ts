@@ -26,6 +26,8 @@ export type Materialization = MaterializationRange & {
   /** Time spent on shards, in milliseconds. */
   readonly busyMs: number;
   readonly error: string;
+  /** Done also when what is expected of the features and blocks is not met. */
+  readonly allowsFailed?: boolean;
 };
 
 export type Shard = { readonly part: number; readonly fromUs: number; readonly times: number };

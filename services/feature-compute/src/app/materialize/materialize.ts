@@ -1,6 +1,7 @@
 import type { ViewDefinition } from '@millrace/features';
 import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
+import { type FailedExpectation, refuseBlocked } from '../expectations/table-checks.ts';
 import { sleep } from '../sleep.ts';
 import {
   type Materialization,
@@ -26,6 +27,7 @@ export interface FeatureTables {
 export type Materializer = {
   start(
     range: Omit<MaterializationRange, 'version' | 'everyUs'> & { version: string; everyUs: number },
+    allowsFailed?: boolean,
   ): Promise<Materialization>;
   list(): readonly Materialization[];
   /** Throws UNKNOWN_DEFINITION. */
@@ -46,6 +48,12 @@ const triesMax = 30;
 export function createMaterializer(deps: {
   readonly book: MaterializationBook;
   readonly tables: FeatureTables;
+  /** What is expected of the features and the rows of a job do not meet. */
+  readonly check: (
+    view: ViewDefinition,
+    job: Materialization,
+    signal: AbortSignal,
+  ) => Promise<readonly FailedExpectation[]>;
   readonly view: (name: string, version: string) => Promise<ViewDefinition>;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
@@ -86,6 +94,12 @@ export function createMaterializer(deps: {
       });
       await sleep(Math.min(restMsMax, restShare * tookMs), signal);
     }
+    if (job.state === 'running' && !job.allowsFailed)
+      refuseBlocked(
+        await deps.check(view, job, signal),
+        'the materialization',
+        'Its rows are written; to call it done all the same start it again with allow_failed_expectations (--allow-failed-expectations)',
+      );
     if (job.state === 'running') job = update(job, { state: 'done' });
     telemetry.log.info({ event: 'materialized', id: job.id, view: job.view, state: job.state, rows: job.rows });
   }
@@ -110,7 +124,7 @@ export function createMaterializer(deps: {
   }
 
   return {
-    async start(asked) {
+    async start(asked, allowsFailed = false) {
       const range = { ...asked, everyUs: asked.everyUs === 0 ? hourUs : asked.everyUs };
       checkRange(range);
       const view = await deps.view(range.view, range.version);
@@ -124,7 +138,7 @@ export function createMaterializer(deps: {
           { limit: jobsRunningMax },
           { retryAfterMs: 60_000 },
         );
-      const next: Materialization = known ? { ...known, state: 'running', error: '' } : job;
+      const next: Materialization = { ...(known ?? job), state: 'running', error: '', allowsFailed };
       book.put(next);
       wake();
       return next;

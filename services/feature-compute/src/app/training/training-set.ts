@@ -2,7 +2,8 @@ import { type compute, type definitions, trainingSets } from '@millrace/contract
 import type { JoinKeyDefinition, ViewDefinition } from '@millrace/features';
 import { eventTable, type History, maxSeq } from '@millrace/history';
 import { type Clock, MeshError, newId } from '@millrace/kernel';
-import { resolveService, type ServiceShape } from '@millrace/registry';
+import { referenceName, resolveService, type ServiceShape } from '@millrace/registry';
+import { type CheckTable, type FailedExpectation, refuseBlocked } from '../expectations/table-checks.ts';
 import { sqlName } from '../sql.ts';
 import { checkRequestFields } from './derived-sql.ts';
 import { stopIf } from './fill-steps.ts';
@@ -43,6 +44,7 @@ export type TrainingSetDeps = {
   readonly service: (name: string) => Promise<ServiceToTrain>;
   readonly view: (name: string, version: string) => Promise<ViewDefinition>;
   readonly book: TrainingSetBook;
+  readonly check: CheckTable;
   readonly clock: Clock;
 };
 
@@ -103,6 +105,7 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
       stopIf(signal);
       const findings = await lint(set, labels, joinKeys, parts, request);
       const sql = exportSql(set);
+      const failed = await expected(set, views, features, joinKeys, request, signal);
       const record: compute.TrainingSetRecord = {
         ...recordOf(request, service, all),
         id: newId(),
@@ -110,6 +113,7 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
         digest: await digestOf(history, sql, signal),
         rows: BigInt(labels.rows),
         findings,
+        failedExpectations: failed.map(({ rows, ...each }) => ({ ...each, rows: BigInt(rows) })),
         views: views.map((view) => ({
           view: view.name,
           version: view.version,
@@ -139,6 +143,8 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
         likeId: request.likeId,
         format: request.format,
         allowLeakage: record.leakageReason !== '',
+        // it is to be what it was; what is expected may be other than then
+        allowFailedExpectations: true,
       },
       service: {
         version: record.featureServiceVersion,
@@ -253,6 +259,33 @@ export function createBuildTrainingSet(deps: TrainingSetDeps): BuildTrainingSet 
         ),
       );
     return findings;
+  }
+
+  /** What is expected of the features of each view, of the columns that the set has of it. */
+  async function expected(
+    set: string,
+    views: readonly ViewDefinition[],
+    features: readonly definitions.FeatureReference[],
+    joinKeys: readonly JoinKeyDefinition[],
+    request: compute.BuildTrainingSetRequest,
+    signal: AbortSignal,
+  ): Promise<FailedExpectation[]> {
+    const failed: FailedExpectation[] = [];
+    const keys = [...joinKeys.map(({ name }) => name), 'label_time'];
+    for (const view of views) {
+      const own = features.filter(
+        (each) => each.view === view.name && each.viewVersion === view.version && !each.hidden,
+      );
+      const columns = new Map(own.map((reference) => [reference.feature, referenceName(reference)]));
+      failed.push(...(await deps.check(view, sqlName(set), columns, keys, signal)));
+    }
+    if (!request.allowFailedExpectations)
+      refuseBlocked(
+        failed,
+        'the training set',
+        'To build it all the same set allow_failed_expectations (--allow-failed-expectations)',
+      );
+    return failed;
   }
 
   async function countsOf(table: string, { shape, withStatuses }: SetParts): Promise<trainingSets.FeatureCount[]> {

@@ -310,6 +310,8 @@ export interface BuildTrainingSetRequest {
   allowLeakage: boolean;
   /** Why; kept in the record; needed with allow_leakage. */
   leakageReason: string;
+  /** Goes on in spite of expectations of features that are not met and block; the record names them. */
+  allowFailedExpectations: boolean;
 }
 
 /** A piece of the file, or the record at the end. */
@@ -396,6 +398,22 @@ export interface TrainingSetRecord {
   derived: DerivedFeature[];
   /** The service's request fields as they were; at most 64. */
   requestFields: RequestField[];
+  /** Expectations of its features that its rows do not meet; at most 10,000. */
+  failedExpectations: FailedExpectation[];
+}
+
+/** An expectation of features that rows do not meet. */
+export interface FailedExpectation {
+  /** The view. */
+  view: string;
+  /** The expectation. */
+  expectation: string;
+  /** Its severity: `warn` or `block`. */
+  severity: string;
+  /** Rows that were looked at. */
+  rows: bigint;
+  /** What was seen, in words. */
+  message: string;
 }
 
 /** Asks for records. */
@@ -2258,6 +2276,7 @@ function createBaseBuildTrainingSetRequest(): BuildTrainingSetRequest {
     target: "",
     allowLeakage: false,
     leakageReason: "",
+    allowFailedExpectations: false,
   };
 }
 
@@ -2307,6 +2326,9 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
     }
     if (message.leakageReason !== "") {
       writer.uint32(114).string(message.leakageReason);
+    }
+    if (message.allowFailedExpectations !== false) {
+      writer.uint32(336).bool(message.allowFailedExpectations);
     }
     return writer;
   },
@@ -2436,6 +2458,14 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
             message.leakageReason = reader.string();
             continue;
           }
+          case 42: {
+            if (tag !== 336) {
+              break;
+            }
+
+            message.allowFailedExpectations = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2473,6 +2503,7 @@ export const BuildTrainingSetRequest: MessageFns<BuildTrainingSetRequest> = {
     message.target = object.target ?? "";
     message.allowLeakage = object.allowLeakage ?? false;
     message.leakageReason = object.leakageReason ?? "";
+    message.allowFailedExpectations = object.allowFailedExpectations ?? false;
     return message;
   },
 };
@@ -2682,6 +2713,7 @@ function createBaseTrainingSetRecord(): TrainingSetRecord {
     features: [],
     derived: [],
     requestFields: [],
+    failedExpectations: [],
   };
 }
 
@@ -2779,6 +2811,9 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     }
     for (const v of message.requestFields) {
       RequestField.encode(v!, writer.uint32(330).fork()).join();
+    }
+    for (const v of message.failedExpectations) {
+      FailedExpectation.encode(v!, writer.uint32(338).fork()).join();
     }
     return writer;
   },
@@ -3004,6 +3039,14 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
             message.requestFields.push(RequestField.decode(reader, reader.uint32()));
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.failedExpectations.push(FailedExpectation.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3055,6 +3098,113 @@ export const TrainingSetRecord: MessageFns<TrainingSetRecord> = {
     message.features = object.features?.map((e) => FeatureReference.fromPartial(e)) || [];
     message.derived = object.derived?.map((e) => DerivedFeature.fromPartial(e)) || [];
     message.requestFields = object.requestFields?.map((e) => RequestField.fromPartial(e)) || [];
+    message.failedExpectations = object.failedExpectations?.map((e) => FailedExpectation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFailedExpectation(): FailedExpectation {
+  return { view: "", expectation: "", severity: "", rows: 0n, message: "" };
+}
+
+export const FailedExpectation: MessageFns<FailedExpectation> = {
+  encode(message: FailedExpectation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.view !== "") {
+      writer.uint32(10).string(message.view);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(18).string(message.expectation);
+    }
+    if (message.severity !== "") {
+      writer.uint32(26).string(message.severity);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asUintN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.rows);
+    }
+    if (message.message !== "") {
+      writer.uint32(42).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FailedExpectation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFailedExpectation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.view = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.severity = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rows = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FailedExpectation>): FailedExpectation {
+    return FailedExpectation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FailedExpectation>): FailedExpectation {
+    const message = createBaseFailedExpectation();
+    message.view = object.view ?? "";
+    message.expectation = object.expectation ?? "";
+    message.severity = object.severity ?? "";
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.message = object.message ?? "";
     return message;
   },
 };

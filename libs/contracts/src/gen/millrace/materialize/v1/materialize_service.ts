@@ -54,6 +54,8 @@ export interface MaterializeRequest {
   toUs: bigint;
   /** The distance between two times, in microseconds; 0: an hour. At most 100,000 times. */
   everyUs: bigint;
+  /** Is done also when expectations of the features that block are not met. */
+  allowFailedExpectations: boolean;
 }
 
 /** A job. */
@@ -121,7 +123,7 @@ export interface CancelMaterializationResponse {
 }
 
 function createBaseMaterializeRequest(): MaterializeRequest {
-  return { view: "", version: "", fromUs: 0n, toUs: 0n, everyUs: 0n };
+  return { view: "", version: "", fromUs: 0n, toUs: 0n, everyUs: 0n, allowFailedExpectations: false };
 }
 
 export const MaterializeRequest: MessageFns<MaterializeRequest> = {
@@ -149,6 +151,9 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
         throw new globalThis.Error("value provided for field message.everyUs of type int64 too large");
       }
       writer.uint32(40).int64(message.everyUs);
+    }
+    if (message.allowFailedExpectations !== false) {
+      writer.uint32(320).bool(message.allowFailedExpectations);
     }
     return writer;
   },
@@ -206,6 +211,14 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
             message.everyUs = reader.int64() as bigint;
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.allowFailedExpectations = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -228,6 +241,7 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
     message.fromUs = (object.fromUs !== undefined && object.fromUs !== null) ? BigInt(object.fromUs) : 0n;
     message.toUs = (object.toUs !== undefined && object.toUs !== null) ? BigInt(object.toUs) : 0n;
     message.everyUs = (object.everyUs !== undefined && object.everyUs !== null) ? BigInt(object.everyUs) : 0n;
+    message.allowFailedExpectations = object.allowFailedExpectations ?? false;
     return message;
   },
 };

@@ -594,6 +594,11 @@ export interface FeatureView {
   features: AggregatedFeature[];
   /** Features computed from those; at most 256. */
   derived: DerivedFeature[];
+  /**
+   * What is expected of the features, the derived ones too; a field of a check is a feature. At most 256. They change no value: a failed one warns, or
+   * blocks a new version, a training set and a materialization.
+   */
+  expectations: Expectation[];
 }
 
 /** A single value. */
@@ -3074,7 +3079,7 @@ export const DerivedFeature: MessageFns<DerivedFeature> = {
 };
 
 function createBaseFeatureView(): FeatureView {
-  return { entity: "", source: "", keys: [], features: [], derived: [] };
+  return { entity: "", source: "", keys: [], features: [], derived: [], expectations: [] };
 }
 
 export const FeatureView: MessageFns<FeatureView> = {
@@ -3093,6 +3098,9 @@ export const FeatureView: MessageFns<FeatureView> = {
     }
     for (const v of message.derived) {
       DerivedFeature.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.expectations) {
+      Expectation.encode(v!, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -3150,6 +3158,14 @@ export const FeatureView: MessageFns<FeatureView> = {
             message.derived.push(DerivedFeature.decode(reader, reader.uint32()));
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.expectations.push(Expectation.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3172,6 +3188,7 @@ export const FeatureView: MessageFns<FeatureView> = {
     message.keys = object.keys?.map((e) => KeyMapping.fromPartial(e)) || [];
     message.features = object.features?.map((e) => AggregatedFeature.fromPartial(e)) || [];
     message.derived = object.derived?.map((e) => DerivedFeature.fromPartial(e)) || [];
+    message.expectations = object.expectations?.map((e) => Expectation.fromPartial(e)) || [];
     return message;
   },
 };

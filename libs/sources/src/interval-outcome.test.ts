@@ -1,7 +1,7 @@
 import { expectations } from '@millrace/contracts';
-import type { Check } from '@millrace/sources';
 import { expect, test } from 'vitest';
 import { intervalOutcome, type Measured } from './interval-outcome.ts';
+import type { Check } from './severity.ts';
 
 const check = (part: Parameters<typeof expectations.Expectation.fromPartial>[0]['check']): Check => {
   const made = expectations.Expectation.fromPartial({ check: part }).check;

@@ -1,6 +1,5 @@
-import type { Check } from '@millrace/sources';
 import { ksCritical, ksStatistic, psi, psiCritical } from '@millrace/stats';
-import { formatUs } from './timestamps.ts';
+import type { Check } from './severity.ts';
 
 export type Outcome = 'PASS' | 'FAIL' | 'NO_DATA' | 'INSUFFICIENT_DATA';
 
@@ -28,17 +27,22 @@ const alphaDefault = 0.01;
 /** Fewer values than this say nothing about a distribution. */
 const distributionValuesMin = 20;
 
-/** What became of a check of an interval. An interval without data is never a pass. */
-export function intervalOutcome(check: Check, measured: Measured, endUs: number): IntervalOutcome {
+/** What became of a check of an interval. An interval without data is never a pass. `came` says how rows come. */
+export function intervalOutcome(
+  check: Check,
+  measured: Measured,
+  endUs: number,
+  came: 'event was accepted' | 'row was written' = 'event was accepted',
+): IntervalOutcome {
   const { rows } = measured;
-  if (check.$case === 'freshness') return freshness(Number(check.value.maxAgeUs), measured, endUs);
-  if (rows === 0) return { outcome: 'NO_DATA', bound: '', rows, message: 'no event was accepted in the interval' };
+  if (check.$case === 'freshness') return freshness(Number(check.value.maxAgeUs), measured, endUs, came);
+  if (rows === 0) return { outcome: 'NO_DATA', bound: '', rows, message: `no ${came} in the interval` };
   switch (check.$case) {
     case 'completeness':
       return share('has a value', measured.values ?? 0, rows, check.value, rows);
     case 'distinctness':
       if (!measured.values)
-        return { outcome: 'NO_DATA', bound: '', rows, message: 'no event of the interval has a value' };
+        return { outcome: 'NO_DATA', bound: '', rows, message: 'nothing in the interval has a value' };
       return share('is distinct', measured.distinct ?? 0, measured.values, check.value, rows);
     case 'volume':
       return volume(check.value, measured);
@@ -49,11 +53,11 @@ export function intervalOutcome(check: Check, measured: Measured, endUs: number)
   }
 }
 
-function freshness(maxAgeUs: number, { rows, newestUs }: Measured, endUs: number): IntervalOutcome {
+function freshness(maxAgeUs: number, { rows, newestUs }: Measured, endUs: number, came: string): IntervalOutcome {
   const bound = `at most ${maxAgeUs / 1e6} s`;
-  if (newestUs === undefined) return { outcome: 'NO_DATA', bound, rows, message: 'no event was ever accepted' };
+  if (newestUs === undefined) return { outcome: 'NO_DATA', bound, rows, message: `no ${came} yet` };
   const ageUs = Math.max(0, endUs - newestUs);
-  const message = `the newest event is of ${formatUs(newestUs)}, ${ageUs / 1e6} s before the interval's end`;
+  const message = `the newest event is of ${new Date(newestUs / 1000).toISOString()}, ${ageUs / 1e6} s before the interval's end`;
   return { outcome: ageUs <= maxAgeUs ? 'PASS' : 'FAIL', observed: ageUs, bound, rows, message };
 }
 
