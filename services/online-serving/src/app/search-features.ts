@@ -93,7 +93,8 @@ export function createSearchFeatures(deps: {
     const count = await store.count(bound.view, bound.viewFeature, call.signal);
     const found = new Map<string, Hit>();
     const own = bound.entity?.join('\n');
-    let exact = request.exact || bound.metric !== 'cosine' || count < indexRowsMin;
+    // far down its list an index is wrong more often, and with a filter hits are far down
+    let exact = request.exact || bound.passes !== undefined || bound.metric !== 'cosine' || count < indexRowsMin;
     let limit = Math.min(Math.max(64, bound.k * (bound.passes ? 16 : 4)), candidatesMax);
     for (;;) {
       exact ||= limit > indexLimitMax;
