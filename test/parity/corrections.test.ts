@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compute, ingestion, serving } from '@millrace/contracts';
+import { compute, ingestion, materialize, serving } from '@millrace/contracts';
+import { connect } from '@millrace/rpc';
 import {
   allFeatures,
   double,
@@ -160,7 +161,38 @@ test('a view that is made afterwards, and history before a row begins, have the 
     }
     expect(compared).toBeGreaterThan(3);
   }
+  await materialized(frontierUs + hourUs);
 }, 60_000);
+
+/** The view's values of all shops as of a time, by `Materialize`, are those of the orders as they are. */
+async function materialized(asOfUs: number): Promise<void> {
+  const { grpc } = mesh.service('feature-compute');
+  const client = connect(materialize.MaterializeServiceService, grpc, { defaultTimeoutMs: 20_000 });
+  const range = { fromUs: BigInt(asOfUs), toUs: BigInt(asOfUs + 1), everyUs: BigInt(hourUs) };
+  const { materialization: job } = await client.materialize({
+    view: 'late_by_shop',
+    version: '',
+    allowFailedExpectations: false,
+    ...range,
+  });
+  await eventually(async () => {
+    const [now] = (await client.listMaterializations({ id: job?.id ?? '' })).materializations;
+    return now?.state === materialize.MaterializationState.DONE;
+  });
+  client.close();
+  const query =
+    'SELECT shop, count_all, last_visit, max_s24 FROM millrace.features_late_by_shop FINAL ORDER BY shop FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_64bit_integers = 0';
+  const response = await fetch(`${mesh.stores.clickhouse.url}/?query=${encodeURIComponent(query)}`);
+  const rows = (await response.text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown[]);
+  const expected = shops.flatMap((name) => {
+    const values = bruteForce(name, asOfUs, ['count_all', 'last_visit', 'max_s24']);
+    return values[0] === 0 ? [] : [[name, ...values]];
+  });
+  expect(rows).toEqual(expected);
+}
 
 const payments = source('payments', { changes: 'upsert', fields: { shop: string(), amount: double() } });
 const paid = featureView('payments_by_shop', {
