@@ -7,7 +7,18 @@ import type { Bench } from './bench.ts';
  * `npm run bench -- <name> [--json] [arguments]`: runs test/bench/<name>.ts. Progress goes to stderr; the last line of stdout is
  * `{"bench","commit","machine","cases"}`.
  */
-const names = ['compute', 'feast', 'freshness', 'ingest', 'overload', 'serving', 'training-set', 'vectors', 'windows'];
+const names = [
+  'compute',
+  'feast',
+  'freshness',
+  'ingest',
+  'overload',
+  'serving',
+  'training-set',
+  'vectors',
+  'windows',
+  'workloads',
+];
 const [name = '', ...rest] = process.argv.slice(2);
 const json = rest.includes('--json');
 

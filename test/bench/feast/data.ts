@@ -96,25 +96,35 @@ function eventsOf(features: readonly number[], first: number, count: number): Ev
 export const requestKeys = (rows: number, round: number): number[] =>
   Array.from({ length: rows }, (_, i) => ((round * rows + i) * 97 + 13) % entities);
 
-/** Throws unless an answer of POST /get-online-features has every value. */
-export async function checkAnswer(who: string, address: string, rows: number, features: number): Promise<void> {
+/** Throws unless an answer of POST /get-online-features has every value of the first so many features. */
+export function checkAnswer(who: string, address: string, rows: number, features: number): Promise<void> {
   const keys = requestKeys(rows, 0);
+  return checkValues(who, address, { keys, body: readBody(keys, features), features: [...Array(features).keys()] });
+}
+
+/** Throws unless the answer to a body that asks for these keys has every value of these features. */
+export async function checkValues(
+  who: string,
+  address: string,
+  { keys, body, features }: { keys: readonly number[]; body: string; features: readonly number[] },
+): Promise<void> {
   const response = await fetch(`http://${address}/get-online-features`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: readBody(keys, features),
+    body,
   });
   const answer = (await response.json()) as {
     results: { values: (number | null)[]; statuses: string[] }[];
     metadata: { feature_names: string[] };
   };
   const names = answer.metadata?.feature_names ?? [];
-  for (const [feature, name] of featureNames(features).entries()) {
+  for (const feature of features) {
+    const name = `feature_${feature}`;
     const vector = answer.results?.[names.indexOf(name)];
     const wrong = keys.findIndex(
       (key, row) => vector?.values[row] !== valueFor(key, feature) || vector.statuses[row] !== 'PRESENT',
     );
-    if (wrong >= 0 || vector?.values.length !== rows)
+    if (wrong >= 0 || vector?.values.length !== keys.length)
       throw new Error(
         `${who} answered ${response.status} and ${name} of entity ${keys[wrong]} is ${vector?.values[wrong]}`,
       );
