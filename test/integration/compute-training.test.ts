@@ -50,7 +50,10 @@ afterAll(async () => {
   await mesh?.close();
 });
 
-function builder(window: WindowSpec = { t: 'lifetime' }) {
+/** How the service takes each feature. */
+type Policy = { readonly maxAgeUs?: bigint; readonly staleAction?: definitions.StaleAction };
+
+function builder(window: WindowSpec = { t: 'lifetime' }, policy: Policy = {}) {
   return createBuildTrainingSet({
     check: async () => [],
     history,
@@ -60,7 +63,7 @@ function builder(window: WindowSpec = { t: 'lifetime' }) {
     service: async () => ({
       version: 's1',
       spec: definitions.FeatureService.fromPartial({
-        features: ['n', 'codes'].map((feature) => ({ view: 'v', feature })),
+        features: ['n', 'codes'].map((feature) => ({ view: 'v', feature, ...policy })),
       }),
     }),
   });
@@ -69,11 +72,11 @@ function builder(window: WindowSpec = { t: 'lifetime' }) {
 type Request = Parameters<typeof compute.BuildTrainingSetRequest.fromPartial>[0];
 
 /** The rows of the file and the record. */
-async function run(given: Request, window?: WindowSpec) {
+async function run(given: Request, window?: WindowSpec, policy?: Policy) {
   const request = compute.BuildTrainingSetRequest.fromPartial({ featureService: 's', ...given });
   const pieces: Buffer[] = [];
   let record = compute.TrainingSetRecord.fromPartial({});
-  for await (const part of builder(window)(request, new AbortController().signal)) {
+  for await (const part of builder(window, policy)(request, new AbortController().signal)) {
     if (part.t === 'bytes') pieces.push(part.bytes);
     if (part.t === 'record') record = part.record;
   }
@@ -86,12 +89,12 @@ async function run(given: Request, window?: WindowSpec) {
 
 async function build(
   complete: boolean,
-  { allowedDelayUs = 0, labelsAt = [20, 5, 60], window = { t: 'lifetime' } as WindowSpec } = {},
+  { allowedDelayUs = 0, labelsAt = [20, 5, 60], window = { t: 'lifetime' } as WindowSpec, policy = {} as Policy } = {},
 ) {
   const label = (offsetUs: number) =>
     `SELECT 'it\\'s' AS code, fromUnixTimestamp64Micro(toInt64(${originUs + offsetUs}), 'UTC') AS label_time, ${offsetUs} AS label`;
   const labelQuery = labelsAt.map(label).join(' UNION ALL ');
-  const { rows, record } = await run({ labelQuery, allowedDelayUs: BigInt(allowedDelayUs), complete }, window);
+  const { rows, record } = await run({ labelQuery, allowedDelayUs: BigInt(allowedDelayUs), complete }, window, policy);
   return {
     digest: record.digest,
     rows: rows.map((row) => [Number(row.label), Number(row.v__n)]),
@@ -120,6 +123,13 @@ test('an event counts only if it was known by label time plus the allowed delay'
     [20, 2],
     [60, 2],
   ]);
+});
+
+test('a list that its policy takes away for its age is empty, as a number is null', async () => {
+  const policy = { maxAgeUs: 15n, staleAction: definitions.StaleAction.NULL };
+  const { lists, rows } = await build(true, { labelsAt: [5, 12, 60], policy });
+  expect(lists).toEqual([["it's"], ["it's", "it's"], []]);
+  expect(rows.map(([, n]) => n)).toEqual([1, 2, 0]);
 });
 
 test('a window some time ago finds its events however far they lie before the labels', async () => {

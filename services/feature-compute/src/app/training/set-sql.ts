@@ -76,10 +76,9 @@ export function readSql(at: number, parts: Omit<SetParts, 'split'>): string[] {
   const whenOld = reference.staleAction === DEFAULT ? fallback : 'NULL';
   // a list or a vector cannot be null in ClickHouse, and of nothing it is empty
   const isVector = isVectorType(type);
-  const value = isListType(type)
-    ? column
-    : isVector
-      ? `if(${isMissing} OR ${isTaken}, CAST([] AS Array(Float32)), ${column})`
+  const value =
+    isListType(type) || isVector
+      ? `if(${isMissing} OR ${isTaken}, arrayResize(${column}, 0), ${column})`
       : `multiIf(${isMissing}, ${fallback}, ${isTaken}, ${whenOld}, ${kind === undefined ? column : `ifNull(${column}, ${fallback})`})`;
   if (!withStatuses) return [`${value} AS ${read(at)}`];
   const without = (status: string) => (kind === undefined ? `'${status}'` : `'DEFAULTED'`);
