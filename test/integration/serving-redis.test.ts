@@ -1,3 +1,4 @@
+import { rowField } from '@millrace/hot';
 import { quietTelemetry } from '@millrace/runtime';
 import { createTestMesh, eventually, type TestMesh } from '@millrace/testkit';
 import { Redis } from 'ioredis';
@@ -18,6 +19,7 @@ const entity = {
     { view: 'w', version: '1' },
   ],
 };
+const [v, w] = [rowField('v', '1'), rowField('w', '1')];
 const read = async (keys: readonly string[], timeoutMs = 5_000) => {
   const answers = new Array<(string | null)[] | undefined>(keys.length).fill(undefined);
   const reads = keys.map((key) => ({ key, entity }));
@@ -43,7 +45,7 @@ beforeAll(async () => {
   writer = new Redis(mesh.redis.url, { lazyConnect: true });
   const { log, metrics } = quietTelemetry();
   rows = await openRedisRows({ url: mesh.redis.url, log, metrics });
-  await put('HSET', '{a:1}', 'v@1', 'hello');
+  await put('HSET', '{a:1}', v, 'hello');
 });
 
 afterAll(async () => {
@@ -60,7 +62,7 @@ test('answers come in the order of the keys, however many', async () => {
 
 test('values that are cut between reads of the socket, whose buffer is used again, stay whole', async () => {
   const size = (i: number) => 1 + ((i * 7_919) % 9_000);
-  for (let i = 0; i < 400; i++) await hset(`{a:big${i}}`, 'v@1', `${i % 10}`.repeat(size(i)), 'w@1', `w${i}`);
+  for (let i = 0; i < 400; i++) await hset(`{a:big${i}}`, v, `${i % 10}`.repeat(size(i)), w, `w${i}`);
   const answers = await read(Array.from({ length: 400 }, (_, i) => `{a:big${i}}`));
   expect(answers).toEqual(Array.from({ length: 400 }, (_, i) => [`${i % 10}`.repeat(size(i)), `w${i}`]));
 });
@@ -100,7 +102,7 @@ test('a killed Redis answers nothing at once, and is found again', async () => {
     expect(performance.now() - startedMs).toBeLessThan(50);
   });
   await mesh.redis.restart();
-  await put('HSET', '{a:1}', 'v@1', 'hello');
+  await put('HSET', '{a:1}', v, 'hello');
   await eventually(async () => expect(await read(['{a:1}'])).toEqual(hello));
 });
 

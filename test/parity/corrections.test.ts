@@ -19,6 +19,7 @@ import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
 import { mulberry, served } from '../support/served-samples.ts';
+import { bruteForce, type Order, type Version } from './corrections-oracle.ts';
 
 const minuteUs = 60_000_000;
 const hourUs = 60 * minuteUs;
@@ -67,15 +68,6 @@ const late = featureView('late_by_shop', {
 });
 const shops = Array.from({ length: 8 }, (_, index) => `shop-${index}`);
 
-type Order = {
-  readonly shop: string;
-  readonly amount: number | null;
-  readonly items: number;
-  readonly channel: string;
-};
-/** What an order is now, and when it became that: its place among all operations. */
-type Version = Order & { readonly atUs: number; readonly place: number };
-
 let mesh: FullMesh;
 let frontierUs = startUs;
 let place = 0;
@@ -110,7 +102,7 @@ test('inserts, corrections, moves, deletions and redeliveries in any order: serv
     features = response.features.map(({ name }) => name.slice('orders_by_shop__'.length));
     for (const [row, name] of shops.entries()) {
       const at = response.views[0]?.positions[row] ?? 0n;
-      const expected = bruteForce(name, asOf[row] ?? 0, features);
+      const expected = bruteForce(current, name, asOf[row] ?? 0, features);
       const hasEvents = [...current.values()].some((order) => order.shop === name);
       const statuses = features.map((_, index) => response.statuses[row * features.length + index]);
       if (!hasEvents) {
@@ -148,7 +140,7 @@ test('a view that is made afterwards, and history before a row begins, have the 
     const features = response.features.map(({ name: full }) => full.slice(full.indexOf('__') + 2));
     let compared = 0;
     for (const [row, code] of shops.entries()) {
-      const expected = bruteForce(code, asOf[row] ?? 0, features);
+      const expected = bruteForce(current, code, asOf[row] ?? 0, features);
       if (expected[features.indexOf('count_all')] === 0) continue;
       const values = served(response, row);
       for (const [index, feature] of features.entries())
@@ -188,7 +180,7 @@ async function materialized(asOfUs: number): Promise<void> {
     .split('\n')
     .map((line) => JSON.parse(line) as unknown[]);
   const expected = shops.flatMap((name) => {
-    const values = bruteForce(name, asOfUs, ['count_all', 'last_visit', 'max_s24']);
+    const values = bruteForce(current, name, asOfUs, ['count_all', 'last_visit', 'max_s24']);
     return values[0] === 0 ? [] : [[name, ...values]];
   });
   expect(rows).toEqual(expected);
@@ -302,45 +294,6 @@ function plain(value: compute.SampleValue | undefined): unknown {
   if (kind === undefined) return null;
   if (kind.$case === 'listValue') return kind.value.values.map((each) => each.kind?.value);
   return typeof kind.value === 'bigint' ? Number(kind.value) : kind.value;
-}
-
-/** Of the shop's orders as they are now. */
-function bruteForce(name: string, asOfUs: number, features: readonly string[]): readonly unknown[] {
-  const all = [...current.values()]
-    .filter((order) => order.shop === name && order.atUs < asOfUs)
-    .sort((a, b) => a.atUs - b.atUs || a.place - b.place);
-  return features.map((feature) => {
-    const at = feature.lastIndexOf('_');
-    const within = inWindow(all, asOfUs, feature.slice(at + 1));
-    const amounts = within.flatMap(({ amount }) => (amount === null ? [] : [amount]));
-    const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-    const values: Readonly<Record<string, unknown>> = {
-      count: within.length,
-      items: within.length === 0 ? null : sum(within.map(({ items }) => items)),
-      max: amounts.length === 0 ? null : Math.max(...amounts),
-      web: within.filter(({ channel }) => channel === 'web').length,
-      first: within.at(0)?.items ?? null,
-      last: within.at(-1)?.items ?? null,
-      channels: within
-        .slice(-3)
-        .reverse()
-        .map(({ channel }) => channel),
-      mean: amounts.length === 0 ? null : sum(amounts) / amounts.length,
-    };
-    return values[feature.slice(0, at)];
-  });
-}
-
-function inWindow(orders: readonly Version[], asOfUs: number, window: string): readonly Version[] {
-  const floor = (us: number, hopUs: number) => Math.floor(us / hopUs) * hopUs;
-  if (window === 's60') return orders.filter(({ atUs }) => atUs >= floor(asOfUs - hourUs, 5 * minuteUs));
-  if (window === 's24') return orders.filter(({ atUs }) => atUs >= floor(asOfUs - 24 * hourUs, hourUs));
-  if (window === 'all') return orders;
-  const gapUs = 20 * minuteUs;
-  let from = orders.length;
-  let laterUs = asOfUs;
-  while (from > 0 && laterUs - (orders[from - 1]?.atUs ?? 0) <= gapUs) laterUs = orders[--from]?.atUs ?? 0;
-  return orders.slice(from);
 }
 
 /** One operation; sometimes one that was sent before, again. */

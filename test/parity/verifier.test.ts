@@ -188,7 +188,7 @@ async function overwriteRow(definition: ViewDefinition, name: string): Promise<v
   const field = rowField(definition.name, definition.version);
   const row = await hot.redis.hgetBuffer(key, field);
   if (row === null) throw new Error(`no row of ${name}`);
-  const position = Number(row.readBigUInt64BE(0));
+  const position = row.readUIntBE(1, 6);
   const compiled = compileView(definition);
   const state = compiled.newState();
   const timeUs = Date.now() * 1000 - 60_000_000;

@@ -1,4 +1,5 @@
-import { ingestion, registry } from '@millrace/contracts';
+import { ingestion } from '@millrace/contracts';
+import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
@@ -29,30 +30,34 @@ const outcomeName = (outcome: number): string =>
 
 async function quality(name: string, options: QualityOptions): Promise<void> {
   await withServices(options, async (services) => {
-    if (await isView(services, name, options)) return ofView(services, name, options);
-    const { expectation = '', limit, history = false } = options;
-    const answer = await services
-      .ingestion()
-      .listExpectationResults({ source: name, expectation, afterUs: 0n, limit, latest: !history });
-    const results = answer.results.map((result) => ({ ...result, outcome: outcomeName(result.outcome) }));
-    if (!history && results.some(({ outcome }) => outcome !== 'PASS')) process.exitCode = 1;
-    if (options.json) return printJson({ results, fitted: answer.fitted });
-    printResults(results);
-    for (const { field, version, rows, mean, median, stddev, fittedUs } of answer.fitted)
-      process.stdout.write(
-        `fitted ${field}@${version} to ${rows} values at ${timeText(fittedUs)}: mean ${mean}, median ${median}, deviation ${stddev}\n`,
-      );
+    if (options.view) return ofView(services, name, options);
+    try {
+      await ofSource(services, name, options);
+    } catch (thrown) {
+      if (!(thrown instanceof MeshError) || thrown.reason !== 'UNKNOWN_SOURCE') throw thrown;
+      await ofView(services, name, options).catch((other) => {
+        // where neither is known, it is the source that was asked for
+        const isNoView =
+          other instanceof MeshError && ['UNKNOWN_FEATURE_VIEW', 'SERVICE_UNAVAILABLE'].includes(other.reason);
+        throw isNoView ? thrown : other;
+      });
+    }
   });
 }
 
-async function isView(services: Services, name: string, { view = false }: QualityOptions): Promise<boolean> {
-  if (view) return true;
-  const { DefinitionKind } = registry;
-  const has = async (kind: registry.DefinitionKind) =>
-    (await services.registry().listDefinitions({ kind })).registered.some(
-      ({ definition }) => definition?.name === name,
+async function ofSource(services: Services, source: string, options: QualityOptions): Promise<void> {
+  const { expectation = '', limit, history = false } = options;
+  const answer = await services
+    .ingestion()
+    .listExpectationResults({ source, expectation, afterUs: 0n, limit, latest: !history });
+  const results = answer.results.map((result) => ({ ...result, outcome: outcomeName(result.outcome) }));
+  if (!history && results.some(({ outcome }) => outcome !== 'PASS')) process.exitCode = 1;
+  if (options.json) return printJson({ results, fitted: answer.fitted });
+  printResults(results);
+  for (const { field, version, rows, mean, median, stddev, fittedUs } of answer.fitted)
+    process.stdout.write(
+      `fitted ${field}@${version} to ${rows} values at ${timeText(fittedUs)}: mean ${mean}, median ${median}, deviation ${stddev}\n`,
     );
-  return !(await has(DefinitionKind.SOURCE)) && (await has(DefinitionKind.FEATURE_VIEW));
 }
 
 async function ofView(services: Services, view: string, options: QualityOptions): Promise<void> {

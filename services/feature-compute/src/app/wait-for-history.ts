@@ -17,6 +17,8 @@ export function createWaitForHistory(deps: {
 }): WaitForHistory {
   return async (source, position, signal) => {
     const target = Math.min(await deps.lastPosition(source), position);
+    // true of a source without events before anyone asks: of thousands of views each would ask
+    if (target === 0) return;
     for (let waits = 0; !signal.aborted; waits++) {
       const reached = await deps.history.maxPosition(source);
       if (reached >= target) return;

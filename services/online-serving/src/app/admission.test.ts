@@ -94,6 +94,21 @@ test('without overload nothing is refused, however many read at once', () => {
   expect(refused).toEqual([]);
 });
 
+test('a few large reads at once are no queue, however long each takes', () => {
+  const refused: LimitName[] = [];
+  const admission = createAdmission(open, { refused: (limit) => refused.push(limit), state() {} });
+  // each of four waits for the ones before it, beyond the target: the limit falls to its least
+  for (let nowMs = 1_000; nowMs < 10_000; nowMs += 150) {
+    const passes = Array.from({ length: 4 }, () => admission.enter(rowsOf(1_000), nowMs));
+    for (const [before, pass] of passes.entries()) {
+      const firstMs = nowMs + 30 * (before + 1);
+      pass.waited(firstMs);
+      pass.end(firstMs);
+    }
+  }
+  expect(refused).toEqual([]);
+});
+
 test('a caller that floods takes nothing from one that keeps within its share', () => {
   const flood = Array.from({ length: 19 }, () => 'flood');
   const load = { rowsPerS: 60_000, offered: 4, deadlineMs: 200, callers: [...flood, 'modest'] };

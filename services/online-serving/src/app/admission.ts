@@ -51,6 +51,7 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
   const callers = createCallerBook({ rowsPerSMax: limits.callerRowsPerSMax });
   let inFlightRows = 0;
   let inFlightWeight = 0;
+  let inFlightReads = 0;
 
   /** An error costs as much as a small read, so one refuses all that come within some milliseconds. */
   const refusals = new Map<string, { readonly error: MeshError; readonly untilMs: number }>();
@@ -78,9 +79,9 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
         tooManyRowsOfCaller(name, rows, caller.inFlightRows, limits.callerInFlightRowsMax, queue.waitMs(nowMs)),
       );
     }
-    if (inFlightWeight === 0) return undefined;
+    if (inFlightReads === 0) return undefined;
     const waitMs = queue.waitMs(nowMs);
-    const held = inFlightWeight + rows + requestRows > queue.rows();
+    const held = inFlightReads >= queueReadsMin && inFlightWeight + rows + requestRows > queue.rows();
     if (held) queue.reached();
     if (held && !hasShare(caller.inFlightRows + rows))
       return refuse('queue', '', nowMs, () => queueIsLong(waitMs, inFlightRows, Math.floor(queue.rows())));
@@ -102,11 +103,13 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
       const weight = rows + requestRows;
       inFlightWeight += weight;
       inFlightRows += rows;
+      inFlightReads++;
       caller.began(rows);
       return {
         waited: (firstMs) => queue.waited(firstMs - nowMs, firstMs),
         end(endMs) {
           inFlightRows -= rows;
+          inFlightReads--;
           inFlightWeight -= weight;
           caller.ended(rows);
           queue.ended(weight, endMs);
@@ -125,6 +128,8 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
 
 /** However slow the store is, so many rows keep trying it. */
 const queueRowsMin = 1_000;
+/** So few reads are no queue, however large they are and however long they take. */
+const queueReadsMin = 4;
 /** What a request costs besides its rows, in rows: a request of one row takes about 100 µs, each further row about 6 µs. */
 const requestRows = 16;
 const refusalLifeMs = 10;
