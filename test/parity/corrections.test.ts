@@ -17,7 +17,7 @@ import {
 } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
+import { type FullMesh, readRequest, startFullMesh, stringKeys } from '../support/full-mesh.ts';
 import { mulberry, served } from '../support/served-samples.ts';
 import { bruteForce, type Order, type Version } from './corrections-oracle.ts';
 
@@ -276,17 +276,8 @@ async function settled(position: bigint): Promise<void> {
 }
 
 function read(asOf: readonly number[], { name = 'shops', allowHistory = false } = {}) {
-  return mesh.clients.features.getFeatures({
-    featureService: name,
-    version: '',
-    keys: [stringKeys('shop', shops)],
-    asOfUs: 0n,
-    asOfUsByRow: asOf.map(BigInt),
-    allowPartial: false,
-    allowHistory,
-    omitMetadata: false,
-    requestData: [],
-  });
+  const request = readRequest(name, [stringKeys('shop', shops)], 0);
+  return mesh.clients.features.getFeatures({ ...request, asOfUsByRow: asOf.map(BigInt), allowHistory });
 }
 
 function plain(value: compute.SampleValue | undefined): unknown {

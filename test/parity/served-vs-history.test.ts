@@ -16,7 +16,7 @@ import {
 } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type FullMesh, startFullMesh, stringKeys } from '../support/full-mesh.ts';
+import { type FullMesh, readRequest, startFullMesh, stringKeys } from '../support/full-mesh.ts';
 import { int, mulberry, served } from '../support/served-samples.ts';
 
 const orders = source('orders', {
@@ -97,15 +97,8 @@ test('what is served equals what SQL over history says, with late, duplicate, un
       BigInt(frontierUs + 1 + Math.floor(random() ** 3 * 26 * 60) * minuteUs + Math.floor(random() * 1e6)),
     );
     const response = await mesh.clients.features.getFeatures({
-      featureService: 'shops',
-      version: '',
-      keys: [stringKeys('shop', shops)],
-      asOfUs: 0n,
+      ...readRequest('shops', [stringKeys('shop', shops)], 0),
       asOfUsByRow: asOf,
-      allowPartial: false,
-      allowHistory: false,
-      omitMetadata: false,
-      requestData: [],
     });
     features = response.features.map(({ name }) => name.slice('orders_by_shop__'.length));
     for (const [row, name] of shops.entries()) {

@@ -27,6 +27,7 @@ export { elementOf, isListType } from './list-codec.ts';
 export { isRangeable, type RangeOptions, rangeSettings, rangeSql } from './range/range-sql.ts';
 export { rowFormat } from './row-layout.ts';
 export { compileRowReader, type RowReader, rowView } from './row-reader.ts';
+export { sqlName } from './sql-names.ts';
 export type { EntityState } from './state.ts';
 export { tilesSql } from './tiles-sql.ts';
 export type {

@@ -1,22 +1,9 @@
-import { alignColumns, isVectorType } from '@millrace/features';
+import { alignColumns, type Column, isVectorType } from '@millrace/features';
 import type { History } from './clickhouse.ts';
 import { envelopeColumns, operationColumn } from './event-table.ts';
 import { type EventSource, eventTable } from './evolve-table.ts';
 import { insertBlock } from './insert-block.ts';
 import { RowBinaryWriter } from './row-binary.ts';
-
-/** A column of a batch, as `@millrace/events` decodes it. */
-export type EventColumn =
-  | { readonly type: 'f64'; readonly values: Float64Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'i64'; readonly values: BigInt64Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'bool'; readonly values: Uint8Array; readonly nulls: Uint8Array | null }
-  | { readonly type: 'str'; readonly values: readonly string[]; readonly nulls: Uint8Array | null }
-  | {
-      readonly type: 'vec';
-      readonly dimension: number;
-      readonly values: Float32Array;
-      readonly nulls: Uint8Array | null;
-    };
 
 export interface PositionedBatch {
   readonly seq: number;
@@ -25,7 +12,7 @@ export interface PositionedBatch {
     readonly count: number;
     readonly ids: readonly string[];
     readonly eventTimeUs: Float64Array;
-    readonly columns: ReadonlyMap<string, EventColumn>;
+    readonly columns: ReadonlyMap<string, Column>;
     readonly changes?: { readonly operations: Uint8Array };
   };
 }
@@ -65,7 +52,7 @@ function writeRows(writer: RowBinaryWriter, source: EventSource, { seq, batch }:
   }
 }
 
-function cellWriter(field: EventSource['fields'][number], column: EventColumn | undefined): WriteCell {
+function cellWriter(field: EventSource['fields'][number], column: Column | undefined): WriteCell {
   const value = valueWriter(field, column);
   const { nullable } = field;
   const nulls = column?.nulls;
@@ -79,7 +66,7 @@ function cellWriter(field: EventSource['fields'][number], column: EventColumn | 
   };
 }
 
-function valueWriter({ type }: EventSource['fields'][number], column: EventColumn | undefined): WriteCell {
+function valueWriter({ type }: EventSource['fields'][number], column: Column | undefined): WriteCell {
   switch (column?.type) {
     case 'f64':
       return (writer, row) => writer.float64(column.values[row] ?? 0);

@@ -1,3 +1,4 @@
+export { type AlertPace, createAlertPace } from './alert-pace.ts';
 export { type CommonConfig, commonConfig, type Env, parseEnv } from './config.ts';
 export { type HttpRoute, type HttpServer, serveHttp } from './http.ts';
 export { Lifecycle } from './lifecycle.ts';

@@ -44,10 +44,8 @@ function copy(part: Part): Part {
 
 function union(held: Part, added: Part): Part {
   if (held instanceof Uint8Array) {
-    let grew = false;
-    if (added instanceof Uint8Array) grew = raise(held, added);
-    else if (Array.isArray(added)) for (const hash of added) grew = register(held, hash) || grew;
-    if (grew) estimates.delete(held);
+    if (added instanceof Uint8Array) raise(held, added);
+    else if (Array.isArray(added)) for (const hash of added) register(held, hash);
     return held;
   }
   if (!Array.isArray(held)) return held;
@@ -92,23 +90,14 @@ function mergeSorted(x: readonly number[], y: readonly number[]): number[] {
   return merged;
 }
 
-function register(into: Uint8Array, hash: number): boolean {
+function register(into: Uint8Array, hash: number): void {
   const index = registerOf(hash);
   const rank = rankOf(hash, index);
-  const grows = rank > (into[index] as number);
-  if (grows) into[index] = rank;
-  return grows;
+  if (rank > (into[index] as number)) into[index] = rank;
 }
 
-function raise(into: Uint8Array, from: Uint8Array): boolean {
-  let grew = false;
-  for (let i = 0; i < registers; i++) {
-    const rank = from[i] as number;
-    if (rank <= (into[i] as number)) continue;
-    into[i] = rank;
-    grew = true;
-  }
-  return grew;
+function raise(into: Uint8Array, from: Uint8Array): void {
+  for (let i = 0; i < registers; i++) if ((from[i] as number) > (into[i] as number)) into[i] = from[i] as number;
 }
 
 export const finishDistinct: Finish = (slots, at, parts, partAt) => {
@@ -119,27 +108,10 @@ export const finishDistinct: Finish = (slots, at, parts, partAt) => {
   return Array.isArray(part) ? part.length : 0;
 };
 
-/** Registers of each rank, of which the largest is 41; those at even and at odd places apart, so that one count need not wait for the other. */
-const ofRank = new Int32Array(64);
-const ofRankOdd = new Int32Array(64);
-/** What was estimated, until a register grows: most events of a busy key raise none. */
-const estimates = new WeakMap<Uint8Array, number>();
-
 function estimate(ranks: Uint8Array): number {
-  const known = estimates.get(ranks);
-  if (known !== undefined) return known;
-  ofRank.fill(0);
-  ofRankOdd.fill(0);
-  for (let i = 0; i < registers; i += 2) {
-    const [even, odd] = [ranks[i] as number, ranks[i + 1] as number];
-    ofRank[even] = (ofRank[even] as number) + 1;
-    ofRankOdd[odd] = (ofRankOdd[odd] as number) + 1;
-  }
-  for (let rank = 0; rank < ofRank.length; rank++)
-    ofRank[rank] = (ofRank[rank] as number) + (ofRankOdd[rank] as number);
-  const estimated = estimateOf(ofRank);
-  estimates.set(ranks, estimated);
-  return estimated;
+  const ofRank = new Int32Array(64);
+  for (const rank of ranks) ofRank[rank] = (ofRank[rank] as number) + 1;
+  return estimateOf(ofRank);
 }
 
 /** The number of distinct hashes `hash` where `where` holds, as `finishDistinct` tells it. */

@@ -173,7 +173,6 @@ export function createRowFlusher(deps: {
     }
   }
 
-  /** Until no row is behind. */
   const isBehind = () => made < sweep.length || engine.rowDirtyCount() > 0;
 
   return {

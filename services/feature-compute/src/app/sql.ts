@@ -9,9 +9,7 @@ import {
 } from '@millrace/features';
 
 /** Text pieces of ClickHouse SQL: names, literals and types, and values read back from JSON. */
-export function sqlName(name: string): string {
-  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
-}
+export { sqlName } from '@millrace/features';
 
 export function sqlLiteral(value: Exclude<Scalar, null>): string {
   if (typeof value === 'boolean') return value ? 'true' : 'false';

@@ -1,4 +1,5 @@
 import type { definitions } from '@millrace/contracts';
+import { sqlName } from '@millrace/features';
 import { type History, historyError } from '@millrace/history';
 import { MeshError } from '@millrace/kernel';
 import type { Queries, QueryRow } from '../app/load-deps.ts';
@@ -24,7 +25,7 @@ export function createClickHouseQueries(history: History): Queries {
           { column: absent },
         );
       const watermark = watermarkSql(input, types.get(watermarkColumn) ?? '');
-      const keys = idColumns.map((column) => `toString(${quoted(column)})`);
+      const keys = idColumns.map((column) => `toString(${sqlName(column)})`);
       const order = [watermark, ...keys].join(', ');
       const inner = query.trim().replace(/;$/, '');
 
@@ -77,7 +78,7 @@ async function describe(
 
 /** The watermark as a whole number: microseconds of a time, or the number itself. */
 function watermarkSql({ name, watermarkColumn, overlapUs }: definitions.BatchInput, type: string): string {
-  const column = quoted(watermarkColumn);
+  const column = sqlName(watermarkColumn);
   if (/^(DateTime|DateTime64|Date|Date32)\b/.test(type))
     return `toUnixTimestamp64Micro(toDateTime64(${column}, 6, 'UTC'))`;
   if (/^U?Int(8|16|32|64)$/.test(type)) {
@@ -118,8 +119,4 @@ async function select<T>(
     signal.throwIfAborted();
     throw historyError(history.url, cause);
   }
-}
-
-function quoted(column: string): string {
-  return `\`${column.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 }

@@ -1,5 +1,5 @@
 import { type Clock, toMeshError } from '@millrace/kernel';
-import type { Telemetry } from '@millrace/runtime';
+import { createAlertPace, type Telemetry } from '@millrace/runtime';
 import {
   type Check,
   checkNames,
@@ -51,7 +51,6 @@ const settleUs = 2_000_000;
 const lookEveryMs = 500;
 /** After a long pause the latest intervals are judged, not every one. */
 const intervalsBehindMax = 60;
-const alertQuietUs = 300_000_000;
 
 /** Where the interval of each check of rows that now counts begins, by expectation. */
 export function rowIntervals({ spec }: Pick<SourceDefinition, 'spec'>, nowUs: number): Map<string, number> {
@@ -82,7 +81,7 @@ export function createExpectationJudge(deps: {
   const startedUs = clock.nowUs();
   const until = new Map<string, number>();
   const loaded = new Set<string>();
-  const raised = new Map<string, { atUs: number; since: number }>();
+  const pace = createAlertPace(deps);
 
   async function judgeSource(source: SourceDefinition): Promise<void> {
     if (!loaded.has(source.name)) {
@@ -126,23 +125,12 @@ export function createExpectationJudge(deps: {
     return { ...about, startUs, endUs, ...outcome };
   }
 
-  /** At once, and while it goes on every five minutes with the count since. Events that fail are alerted on; their absence is the interval checks' matter. */
+  /** Events that fail are alerted on; their absence is the interval checks' matter. */
   async function raise(result: ExpectationResult): Promise<void> {
     const silent = result.check in rowCheckNames;
     if (result.outcome !== 'FAIL' && (result.outcome !== 'NO_DATA' || silent)) return;
     const dedupKey = `expectation/${result.source}/${result.expectation}/${result.outcome}`;
-    const known = raised.get(dedupKey) ?? { atUs: Number.NEGATIVE_INFINITY, since: 0 };
-    known.since++;
-    raised.set(dedupKey, known);
-    const nowUs = clock.nowUs();
-    if (nowUs - known.atUs < alertQuietUs) return;
-    try {
-      await deps.alert({ dedupKey, occurrences: known.since, raisedUs: nowUs, result });
-      known.atUs = nowUs;
-      known.since = 0;
-    } catch (thrown) {
-      telemetry.log.error({ event: 'alert_not_raised', dedupKey, error: toMeshError(thrown).message });
-    }
+    await pace.raise(dedupKey, 1, (occurrences, raisedUs) => deps.alert({ dedupKey, occurrences, raisedUs, result }));
   }
 
   return {

@@ -14,30 +14,17 @@ export type Instances = {
 
 /** Every distinct entity instance of the request once, and which rows mean it. */
 export function instancesOf(plan: Plan, bound: BoundKeys): Instances {
-  const reads: EntityRead[] = [];
-  const firstRow: number[] = [];
-  const nextRow = new Map<PlannedEntity, Int32Array>();
+  const book = createInstanceBook(bound.rows);
   for (const entity of plan.entities) {
-    const next = new Int32Array(bound.rows).fill(-1);
-    nextRow.set(entity, next);
+    const mean = book.begin(entity);
     const columns = entity.keys.map((key) => (bound.columns[key] as RequestKey).values);
-    const known = new Map<string, number>();
     const values = new Array<string | number | bigint | boolean>(columns.length);
     for (let row = bound.rows - 1; row >= 0; row--) {
       for (let i = 0; i < columns.length; i++) values[i] = columns[i]?.[row] as string | number | bigint | boolean;
-      const key = entityKey(entity.name, values);
-      const instance = known.get(key);
-      if (instance === undefined) {
-        known.set(key, reads.length);
-        reads.push({ key, entity });
-        firstRow.push(row);
-      } else {
-        next[row] = firstRow[instance] as number;
-        firstRow[instance] = row;
-      }
+      mean(row, values);
     }
   }
-  return { reads, firstRow, nextRow };
+  return book;
 }
 
 /** The same for a level of lookups, once what they go by is in the matrix. Fills in the values of rows that have no key. */
@@ -48,33 +35,48 @@ export function lookedUpInstances(
   bound: BoundKeys,
 ): Instances {
   const given = bound.columns.map(({ values }) => values);
-  const reads: EntityRead[] = [];
-  const firstRow: number[] = [];
-  const nextRow = new Map<PlannedEntity, Int32Array>();
+  const book = createInstanceBook(matrix.rows);
   for (const { entity, keysOf } of level) {
+    const mean = book.begin(entity);
     const keys = keysOf(matrix, request, given);
     const views = entity.views.map((index) => matrix.plan.views[index] as PlannedView);
     for (const index of entity.views) matrix.lookupKeys?.set(index, keys);
-    const next = new Int32Array(matrix.rows).fill(-1);
-    nextRow.set(entity, next);
-    const known = new Map<string, number>();
     for (let row = matrix.rows - 1; row >= 0; row--) {
       const values = keys[row] as LookupKey;
-      if (typeof values === 'number') {
-        for (const view of views) fillUnkeyed(matrix, view, row, values);
-        continue;
-      }
-      const key = entityKey(entity.name, values);
-      const instance = known.get(key);
-      if (instance === undefined) {
-        known.set(key, reads.length);
-        reads.push({ key, entity });
-        firstRow.push(row);
-      } else {
-        next[row] = firstRow[instance] as number;
-        firstRow[instance] = row;
-      }
+      if (typeof values === 'number') for (const view of views) fillUnkeyed(matrix, view, row, values);
+      else mean(row, values);
     }
   }
-  return { reads, firstRow, nextRow };
+  return book;
+}
+
+/** Takes the rows of an entity, the last one first, by the values of their keys. */
+type Mean = (row: number, values: readonly (string | number | bigint | boolean)[]) => void;
+
+function createInstanceBook(rows: number): Instances & { begin(entity: PlannedEntity): Mean } {
+  const reads: EntityRead[] = [];
+  const firstRow: number[] = [];
+  const nextRow = new Map<PlannedEntity, Int32Array>();
+  return {
+    reads,
+    firstRow,
+    nextRow,
+    begin(entity) {
+      const next = new Int32Array(rows).fill(-1);
+      nextRow.set(entity, next);
+      const known = new Map<string, number>();
+      return (row, values) => {
+        const key = entityKey(entity.name, values);
+        const instance = known.get(key);
+        if (instance === undefined) {
+          known.set(key, reads.length);
+          reads.push({ key, entity });
+          firstRow.push(row);
+        } else {
+          next[row] = firstRow[instance] as number;
+          firstRow[instance] = row;
+        }
+      };
+    },
+  };
 }

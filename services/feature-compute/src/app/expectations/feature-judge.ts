@@ -1,6 +1,6 @@
 import type { ViewDefinition } from '@millrace/features';
 import { type Clock, toMeshError } from '@millrace/kernel';
-import type { Telemetry } from '@millrace/runtime';
+import { createAlertPace, type Telemetry } from '@millrace/runtime';
 import type { FeatureCheck, FeatureMeasure, FeatureOutcome } from '@millrace/sources';
 import { sleep } from '../sleep.ts';
 import type { ViewChecks, ViewChecksOf } from './view-checks.ts';
@@ -46,7 +46,6 @@ type Interval = {
 };
 
 const lookEveryMs = 500;
-const alertQuietUs = 300_000_000;
 /** Results that ClickHouse did not take wait; beyond this the oldest are let go. */
 const waitingMax = 10_000;
 
@@ -64,7 +63,7 @@ export function createFeatureJudge(deps: {
   const startedUs = clock.nowUs();
   const open = new Map<string, Interval>();
   const rowsBefore = new Map<string, number>();
-  const raised = new Map<string, { atUs: number; since: number }>();
+  const pace = createAlertPace(deps);
   let done: FeatureResult[] = [];
 
   /** The interval that now is in; one that has ended is judged. */
@@ -112,23 +111,11 @@ export function createFeatureJudge(deps: {
     for (const result of results) await raise(result);
   }
 
-  /** At once, and while it goes on every five minutes with the count since. */
   async function raise(result: FeatureResult): Promise<void> {
     const isAbsent = result.outcome === 'NO_DATA' && result.bound !== 'no row fails';
     if (result.outcome !== 'FAIL' && !isAbsent) return;
     const dedupKey = `feature_expectation/${result.view}/${result.expectation}/${result.outcome}`;
-    const known = raised.get(dedupKey) ?? { atUs: Number.NEGATIVE_INFINITY, since: 0 };
-    known.since++;
-    raised.set(dedupKey, known);
-    const nowUs = clock.nowUs();
-    if (nowUs - known.atUs < alertQuietUs) return;
-    try {
-      await deps.alert({ dedupKey, occurrences: known.since, raisedUs: nowUs, result });
-      known.atUs = nowUs;
-      known.since = 0;
-    } catch (thrown) {
-      telemetry.log.error({ event: 'alert_not_raised', dedupKey, error: toMeshError(thrown).message });
-    }
+    await pace.raise(dedupKey, 1, (occurrences, raisedUs) => deps.alert({ dedupKey, occurrences, raisedUs, result }));
   }
 
   return {
