@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { BenchCases, BenchContext } from './bench.ts';
+import { measureManyViews } from './workloads/many-views.ts';
 import { measureMaterialise } from './workloads/materialise.ts';
 import { measureMixed } from './workloads/mixed.ts';
 import { measureOnDemand } from './workloads/on-demand.ts';
@@ -8,15 +9,15 @@ import { openReadWorld } from './workloads/reads.ts';
 import { measureRegistryScale } from './workloads/registry-scale.ts';
 import type { Metrics, WorkloadContext } from './workloads/workload.ts';
 
-const ofReads = { W3: measureRanking, W14: measureOnDemand } as const;
+const ofReads = { W3: measureRanking, W4: measureManyViews, W14: measureOnDemand } as const;
 const ofMesh = { W6: measureMaterialise, W11: measureRegistryScale, W13: measureMixed } as const;
-const comparedWithFeast: ReadonlySet<string> = new Set(['W3']);
+const comparedWithFeast: ReadonlySet<string> = new Set(['W3', 'W4']);
 const known = [...Object.keys(ofReads), ...Object.keys(ofMesh)];
 
 /**
- * Those workloads of the feature store's table that no other benchmark has: W3 ranking, W6 materialise, W11 registry
- * scale, W13 mixed, W14 on-demand. Name some to run them alone. Options: --rows 200000 (W6, 1000000 in full), --views 100,1000,5000 (W11),
- * --seconds 60 (W13, 300 in full), --no-feast (W3).
+ * Those workloads of the feature store's table that no other benchmark has: W3 ranking, W4 many views, W6 materialise,
+ * W11 registry scale, W13 mixed, W14 on-demand. Name some to run them alone. Options: --rows 200000 (W6, 1000000 in full),
+ * --views 100,1000,5000 (W11), --seconds 60 (W13, 300 in full), --no-feast (W3, W4).
  */
 export async function run({ args, progress, signal }: BenchContext): Promise<BenchCases> {
   const { values, positionals } = parseArgs({

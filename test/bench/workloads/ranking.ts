@@ -2,7 +2,10 @@ import { round1, round3 } from '../serving-load.ts';
 import { feastReads, nativeRead, type ReadWorld, serviceOfShape } from './reads.ts';
 import { type Metrics, named, type WorkloadContext } from './workload.ts';
 
-const shapes = [{ name: '500x20', rows: 500, features: 20 }] as const;
+const shapes = [
+  { name: '500x20', rows: 500, features: 20 },
+  { name: '1000x100', rows: 1000, features: 100 },
+] as const;
 const seconds = 3;
 
 /** W3: all candidates of a ranking at once. One request at a time. */
