@@ -1,7 +1,7 @@
 /** Runs one ONNX session off the service's event loop: onnxruntime-node's create and run are synchronous. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { normaliseOnnx } from '@millrace/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { normaliseOnnx } from './normalise-onnx.ts';
 import type { WorkerAnswer, WorkerRequest, WorkerStart } from './onnx-messages.ts';
 
 const port = parentPort;

@@ -1,4 +1,4 @@
-import { delimited, fieldsOf, textField, textOf, type WireField } from './onnx-wire.ts';
+import { delimited, fieldsOf, textField, textOf, type WireField } from './wire.ts';
 
 // field numbers of onnx.proto
 const graphOfModel = 7;

@@ -1,0 +1,1 @@
+export { normaliseOnnx } from './normalise.ts';
