@@ -1,6 +1,9 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createTestMesh, eventually, type TestMesh } from '@millrace/testkit';
+import avsc from 'avsc';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runMillrace } from './cli-world.ts';
 
@@ -119,6 +122,71 @@ batch: { all: { location: '${join(dir, 'seen')}/quotes*.csv' } }
   expect(await millrace('apply', 'quotes.yaml')).toMatchObject({ code: 0 });
   expect((await millrace('load', 'quotes', '--json')).json<Load>()).toMatchObject({ accepted: 560, rejected: 0 });
   expect((await millrace('load', 'quotes', '--input', 'all')).out).toMatch(/0 rows.*1 inputs were read before/);
+});
+
+const order = {
+  type: 'record',
+  name: 'Order',
+  fields: [
+    { name: 'orderId', type: 'string' },
+    { name: 'at', type: { type: 'long', logicalType: 'timestamp-millis' } },
+    { name: 'amount', type: ['null', 'double'], default: null },
+    { name: 'buyer', type: { type: 'record', name: 'Buyer', fields: [{ name: 'firstName', type: 'string' }] } },
+  ],
+} as const;
+
+/** A container file as another writer makes it. */
+async function writeOrders(file: string, codec: string, rows: number): Promise<void> {
+  const encoder = new avsc.streams.BlockEncoder(order as unknown as avsc.Schema, { codec, blockSize: 4_000 });
+  const orders = Array.from({ length: rows }, (_, at) => {
+    const amount = at % 4 === 0 ? null : at / 2;
+    return { orderId: `o-${at}`, at: 1_700_000_000_000 + at, amount, buyer: { firstName: `Ada ${at % 7}` } };
+  });
+  await pipeline(Readable.from(orders), encoder, createWriteStream(file));
+}
+
+test('an Avro file is inferred, loaded and read back, into a source of its own and one of its payload; a cut one fails', async () => {
+  await writeOrders(join(dir, 'orders.avro'), 'deflate', 2_500);
+  const all = { rows: 2_500, accepted: 2_500, rejected: 0, duplicates: 0 };
+  expect(await takeIn('orders.avro', 'plain_orders')).toMatchObject(all);
+  expect((await millrace('load', 'plain_orders', 'orders.avro', '--json')).json<Load>()).toMatchObject({
+    accepted: 0,
+    duplicates: 2_500,
+  });
+
+  writeFileSync(join(dir, 'order.avsc'), JSON.stringify(order));
+  const own = `kind: source\nname: avro_orders\nevent_time: at\nkey: buyer_first_name\npayload: { avro: order.avsc }
+batch: { all: { location: '${join(dir, 'seen')}/orders*.avro', id: orderId } }\n`;
+  writeFileSync(join(dir, 'avro.yaml'), own);
+  expect(await millrace('apply', 'avro.yaml')).toMatchObject({ code: 0 });
+  const dry = await millrace('load', 'avro_orders', 'orders.avro', '--dry-run');
+  expect([dry.code, dry.out]).toEqual([0, expect.stringMatching(/2500 rows looked at: 2500 valid/)]);
+  cpSync(join(dir, 'orders.avro'), join(dir, 'seen', 'orders.avro'));
+  expect((await millrace('load', 'avro_orders', '--json')).json<Load>()).toMatchObject(all);
+
+  for (const source of ['plain_orders', 'avro_orders']) {
+    await eventually(async () => expect(await inHistory(source)).toBe(2_500), { timeoutMs: 30_000 });
+    const sql = `SELECT count(amount), sum(amount), uniqExact(buyer_first_name), min(toUnixTimestamp64Milli(at)) FROM millrace.events_${source}`;
+    const response = await fetch(`${mesh.clickhouse.url}/?query=${encodeURIComponent(sql)}`);
+    expect((await response.text()).trim()).toBe('1875\t1171875\t7\t1700000000000');
+  }
+  writeFileSync(join(dir, 'cut.avro'), readFileSync(join(dir, 'orders.avro')).subarray(0, -9));
+  const cut = await millrace('load', 'plain_orders', 'cut.avro');
+  expect(cut.code).toBe(1);
+  expect(cut.out + cut.err).toMatch(/block \d+ of .*, at byte \d+, is corrupt: .*the file is cut/);
+});
+
+test.each(['snappy', 'zstd'])('a file that ClickHouse writes with %s is read as it wrote it', async (codec) => {
+  const sql = `SELECT toString(number) AS id, number * 7 AS bytes_read, concat('path ', toString(number % 10)) AS path, toDateTime64(1700000000 + number, 6, 'UTC') AS at
+    FROM numbers(30000) FORMAT Avro SETTINGS output_format_avro_codec = '${codec}', output_format_avro_sync_interval = 40000`;
+  const response = await fetch(mesh.clickhouse.url, { method: 'POST', body: sql });
+  expect(response.status).toBe(200);
+  writeFileSync(join(dir, `${codec}.avro`), Buffer.from(await response.arrayBuffer()));
+  expect(await takeIn(`${codec}.avro`, `of_${codec}`)).toMatchObject({ rows: 30_000, accepted: 30_000, rejected: 0 });
+  await eventually(async () => expect(await inHistory(`of_${codec}`)).toBe(30_000), { timeoutMs: 30_000 });
+  const sums = `SELECT sum(bytes_read), uniqExact(path), toUnixTimestamp(max(at)) FROM millrace.events_of_${codec}`;
+  const read = await fetch(`${mesh.clickhouse.url}/?query=${encodeURIComponent(sums)}`);
+  expect((await read.text()).trim()).toBe('3149895000\t10\t1700029999');
 });
 
 test('what is misspelt is refused before anything is read', async () => {

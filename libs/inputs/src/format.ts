@@ -1,6 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 
-export const formats = ['csv', 'ndjson', 'json', 'parquet', 'arrow'] as const;
+export const formats = ['csv', 'ndjson', 'json', 'parquet', 'arrow', 'avro'] as const;
 export type Format = (typeof formats)[number];
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -23,6 +23,7 @@ const byExtension: Readonly<Record<string, Format>> = {
   arrows: 'arrow',
   feather: 'arrow',
   ipc: 'arrow',
+  avro: 'avro',
 };
 const compressions: Readonly<Record<string, Compression>> = { gz: 'gzip', gzip: 'gzip', zst: 'zstd', zstd: 'zstd' };
 
@@ -39,10 +40,10 @@ export function formatOf(name: string, asked = ''): FileFormat {
     const what = asked === '' ? `the name "${name}" does not say its format` : `"${asked}" is not a format`;
     throw new MeshError('INVALID_ARGUMENT', `${what}; name one of ${formats.join(', ')}`, { name, format: asked });
   }
-  if (compression !== 'none' && (found === 'parquet' || found === 'arrow')) {
+  if (compression !== 'none' && (found === 'parquet' || found === 'arrow' || found === 'avro')) {
     throw new MeshError(
       'INVALID_ARGUMENT',
-      `"${name}" is ${found} inside ${compression}; unpack it first: ${found} compresses its own columns`,
+      `"${name}" is ${found} inside ${compression}; unpack it first: ${found} compresses by itself`,
       { name },
     );
   }

@@ -24,6 +24,8 @@ export async function openRows(path: string, options: RowFormat, name: string = 
       return (await import('./formats/parquet.ts')).openParquet(path);
     case 'arrow':
       return (await import('./formats/arrow.ts')).openArrow(path);
+    case 'avro':
+      return (await import('./formats/avro.ts')).openAvro(path);
     default:
       return format satisfies never;
   }

@@ -20,7 +20,7 @@ export interface RowChunk {
 
 /** What a file gives: its columns where they are known before the rows are, and its rows in chunks. */
 export interface RowReader {
-  /** CSV, Parquet and Arrow know their columns; JSON rows each have their own. */
+  /** CSV, Parquet, Arrow and Avro know their columns; JSON rows each have their own. */
   readonly columns: readonly string[] | undefined;
   chunks(): AsyncIterable<RowChunk>;
 }

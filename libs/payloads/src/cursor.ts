@@ -11,6 +11,8 @@ export class Cursor {
   pos: number;
   end: number;
   depth = 0;
+  /** Elements that took no bytes, so far. */
+  emptyElements = 0;
   /** The field that is being read, for messages. */
   field = '';
   /** The two halves of the varint that was read last. */

@@ -20,10 +20,10 @@ export type AvroEnum = Named & {
   readonly fallback: string | undefined;
 };
 export type AvroType =
-  | { readonly t: AvroPrimitive; readonly logical: string }
+  | { readonly t: AvroPrimitive; readonly logical: string; readonly scale?: number }
   | AvroRecord
   | AvroEnum
-  | (Named & { readonly t: 'fixed'; readonly size: number; readonly logical: string })
+  | (Named & { readonly t: 'fixed'; readonly size: number; readonly logical: string; readonly scale: number })
   | { readonly t: 'array'; readonly items: AvroType }
   | { readonly t: 'map'; readonly values: AvroType }
   | { readonly t: 'union'; readonly branches: readonly AvroType[] };
@@ -70,7 +70,13 @@ function parseType(json: unknown, scope: Scope): AvroType {
       const { size } = given;
       if (!Number.isInteger(size) || (size as number) < 0)
         throw new SchemaError(`fixed ${quote(given.name)} has no size`);
-      return named(given, scope, (called) => ({ t: 'fixed', ...called, size: size as number, logical }));
+      return named(given, scope, (called) => ({
+        t: 'fixed',
+        ...called,
+        size: size as number,
+        logical,
+        scale: scaleOf(given),
+      }));
     }
     case 'array':
       return { t: 'array', items: parseType(given.items, deeper(scope)) };
@@ -79,9 +85,14 @@ function parseType(json: unknown, scope: Scope): AvroType {
     default: {
       if (given.type === undefined) throw new SchemaError(`${quote(json)} has no Avro type`);
       const inner = parseType(given.type, deeper(scope));
-      return logical !== '' && 'logical' in inner ? { ...inner, logical } : inner;
+      return logical !== '' && 'logical' in inner ? { ...inner, logical, scale: scaleOf(given) } : inner;
     }
   }
+}
+
+/** Of a decimal: how many of its digits are behind the point. */
+function scaleOf({ scale }: Json): number {
+  return Number.isInteger(scale) && (scale as number) >= 0 && (scale as number) <= 1_000 ? (scale as number) : 0;
 }
 
 function deeper(scope: Scope): Scope {

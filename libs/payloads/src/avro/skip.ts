@@ -55,7 +55,7 @@ export function skipOf(type: AvroType, known: Map<AvroType, Skip> = new Map()): 
 }
 
 /** Elements of no bytes, as nulls are, would be counted for ever: as many as there could be bytes are believed. */
-const emptyElementsMax = 1_000_000;
+export const emptyElementsMax = 1_000_000;
 
 /** Blocks of elements until one of none; a negative count is followed by the block's bytes. */
 export function eachElement(cursor: Cursor, visit: () => void): void {

@@ -11,7 +11,7 @@ export function addLoadCommands(program: Command): void {
   addFileOptions(
     program
       .command('infer')
-      .description('print a source definition for a file, ready to apply: CSV, NDJSON, JSON, Parquet or Arrow')
+      .description('print a source definition for a file, ready to apply: CSV, NDJSON, JSON, Parquet, Arrow or Avro')
       .argument('<location>', 'a file, an http(s) URL or s3://bucket/key')
       .option('--name <source>', "the source's name; the file's unless given")
       .option('--rows <n>', 'rows to look at', positive, 100_000),

@@ -23,7 +23,7 @@ export function addTrainingCommands(program: Command): void {
       'build one: millrace training build flight_delay --labels labels.csv --split time-series --out set.parquet',
     )
     .argument('[feature-service]')
-    .option('--labels <file>', 'labels: CSV, Parquet, Arrow, NDJSON or JSON with the join keys and label_time')
+    .option('--labels <file>', 'labels: CSV, Parquet, Arrow, Avro, NDJSON or JSON with the join keys and label_time')
     .option('--time-column <name>', 'the column of the file with the time of a label; label_time unless given')
     .option('--label-query <sql>', 'labels: a ClickHouse query that gives label_time and the join keys')
     .option('--like <id>', 'build this training set again, from the same labels, versions, events and seed')

@@ -8,7 +8,7 @@ export interface BatchInputSpec {
   readonly query?: string;
   /** Five fields of cron, or six with seconds first, UTC; left out: read when it is asked for. */
   readonly schedule?: string;
-  /** csv, ndjson, json, parquet or arrow; told by the name unless set. */
+  /** csv, ndjson, json, parquet, arrow or avro; told by the name unless set. */
   readonly format?: string;
   /** Column to field where names differ by more than case and punctuation; `''` drops the column. */
   readonly columns?: Readonly<Record<string, string>>;

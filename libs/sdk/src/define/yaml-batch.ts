@@ -10,7 +10,7 @@ export const batchInput = z
     location: z.string().optional(),
     query: z.string().optional(),
     schedule: z.string().optional(),
-    format: z.enum(['csv', 'ndjson', 'json', 'parquet', 'arrow']).optional(),
+    format: z.enum(['csv', 'ndjson', 'json', 'parquet', 'arrow', 'avro']).optional(),
     columns: z.record(z.string(), z.string()).optional(),
     id: z.union([z.string(), z.array(z.string())]).optional(),
     time: z.string().optional(),

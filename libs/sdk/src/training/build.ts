@@ -12,7 +12,7 @@ import { type SamplingOptions, type SplitOptions, toSampling, toSplit } from './
 export type LabelSource =
   /** A ClickHouse query that gives `label_time`, the join keys and what else is to be carried over. */
   | { readonly query: string }
-  /** A CSV, Parquet, Arrow, NDJSON or JSON file; the time is in column `timeColumn`, `label_time` unless set. */
+  /** A CSV, Parquet, Arrow, Avro, NDJSON or JSON file; the time is in column `timeColumn`, `label_time` unless set. */
   | { readonly file: string; readonly timeColumn?: string; readonly format?: string };
 
 export interface TrainingSetOptions {

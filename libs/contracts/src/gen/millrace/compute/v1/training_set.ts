@@ -168,7 +168,7 @@ export interface FeatureCount {
 
 /** A piece of a label file. */
 export interface UploadLabelsRequest {
-  /** The file's name, whose ending says the format (.csv, .parquet, .arrow, .ndjson, .json); in the first message. */
+  /** The file's name, whose ending says the format (.csv, .parquet, .arrow, .avro, .ndjson, .json); in the first message. */
   name: string;
   /** Overrides the format that the name says. */
   format: string;

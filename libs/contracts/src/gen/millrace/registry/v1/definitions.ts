@@ -331,7 +331,7 @@ export interface SourceField {
 
 /** How the rows of a file, an object or a query become events of a source. */
 export interface RowFormat {
-  /** csv, ndjson, json, parquet or arrow; empty: by the name. */
+  /** csv, ndjson, json, parquet, arrow or avro; empty: by the name. */
   format: string;
   /** Column to field where the names differ by more than case and punctuation; an empty field drops the column; at most 256. */
   columns: Map<string, string>;
