@@ -31,10 +31,11 @@ beforeAll(async () => {
     },
     listQuarantine: () => ({ events: [], total: 0n }),
     replayQuarantine: () => ({ accepted: 0, duplicates: 0, rejected: 0, rejections: [] }),
-    listExpectationResults: () => ({ results: [], fitted: [] }),
+    listExpectationResults: () => ({ results: [], fitted: [], blocks: [] }),
     explainQuarantine: () => {
       throw new MeshError('UNKNOWN_EVENT', 'none');
     },
+    resumeSource: () => ({ lifted: [], standing: [] }),
     getProgress: () => ({ sources: [] }),
   });
   server = await serveGrpc({

@@ -52,12 +52,22 @@ function checkExpectation(expectation: expectations.Expectation, fields: Fields,
     return;
   }
   const ofRows = isRowCheck(check);
-  const passes = severity === expectations.Severity.UNSPECIFIED || severity === expectations.Severity.WARN;
-  if (!ofRows && !passes)
-    report('looks at events that were accepted already, so it can only warn; set severity to warn, or leave it out');
+  if (!ofRows && severity === expectations.Severity.QUARANTINE)
+    report(
+      'looks at events that were accepted already, which cannot be set aside any more: set severity to warn (the default) or block',
+    );
+  checkResumption(expectation, report);
   if (intervalUs !== 0n && (intervalUs < 1_000_000n || intervalUs > 31n * 86_400_000_000n))
     report(`an interval of ${intervalUs} µs is not between 1 s and 31 d`);
   checkOf(check, fields, report);
+}
+
+function checkResumption({ check, severity, resumeAfterUs }: expectations.Expectation, report: Report): void {
+  if (resumeAfterUs === undefined) return;
+  if (check === undefined || isRowCheck(check) || severity !== expectations.Severity.BLOCK)
+    report('only a check of an interval of a source with severity block is resumed; leave resume_after out');
+  else if (resumeAfterUs < 1_000_000n || resumeAfterUs > 31n * 86_400_000_000n)
+    report(`a resume_after of ${resumeAfterUs} µs is not between 1 s and 31 d`);
 }
 
 function checkOf(check: Check, fields: Fields, report: Report): void {

@@ -106,7 +106,21 @@ const wrong: readonly [name: string, expectation: Record<string, unknown>, says:
   ],
   ['unique without a window', { check: { $case: 'unique', value: { fields: ['code'], windowUs: 0n } } }, /window/],
   ['with a broken condition', { check: { $case: 'condition', value: { cel: 'gate > 1' } } }, /there is no "gate"/],
-  ['that cannot be undone', { severity: 3, check: { $case: 'volume', value: { minRows: 1n } } }, /can only warn/],
+  [
+    'that cannot be undone',
+    { severity: 2, check: { $case: 'volume', value: { minRows: 1n } } },
+    /set severity to warn \(the default\) or block/,
+  ],
+  [
+    'resumes what never stops',
+    { resumeAfterUs: 60_000_000n, check: { $case: 'volume', value: { minRows: 1n } } },
+    /leave resume_after out/,
+  ],
+  [
+    'resumes at once',
+    { severity: 3, resumeAfterUs: 1n, check: { $case: 'volume', value: { minRows: 1n } } },
+    /not between 1 s and 31 d/,
+  ],
 ];
 
 test.each(wrong)('an expectation %s is refused with its path and a remedy', (_name, expectation, says) => {

@@ -9,6 +9,7 @@ import { createClickHouseHistory } from './adapters/clickhouse-history.ts';
 import { createClickHouseQueries } from './adapters/clickhouse-queries.ts';
 import { createResultBook } from './adapters/clickhouse-results.ts';
 import { createHistoryPast } from './adapters/history-past.ts';
+import { openBlockStore } from './adapters/kv-block-store.ts';
 import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
 import { openLoadInputs } from './adapters/load-inputs.ts';
@@ -30,6 +31,7 @@ import { openLoadDesk } from './app/load-desk.ts';
 import { createLoadSchedule } from './app/load-schedule.ts';
 import { createProgress } from './app/progress.ts';
 import { createQuarantineDesk } from './app/quarantine-desk.ts';
+import { createSourceBlocks } from './app/source-blocks.ts';
 import { loadConfig } from './config.ts';
 import { consumeIngest } from './consumers/ingest-consumer.ts';
 import { RowTally } from './domain/row-tally.ts';
@@ -105,17 +107,38 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   });
 
   const tally = new RowTally();
-  const accept = createAcceptBatch({ intakes, ids, log, quarantine, clock, telemetry, metrics, tally, limits: config });
+  const blocks = createSourceBlocks({
+    store: await life.start('blocks', () => openBlockStore(nats, { signal: life.signal })),
+    sources: () => registry.current().sources,
+    clock,
+    telemetry,
+    gauge: metrics.sourceBlocked,
+  });
+  const accept = createAcceptBatch({
+    intakes,
+    ids,
+    log,
+    quarantine,
+    clock,
+    telemetry,
+    metrics,
+    tally,
+    blocks,
+    limits: config,
+  });
   const results = createResultBook(history);
   const expectations = createExpectationJudge({
     book: results,
     tally,
     sources: () => registry.current().sources.values(),
     caughtUp: (source) => (writer.progress(source)?.position ?? -1) >= ids.tally(source).lastPosition,
+    blocks,
     alert: createExpectationAlerts(nats),
     clock,
     telemetry,
   });
+  expectations.notice(registry.current().sources.values());
+  registry.onChange((next) => expectations.notice(next.sources.values()));
   await background('expectations', (signal) => expectations.run(signal));
   await background('ingest', (signal) =>
     consumeIngest({
@@ -144,6 +167,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
     metrics,
     clock,
     telemetry,
+    blocks,
     inputs,
     queries: createClickHouseQueries(history),
     store: loadStore,
@@ -159,12 +183,13 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const sampling = setInterval(() => metrics.sample(ids.waiting), 1_000);
   life.onStop('sampling', () => clearInterval(sampling));
 
-  const judge = createJudge({ intakes, ids, clock });
+  const judge = createJudge({ intakes, ids, blocks, clock });
   const service = ingestionService({
     accept,
     desk: createQuarantineDesk({ shelf: quarantine, accept, judge, intakes }),
     definitions: registry,
     results,
+    blocks,
     fitted,
     progress: createProgress({ definitions: registry, ids, history: writer, metrics }),
     streamInFlightMax: config.streamInFlightMax,

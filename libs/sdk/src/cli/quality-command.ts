@@ -11,8 +11,13 @@ interface QualityOptions extends CommonOptions {
   readonly limit: number;
 }
 
+interface ResumeOptions extends CommonOptions {
+  readonly expectation?: string;
+  readonly replay?: boolean;
+}
+
 export function addQualityCommand(program: Command): void {
-  program
+  const command = program
     .command('quality')
     .description(
       'what became of the expectations of a source or a feature view; exit code 1 when the latest results do not all pass',
@@ -22,7 +27,14 @@ export function addQualityCommand(program: Command): void {
     .option('--expectation <name>', 'only this one')
     .option('--history', 'every interval, newest first; else the latest of each')
     .option('--limit <n>', 'how many results', positive, 100)
-    .action((name: string, _options, command: Command) => quality(name, command.optsWithGlobals()));
+    .action((name: string, _options, self: Command) => quality(name, self.optsWithGlobals()));
+  command
+    .command('resume')
+    .description('let the events of a source in again that an expectation has blocked')
+    .argument('<source>')
+    .option('--expectation <name>', 'only what this one blocks')
+    .option('--replay', 'then publish what came over NATS meanwhile, and was set aside, with its original times')
+    .action((source: string, _options, self: Command) => resume(source, self.optsWithGlobals()));
 }
 
 const outcomeName = (outcome: number): string =>
@@ -51,13 +63,62 @@ async function ofSource(services: Services, source: string, options: QualityOpti
     .ingestion()
     .listExpectationResults({ source, expectation, afterUs: 0n, limit, latest: !history });
   const results = answer.results.map((result) => ({ ...result, outcome: outcomeName(result.outcome) }));
-  if (!history && results.some(({ outcome }) => outcome !== 'PASS')) process.exitCode = 1;
-  if (options.json) return printJson({ results, fitted: answer.fitted });
+  const { blocks } = answer;
+  if (blocks.length > 0 || (!history && results.some(({ outcome }) => outcome !== 'PASS'))) process.exitCode = 1;
+  if (options.json) return printJson({ results, fitted: answer.fitted, blocks });
+  for (const block of blocks) process.stdout.write(`${blockText(block)}\n`);
   printResults(results);
   for (const { field, version, rows, mean, median, stddev, fittedUs } of answer.fitted)
     process.stdout.write(
       `fitted ${field}@${version} to ${rows} values at ${timeText(fittedUs)}: mean ${mean}, median ${median}, deviation ${stddev}\n`,
     );
+}
+
+async function resume(source: string, options: ResumeOptions): Promise<void> {
+  await withServices(options, async (services) => {
+    const { expectation = '' } = options;
+    const { lifted, standing } = await services.ingestion().resumeSource({ source, expectation });
+    const again =
+      options.replay && standing.length === 0
+        ? await services
+            .ingestion()
+            .replayQuarantine(ingestion.ReplayQuarantineRequest.fromPartial({ source, reason: 'SOURCE_BLOCKED' }))
+        : undefined;
+    if (standing.length > 0 || (again?.rejected ?? 0) > 0) process.exitCode = 1;
+    if (options.json) return printJson({ lifted, standing, replayed: again });
+    if (lifted.length === 0)
+      process.stdout.write(`nothing to resume: no ${expectation || 'expectation'} blocks source "${source}"\n`);
+    for (const block of lifted)
+      process.stdout.write(
+        `resumed source "${source}", blocked by "${block.expectation}" since ${timeText(block.blockedUs)}\n`,
+      );
+    for (const block of standing) process.stdout.write(`${blockText(block)}\n`);
+    if (again)
+      process.stdout.write(
+        `replayed: ${again.accepted} accepted, ${again.duplicates} duplicates, ${again.rejected} rejected again\n`,
+      );
+    else if (lifted.length > 0 && standing.length === 0)
+      process.stdout.write(
+        `events that came over NATS meanwhile: millrace quarantine replay ${source} --reason SOURCE_BLOCKED\n`,
+      );
+  });
+}
+
+function blockText({
+  source,
+  expectation,
+  blockedUs,
+  resumesUs,
+  startUs,
+  endUs,
+  message,
+  bound,
+}: ingestion.SourceBlock) {
+  const end = resumesUs === 0n ? '' : `by itself at ${timeText(resumesUs)}, or with: `;
+  return (
+    `BLOCKED since ${timeText(blockedUs)} by "${expectation}" (${timeText(startUs)} – ${timeText(endUs).slice(11)}: ${message}, ` +
+    `expected ${bound}); nothing of source "${source}" is accepted; resume ${end}millrace quality resume ${source}`
+  );
 }
 
 async function ofView(services: Services, view: string, options: QualityOptions): Promise<void> {

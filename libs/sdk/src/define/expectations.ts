@@ -1,7 +1,10 @@
 import type { expectations } from '@millrace/contracts';
 import { parseDurationUs } from '@millrace/kernel';
 
-/** `warn` counts and lets pass, `quarantine` (the default for events) sets the event aside, `block` refuses the whole batch. */
+/**
+ * `warn` counts and lets pass (the default over an interval), `quarantine` (the default for events) sets the event aside, `block` refuses the whole
+ * batch, and over an interval all that comes until the source is resumed.
+ */
 export type SeverityName = 'warn' | 'quarantine' | 'block';
 
 type Check<Field extends string> =
@@ -39,11 +42,13 @@ type Check<Field extends string> =
       };
     };
 
-/** What a source expects. Checks of an interval (from `completeness` on) look at the events accepted in it, and warn. */
+/** What a source expects. Checks of an interval (from `completeness` on) look at the events accepted in it, and warn or block. */
 export type ExpectationSpec<Field extends string = string> = Check<Field> & {
   readonly severity?: SeverityName;
   /** Of checks of an interval, as `'1m'` (the default). */
   readonly interval?: string;
+  /** Of checks of an interval that block, as `'15m'`: the source is resumed by itself after this time; left out: by `millrace quality resume`. */
+  readonly resumeAfter?: string;
   readonly description?: string;
 };
 
@@ -71,6 +76,7 @@ export function expectationsToProto(
     severity: spec.severity === undefined ? 0 : severities[spec.severity],
     description: spec.description ?? '',
     intervalUs: spec.interval === undefined ? 0n : BigInt(parseDurationUs(spec.interval)),
+    resumeAfterUs: spec.resumeAfter === undefined ? undefined : BigInt(parseDurationUs(spec.resumeAfter)),
     check: checkOf(spec),
   }));
 }

@@ -84,12 +84,13 @@ export const expectation = z
   .strictObject({
     severity: z.enum(['warn', 'quarantine', 'block']).optional(),
     interval: durationText.optional(),
+    resume_after: durationText.optional(),
     description: z.string().optional(),
     ...(Object.fromEntries(Object.entries(checks).map(([key, schema]) => [key, schema.optional()])) as {
       [K in keyof typeof checks]: z.ZodOptional<(typeof checks)[K]>;
     }),
   })
-  .transform(({ severity, interval, description, ...given }, context): ExpectationSpec => {
+  .transform(({ severity, interval, resume_after: resumeAfter, description, ...given }, context): ExpectationSpec => {
     const [check, ...more] = Object.values(given).filter((each) => each !== undefined);
     if (check === undefined || more.length > 0) {
       context.addIssue({ code: 'custom', message: `give exactly one check: ${checkNames}` });
@@ -99,6 +100,7 @@ export const expectation = z
       ...(check as ExpectationSpec),
       ...(severity === undefined ? {} : { severity }),
       ...(interval === undefined ? {} : { interval }),
+      ...(resumeAfter === undefined ? {} : { resumeAfter }),
       ...(description === undefined ? {} : { description }),
     };
   });

@@ -94,6 +94,7 @@ function setUp(index = memoryIndex(), stream: PackedBatch[] = [], intake = { val
     telemetry,
     metrics: createIngestionMetrics(telemetry.metrics),
     tally: new RowTally(),
+    blocks: { assertOpen: () => {}, problemOf: () => undefined },
     limits: { batchesInFlightMax: 2, batchesWaitingMax: 1 },
   });
   const hold = () => {

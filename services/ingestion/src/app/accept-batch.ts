@@ -11,6 +11,7 @@ import { type IdBook, newTicket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
 import type { Intake } from './intakes.ts';
 import { type Sorted, sortBatch } from './sort-batch.ts';
+import type { SourceBlocks } from './source-blocks.ts';
 
 /** Appends to the EVENTS stream; retries until it is durable or the process stops. */
 export type EventLog = {
@@ -24,7 +25,7 @@ export type AcceptOptions = {
   readonly traceparent?: string | undefined;
   /** False for a replay: what is rejected again is in quarantine already. */
   readonly keepRejected?: boolean;
-  /** What an expectation of severity BLOCK does; `refuse` unless set. */
+  /** What an expectation of severity BLOCK does, and a source that is blocked; `refuse` unless set. */
   readonly onBlock?: 'refuse' | 'quarantine';
 };
 
@@ -47,6 +48,7 @@ export function createAcceptBatch(deps: {
   readonly telemetry: Telemetry;
   readonly metrics: IngestionMetrics;
   readonly tally: RowTally;
+  readonly blocks: Pick<SourceBlocks, 'assertOpen' | 'problemOf'>;
   readonly limits: { readonly batchesInFlightMax: number; readonly batchesWaitingMax: number };
 }): AcceptBatch {
   const { intakes, ids, log, quarantine, clock, telemetry, metrics } = deps;
@@ -73,6 +75,8 @@ export function createAcceptBatch(deps: {
     const startedMs = performance.now();
     const { validator } = intake;
     const { source } = validator;
+    const { onBlock = 'refuse' } = options;
+    if (onBlock === 'refuse') deps.blocks.assertOpen(source);
     const knownTimeUs = clock.nowUs();
     let fulfil: () => void = () => {};
     let refuse: (cause: unknown) => void = () => {};
@@ -85,7 +89,8 @@ export function createAcceptBatch(deps: {
     const limits = { nowUs: knownTimeUs, frontierUs: ids.tally(source).frontierUs };
     const sorted = sortBatch(intake, ids, ticket, events, {
       limits,
-      onBlock: options.onBlock ?? 'refuse',
+      onBlock,
+      shut: deps.blocks.problemOf(source),
       onRefusal: (expectation) => {
         metrics.blocked(source, expectation);
         deps.tally.add(source, rowIntervals(validator, knownTimeUs), 1, new Map([[expectation, 1]]));
@@ -116,7 +121,7 @@ export function createAcceptBatch(deps: {
     const failed = new Map([...warnings.values()].map(({ expectation, events }) => [expectation, events]));
     let looked = rows.count;
     for (const { why } of rejected) {
-      if (why.expectation === '') continue;
+      if (why.reason !== 'EXPECTATION_FAILED') continue;
       looked++;
       failed.set(why.expectation, (failed.get(why.expectation) ?? 0) + 1);
     }

@@ -12,6 +12,7 @@ import {
 import type { RowTally } from '../domain/row-tally.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 import { pause } from './pause.ts';
+import type { SourceBlock, SourceBlocks } from './source-blocks.ts';
 
 export type ExpectationResult = IntervalOutcome & {
   readonly source: string;
@@ -44,6 +45,8 @@ export type ExpectationAlert = {
   readonly occurrences: number;
   readonly raisedUs: number;
   readonly result: ExpectationResult;
+  /** Where the expectation keeps its source's events out. */
+  readonly block?: SourceBlock | undefined;
 };
 
 /** What an event may take from its acceptance to the stream. */
@@ -73,6 +76,7 @@ export function createExpectationJudge(deps: {
   readonly sources: () => Iterable<SourceDefinition>;
   /** True when all that a source has accepted is in history. */
   readonly caughtUp: (source: string) => boolean;
+  readonly blocks: Pick<SourceBlocks, 'consider' | 'settle' | 'standing'>;
   readonly alert: (alert: ExpectationAlert) => Promise<void>;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
@@ -80,6 +84,7 @@ export function createExpectationJudge(deps: {
   const { book, tally, clock, telemetry } = deps;
   const startedUs = clock.nowUs();
   const until = new Map<string, number>();
+  const noticedUs = new Map<string, number>();
   const loaded = new Set<string>();
   const pace = createAlertPace(deps);
 
@@ -95,20 +100,27 @@ export function createExpectationJudge(deps: {
       if (check === undefined) continue;
       const intervalUs = intervalOf(expectation);
       const currentUs = Math.floor(nowUs / intervalUs) * intervalUs;
-      // a new expectation begins with the interval that it is first seen in
-      const known = until.get(keyOf(source, name)) ?? currentUs;
-      until.set(keyOf(source, name), known);
+      // a new expectation begins with the interval that it came in
+      const key = keyOf(source, name);
+      const known = until.get(key) ?? Math.floor((noticedUs.get(key) ?? nowUs) / intervalUs) * intervalUs;
+      until.set(key, known);
       let startUs = Math.max(Math.ceil(known / intervalUs) * intervalUs, currentUs - intervalsBehindMax * intervalUs);
       for (; startUs + intervalUs + settleUs <= nowUs && deps.caughtUp(source.name); startUs += intervalUs)
         results.push(await judge(source, name, check, startUs, startUs + intervalUs));
     }
     if (results.length === 0) return;
+    // before the results: an interval whose result is kept is not judged again
+    const blocks = new Map<ExpectationResult, SourceBlock>();
+    for (const result of results) {
+      const block = await deps.blocks.consider(source.spec, result);
+      if (block !== undefined) blocks.set(result, block);
+    }
     await book.add(results);
     for (const { expectation, endUs } of results) {
       until.set(keyOf(source, expectation), endUs);
       tally.forget(source.name, expectation, endUs);
     }
-    for (const result of results) await raise(result);
+    for (const result of results) await raise(result, blocks.get(result));
   }
 
   async function judge(
@@ -125,17 +137,34 @@ export function createExpectationJudge(deps: {
     return { ...about, startUs, endUs, ...outcome };
   }
 
-  /** Events that fail are alerted on; their absence is the interval checks' matter. */
-  async function raise(result: ExpectationResult): Promise<void> {
-    const silent = result.check in rowCheckNames;
+  /** Events that fail are alerted on; their absence is the interval checks' matter, unless events are kept out. */
+  async function raise(result: ExpectationResult, block: SourceBlock | undefined): Promise<void> {
+    if (block !== undefined) {
+      const dedupKey = `source_blocked/${result.source}/${result.expectation}`;
+      const send = (occurrences: number, raisedUs: number) =>
+        deps.alert({ dedupKey, occurrences, raisedUs, result, block });
+      return pace.raise(dedupKey, 1, send);
+    }
+    const silent = result.check in rowCheckNames || deps.blocks.standing(result.source).length > 0;
     if (result.outcome !== 'FAIL' && (result.outcome !== 'NO_DATA' || silent)) return;
     const dedupKey = `expectation/${result.source}/${result.expectation}/${result.outcome}`;
     await pace.raise(dedupKey, 1, (occurrences, raisedUs) => deps.alert({ dedupKey, occurrences, raisedUs, result }));
   }
 
   return {
+    /** Before the first event comes under a definition, so that none of its intervals is left out. */
+    notice(sources: Iterable<SourceDefinition>): void {
+      const nowUs = clock.nowUs();
+      for (const source of sources)
+        for (const { name } of source.spec.expectations)
+          if (!noticedUs.has(keyOf(source, name))) noticedUs.set(keyOf(source, name), nowUs);
+    },
+
     async run(signal: AbortSignal): Promise<void> {
       while (!signal.aborted) {
+        await deps.blocks.settle().catch((thrown) => {
+          telemetry.log.warn({ event: 'blocks_not_settled', error: toMeshError(thrown).message });
+        });
         for (const source of deps.sources()) {
           if (source.spec.expectations.length === 0) continue;
           await judgeSource(source).catch((thrown) => {

@@ -38,6 +38,10 @@ export function createIngestionMetrics(metrics: Metrics) {
   const historyLag = metrics.gauge(name('history_lag_messages'), 'Messages of EVENTS that history has yet to take', [
     'source',
   ]);
+  const blocks = metrics.gauge(name('source_blocked'), '1 while an expectation keeps all events of a source out', [
+    'source',
+    'expectation',
+  ]);
   const counts = new Map<string, SourceCounts>();
   let readDepth = () => 0;
 
@@ -60,7 +64,7 @@ export function createIngestionMetrics(metrics: Metrics) {
       if (!kept) return;
       count.quarantined += outcome.rejections.length;
       for (const { reason, expectation } of outcome.rejections) {
-        if (expectation !== '') unmet.inc(1, { source, expectation, outcome: 'quarantined' });
+        if (reason === 'EXPECTATION_FAILED') unmet.inc(1, { source, expectation, outcome: 'quarantined' });
         events.inc(1, { source, outcome: 'quarantined' });
         quarantined.inc(1, { source, reason });
       }
@@ -70,6 +74,9 @@ export function createIngestionMetrics(metrics: Metrics) {
     },
     blocked(source: string, expectation: string): void {
       unmet.inc(1, { source, expectation, outcome: 'blocked' });
+    },
+    sourceBlocked(source: string, expectation: string, stands: boolean): void {
+      blocks.set(stands ? 1 : 0, { source, expectation });
     },
     quarantined(source: string, reason: string): void {
       quarantined.inc(1, { source, reason });

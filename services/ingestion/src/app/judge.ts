@@ -3,6 +3,7 @@ import { type Problem, problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import type { IdBook } from './id-book.ts';
 import type { Intake } from './intakes.ts';
+import type { SourceBlocks } from './source-blocks.ts';
 
 /** What would become of each event, alone and now; nothing is taken or kept. */
 export type Judge = (source: string, events: readonly RawEvent[]) => Promise<('accepted' | 'duplicate' | Problem)[]>;
@@ -10,6 +11,7 @@ export type Judge = (source: string, events: readonly RawEvent[]) => Promise<('a
 export function createJudge(deps: {
   readonly intakes: { of(source: string): Promise<Intake> };
   readonly ids: IdBook;
+  readonly blocks: Pick<SourceBlocks, 'problemOf'>;
   readonly clock: Clock;
 }): Judge {
   const { intakes, ids, clock } = deps;
@@ -18,16 +20,17 @@ export function createJudge(deps: {
     const limits = { nowUs: clock.nowUs(), frontierUs: ids.tally(source).frontierUs };
     const rows = validator.open(1);
     const gate = openGate?.(rows);
+    const shut = deps.blocks.problemOf(source);
     return events.map((event) => {
       const wrong = rows.read(event, limits);
       if (wrong !== null) return wrong;
       const { lo, hi } = rows.hash;
       const status = ids.status(source, rows.id, { lo, hi, sequence: event.sequence ?? 0n });
       if (status === 'duplicate') return 'duplicate';
-      if (rows.isDelete) return 'accepted';
-      const failed = gate?.check().find(({ severity }) => severity !== 'warn');
+      const failed = rows.isDelete ? undefined : gate?.check().find(({ severity }) => severity !== 'warn');
       if (failed !== undefined) return failed.problem;
-      if (status === 'new' || validator.isCorrectable) return 'accepted';
+      if (shut !== undefined) return shut;
+      if (rows.isDelete || status === 'new' || validator.isCorrectable) return 'accepted';
       return problem('ID_CONFLICT', 'id', `event id "${rows.id}" was accepted before with another payload`);
     });
   };

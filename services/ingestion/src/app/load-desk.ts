@@ -7,10 +7,12 @@ import type { LoadRunDeps } from './load-deps.ts';
 import { runLoad } from './load-run.ts';
 import { type LoadRecord, type LoadState, noProgress } from './load-store.ts';
 import { LoadTotals } from './load-totals.ts';
+import type { SourceBlocks } from './source-blocks.ts';
 
 export type LoadDeskDeps = LoadRunDeps & {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
+  readonly blocks: Pick<SourceBlocks, 'assertOpen'>;
   readonly limits: { readonly loadsRunningMax: number; readonly loadsWaitingMax: number };
   /** What callers sent for their loads. */
   readonly uploads: {
@@ -45,9 +47,10 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
   for (const load of records.values()) if (load.state === 'running') records.set(load.id, { ...load, state: 'queued' });
 
   return {
-    /** UNKNOWN_SOURCE, OVERLOADED when too many wait; INPUT_NOT_FOUND when a local file or an upload is not there. */
+    /** UNKNOWN_SOURCE; SOURCE_BLOCKED; OVERLOADED when too many wait; INPUT_NOT_FOUND when a local file or an upload is not there. */
     async start(asked: loads.StartLoadRequest, signal: AbortSignal): Promise<LoadView> {
       const { spec } = await registeredSource(deps.definitions, asked.source);
+      deps.blocks.assertOpen(asked.source);
       const request = asked.location === '' ? batchRequest(asked, spec) : asked;
       // what is far away is asked by the load itself
       if (request.uploadId !== '' || isLocal(request.location)) await deps.inputs.locate(request, signal);

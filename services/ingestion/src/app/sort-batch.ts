@@ -22,6 +22,8 @@ export type SortOptions = {
   /** What an expectation of severity BLOCK does. */
   readonly onBlock: 'refuse' | 'quarantine';
   readonly onRefusal: (expectation: string) => void;
+  /** While the source is blocked: what every event is set aside for that is in order and was not accepted before. */
+  readonly shut?: Problem | undefined;
 };
 
 const blockedShown = 5;
@@ -35,7 +37,7 @@ export function sortBatch(
   ids: IdBook,
   ticket: Ticket,
   events: readonly RawEvent[],
-  { limits, onBlock, onRefusal }: SortOptions,
+  { limits, onBlock, onRefusal, shut }: SortOptions,
 ): Sorted {
   const { source } = validator;
   const rows = validator.open(events.length);
@@ -63,6 +65,10 @@ export function sortBatch(
     if (worst !== undefined && ids.status(source, rows.id, changeOf(rows, event)) !== 'duplicate') {
       if (worst.severity === 'block' && onBlock === 'refuse') blocked.push({ index, id: rows.id, failure: worst });
       reject(event, worst.problem);
+      continue;
+    }
+    if (shut !== undefined && ids.status(source, rows.id, changeOf(rows, event)) !== 'duplicate') {
+      reject(event, shut);
       continue;
     }
     const changed = validator.isCorrectable ? ids.change(source, rows.id, changeOf(rows, event), ticket) : undefined;

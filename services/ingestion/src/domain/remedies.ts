@@ -16,6 +16,8 @@ const remedies: Readonly<Record<string, string>> = {
   MISSING_EVENT_ID: 'give it an id: millrace quarantine fix --new-id',
   ID_CONFLICT: 'another event has its id: give a corrected event a new one with fix --new-id, or leave it',
   EXPECTATION_FAILED: 'correct the event with fix --set, or change the expectation in the source, then replay',
+  SOURCE_BLOCKED:
+    'resume the source (millrace quality resume), then replay what came meanwhile: millrace quarantine replay --reason SOURCE_BLOCKED',
   UNKNOWN_SOURCE: 'apply the definition of the source, then replay',
 };
 

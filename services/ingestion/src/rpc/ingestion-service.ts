@@ -8,6 +8,7 @@ import type { ExpectationResult, ResultBook } from '../app/expectation-judge.ts'
 import type { FittedStates } from '../app/fitted-states.ts';
 import type { createProgress } from '../app/progress.ts';
 import type { createQuarantineDesk } from '../app/quarantine-desk.ts';
+import type { SourceBlock, SourceBlocks } from '../app/source-blocks.ts';
 import { type JsonObject, parseJsonObject } from '../domain/parse-json.ts';
 import { Problem } from '../domain/problem.ts';
 import { orderedStream } from './ordered-stream.ts';
@@ -20,6 +21,7 @@ export type IngestionServiceParts = {
   readonly streamInFlightMax: number;
   readonly definitions: Definitions;
   readonly results: Pick<ResultBook, 'list'>;
+  readonly blocks: Pick<SourceBlocks, 'standing' | 'resume'>;
   readonly fitted: FittedStates;
 };
 
@@ -66,7 +68,17 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
         limit: wanted,
         latest,
       });
-      return { results: results.map(toResult), fitted: spec.fields.flatMap(({ name }) => fittedOf(source, name)) };
+      return {
+        results: results.map(toResult),
+        fitted: spec.fields.flatMap(({ name }) => fittedOf(source, name)),
+        blocks: parts.blocks.standing(source).map(toBlock),
+      };
+    },
+
+    resumeSource: async ({ source, expectation }) => {
+      await registeredSource(parts.definitions, source);
+      const lifted = await parts.blocks.resume(source, expectation);
+      return { lifted: lifted.map(toBlock), standing: parts.blocks.standing(source).map(toBlock) };
     },
 
     getProgress: async ({ source }) => ({
@@ -117,6 +129,17 @@ function toResult({
     startUs: BigInt(startUs),
     endUs: BigInt(endUs),
     rows: BigInt(rows),
+  };
+}
+
+function toBlock({ liftedUs: _, startUs, endUs, blockedUs, resumesUs, ...rest }: SourceBlock): ingestion.SourceBlock {
+  return {
+    ...rest,
+    observed: rest.observed,
+    startUs: BigInt(startUs),
+    endUs: BigInt(endUs),
+    blockedUs: BigInt(blockedUs),
+    resumesUs: BigInt(resumesUs),
   };
 }
 

@@ -315,6 +315,50 @@ export interface ListExpectationResultsResponse {
   results: ExpectationResult[];
   /** The fitted state of each field that has one; at most 256. */
   fitted: FittedState[];
+  /** What blocks the source now; at most 256. */
+  blocks: SourceBlock[];
+}
+
+/** An expectation of an interval that was not met, and since when nothing of its source is accepted. */
+export interface SourceBlock {
+  /** The source. */
+  source: string;
+  /** The expectation. */
+  expectation: string;
+  /** What it checks, as `completeness`. */
+  check: string;
+  /** What was measured: the rate, rows, microseconds or distance; unset without data. */
+  observed?:
+    | number
+    | undefined;
+  /** What it was held against. */
+  bound: string;
+  /** In words. */
+  message: string;
+  /** The start of the interval that failed, in UTC microseconds. */
+  startUs: bigint;
+  /** Its end, exclusive, in UTC microseconds. */
+  endUs: bigint;
+  /** Since when nothing is accepted, in UTC microseconds. */
+  blockedUs: bigint;
+  /** When it is resumed by itself, in UTC microseconds; 0: an operator must. */
+  resumesUs: bigint;
+}
+
+/** A source to let in again. */
+export interface ResumeSourceRequest {
+  /** The source; required. */
+  source: string;
+  /** Only the block of this expectation; empty: all of them. */
+  expectation: string;
+}
+
+/** What was lifted. */
+export interface ResumeSourceResponse {
+  /** The blocks that stood; at most 256. Empty when the source was not blocked. */
+  lifted: SourceBlock[];
+  /** Those that still stand, of other expectations; at most 256. */
+  standing: SourceBlock[];
 }
 
 /** Asks for progress. */
@@ -2135,7 +2179,7 @@ export const FittedState: MessageFns<FittedState> = {
 };
 
 function createBaseListExpectationResultsResponse(): ListExpectationResultsResponse {
-  return { results: [], fitted: [] };
+  return { results: [], fitted: [], blocks: [] };
 }
 
 export const ListExpectationResultsResponse: MessageFns<ListExpectationResultsResponse> = {
@@ -2145,6 +2189,9 @@ export const ListExpectationResultsResponse: MessageFns<ListExpectationResultsRe
     }
     for (const v of message.fitted) {
       FittedState.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.blocks) {
+      SourceBlock.encode(v!, writer.uint32(482).fork()).join();
     }
     return writer;
   },
@@ -2178,6 +2225,14 @@ export const ListExpectationResultsResponse: MessageFns<ListExpectationResultsRe
             message.fitted.push(FittedState.decode(reader, reader.uint32()));
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.blocks.push(SourceBlock.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2197,6 +2252,327 @@ export const ListExpectationResultsResponse: MessageFns<ListExpectationResultsRe
     const message = createBaseListExpectationResultsResponse();
     message.results = object.results?.map((e) => ExpectationResult.fromPartial(e)) || [];
     message.fitted = object.fitted?.map((e) => FittedState.fromPartial(e)) || [];
+    message.blocks = object.blocks?.map((e) => SourceBlock.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSourceBlock(): SourceBlock {
+  return {
+    source: "",
+    expectation: "",
+    check: "",
+    observed: undefined,
+    bound: "",
+    message: "",
+    startUs: 0n,
+    endUs: 0n,
+    blockedUs: 0n,
+    resumesUs: 0n,
+  };
+}
+
+export const SourceBlock: MessageFns<SourceBlock> = {
+  encode(message: SourceBlock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(18).string(message.expectation);
+    }
+    if (message.check !== "") {
+      writer.uint32(26).string(message.check);
+    }
+    if (message.observed !== undefined) {
+      writer.uint32(33).double(message.observed);
+    }
+    if (message.bound !== "") {
+      writer.uint32(42).string(message.bound);
+    }
+    if (message.message !== "") {
+      writer.uint32(50).string(message.message);
+    }
+    if (message.startUs !== 0n) {
+      if (BigInt.asIntN(64, message.startUs) !== message.startUs) {
+        throw new globalThis.Error("value provided for field message.startUs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.startUs);
+    }
+    if (message.endUs !== 0n) {
+      if (BigInt.asIntN(64, message.endUs) !== message.endUs) {
+        throw new globalThis.Error("value provided for field message.endUs of type int64 too large");
+      }
+      writer.uint32(64).int64(message.endUs);
+    }
+    if (message.blockedUs !== 0n) {
+      if (BigInt.asIntN(64, message.blockedUs) !== message.blockedUs) {
+        throw new globalThis.Error("value provided for field message.blockedUs of type int64 too large");
+      }
+      writer.uint32(72).int64(message.blockedUs);
+    }
+    if (message.resumesUs !== 0n) {
+      if (BigInt.asIntN(64, message.resumesUs) !== message.resumesUs) {
+        throw new globalThis.Error("value provided for field message.resumesUs of type int64 too large");
+      }
+      writer.uint32(80).int64(message.resumesUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SourceBlock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSourceBlock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.check = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.observed = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.bound = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.startUs = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.endUs = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.blockedUs = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.resumesUs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SourceBlock>): SourceBlock {
+    return SourceBlock.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SourceBlock>): SourceBlock {
+    const message = createBaseSourceBlock();
+    message.source = object.source ?? "";
+    message.expectation = object.expectation ?? "";
+    message.check = object.check ?? "";
+    message.observed = object.observed ?? undefined;
+    message.bound = object.bound ?? "";
+    message.message = object.message ?? "";
+    message.startUs = (object.startUs !== undefined && object.startUs !== null) ? BigInt(object.startUs) : 0n;
+    message.endUs = (object.endUs !== undefined && object.endUs !== null) ? BigInt(object.endUs) : 0n;
+    message.blockedUs = (object.blockedUs !== undefined && object.blockedUs !== null) ? BigInt(object.blockedUs) : 0n;
+    message.resumesUs = (object.resumesUs !== undefined && object.resumesUs !== null) ? BigInt(object.resumesUs) : 0n;
+    return message;
+  },
+};
+
+function createBaseResumeSourceRequest(): ResumeSourceRequest {
+  return { source: "", expectation: "" };
+}
+
+export const ResumeSourceRequest: MessageFns<ResumeSourceRequest> = {
+  encode(message: ResumeSourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.expectation !== "") {
+      writer.uint32(18).string(message.expectation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeSourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeSourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectation = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResumeSourceRequest>): ResumeSourceRequest {
+    return ResumeSourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeSourceRequest>): ResumeSourceRequest {
+    const message = createBaseResumeSourceRequest();
+    message.source = object.source ?? "";
+    message.expectation = object.expectation ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeSourceResponse(): ResumeSourceResponse {
+  return { lifted: [], standing: [] };
+}
+
+export const ResumeSourceResponse: MessageFns<ResumeSourceResponse> = {
+  encode(message: ResumeSourceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.lifted) {
+      SourceBlock.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.standing) {
+      SourceBlock.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeSourceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeSourceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.lifted.push(SourceBlock.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.standing.push(SourceBlock.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResumeSourceResponse>): ResumeSourceResponse {
+    return ResumeSourceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeSourceResponse>): ResumeSourceResponse {
+    const message = createBaseResumeSourceResponse();
+    message.lifted = object.lifted?.map((e) => SourceBlock.fromPartial(e)) || [];
+    message.standing = object.standing?.map((e) => SourceBlock.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2565,6 +2941,17 @@ export const IngestionServiceService = {
     responseDeserialize: (value: Buffer): ListExpectationResultsResponse =>
       ListExpectationResultsResponse.decode(value),
   },
+  /** Lets a source's events in again that an expectation has blocked. */
+  resumeSource: {
+    path: "/millrace.ingestion.v1.IngestionService/ResumeSource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeSourceRequest): Buffer => Buffer.from(ResumeSourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeSourceRequest => ResumeSourceRequest.decode(value),
+    responseSerialize: (value: ResumeSourceResponse): Buffer =>
+      Buffer.from(ResumeSourceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResumeSourceResponse => ResumeSourceResponse.decode(value),
+  },
   /** Says how far each source has come. */
   getProgress: {
     path: "/millrace.ingestion.v1.IngestionService/GetProgress" as const,
@@ -2590,6 +2977,8 @@ export interface IngestionServiceServer extends UntypedServiceImplementation {
   explainQuarantine: handleUnaryCall<ExplainQuarantineRequest, ExplainQuarantineResponse>;
   /** Lists what became of a source's expectations, newest first. */
   listExpectationResults: handleUnaryCall<ListExpectationResultsRequest, ListExpectationResultsResponse>;
+  /** Lets a source's events in again that an expectation has blocked. */
+  resumeSource: handleUnaryCall<ResumeSourceRequest, ResumeSourceResponse>;
   /** Says how far each source has come. */
   getProgress: handleUnaryCall<GetProgressRequest, GetProgressResponse>;
 }
@@ -2681,6 +3070,22 @@ export interface IngestionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListExpectationResultsResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets a source's events in again that an expectation has blocked. */
+  resumeSource(
+    request: ResumeSourceRequest,
+    callback: (error: ServiceError | null, response: ResumeSourceResponse) => void,
+  ): ClientUnaryCall;
+  resumeSource(
+    request: ResumeSourceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResumeSourceResponse) => void,
+  ): ClientUnaryCall;
+  resumeSource(
+    request: ResumeSourceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResumeSourceResponse) => void,
   ): ClientUnaryCall;
   /** Says how far each source has come. */
   getProgress(

@@ -14,7 +14,10 @@ export const Severity = {
   WARN: 1,
   /** QUARANTINE - The event goes to quarantine, with the expectation's name and the value. */
   QUARANTINE: 2,
-  /** BLOCK - The whole batch is refused; an event that came over NATS, where nobody waits for an answer, goes to quarantine. */
+  /**
+   * BLOCK - Of a check of rows: the whole batch is refused; an event that came over NATS, where nobody waits for an answer, goes to quarantine.
+   * Of a check of an interval: once it fails, nothing more of the source is accepted until it is resumed.
+   */
   BLOCK: 3,
 } as const;
 
@@ -213,6 +216,10 @@ export interface Expectation {
   description: string;
   /** Of checks of an interval: how long one is, in microseconds, aligned to the epoch; 0: one minute; at least one second. */
   intervalUs: bigint;
+  /** Of a check of an interval that blocks: the source is resumed by itself after this time, in microseconds, 1 s to 31 d; unset: by an operator. */
+  resumeAfterUs?:
+    | bigint
+    | undefined;
   /** The check. The first six look at each event in its path, the others at the events that were accepted in an interval. */
   check:
     | //
@@ -1135,7 +1142,7 @@ export const Distribution: MessageFns<Distribution> = {
 };
 
 function createBaseExpectation(): Expectation {
-  return { name: "", severity: 0, description: "", intervalUs: 0n, check: undefined };
+  return { name: "", severity: 0, description: "", intervalUs: 0n, resumeAfterUs: undefined, check: undefined };
 }
 
 export const Expectation: MessageFns<Expectation> = {
@@ -1154,6 +1161,12 @@ export const Expectation: MessageFns<Expectation> = {
         throw new globalThis.Error("value provided for field message.intervalUs of type int64 too large");
       }
       writer.uint32(32).int64(message.intervalUs);
+    }
+    if (message.resumeAfterUs !== undefined) {
+      if (BigInt.asIntN(64, message.resumeAfterUs) !== message.resumeAfterUs) {
+        throw new globalThis.Error("value provided for field message.resumeAfterUs of type int64 too large");
+      }
+      writer.uint32(480).int64(message.resumeAfterUs);
     }
     switch (message.check?.$case) {
       case "notNull":
@@ -1236,6 +1249,14 @@ export const Expectation: MessageFns<Expectation> = {
             }
 
             message.intervalUs = reader.int64() as bigint;
+            continue;
+          }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.resumeAfterUs = reader.int64() as bigint;
             continue;
           }
           case 5: {
@@ -1349,6 +1370,9 @@ export const Expectation: MessageFns<Expectation> = {
     message.intervalUs = (object.intervalUs !== undefined && object.intervalUs !== null)
       ? BigInt(object.intervalUs)
       : 0n;
+    message.resumeAfterUs = (object.resumeAfterUs !== undefined && object.resumeAfterUs !== null)
+      ? BigInt(object.resumeAfterUs)
+      : undefined;
     switch (object.check?.$case) {
       case "notNull": {
         if (object.check?.value !== undefined && object.check?.value !== null) {
