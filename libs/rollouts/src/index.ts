@@ -1,0 +1,36 @@
+export { bucketOf, buckets, experimentOf, isCanary, type LayerPart, layerParts } from './assignment.ts';
+export {
+  type Action,
+  advance,
+  type Decision,
+  type DecisionReason,
+  decide,
+  type Evidence,
+  observe,
+  type Progress,
+  shareOf,
+  startProgress,
+} from './decide.ts';
+export type { GuardrailState, Tally } from './guardrail.ts';
+export {
+  checkPlan,
+  defaultPlan,
+  type Guardrail,
+  type GuardrailKind,
+  type LimitGuardrail,
+  type PlanStep,
+  type RateGuardrail,
+  type RolloutPlan,
+} from './plan.ts';
+export { type ArmCounts, noCount, noCounts, type Slice } from './slice.ts';
+export { splitAlpha } from './statistics/alpha.ts';
+export {
+  confidenceRadius,
+  differenceInterval,
+  type Moments,
+  mergeMoments,
+  momentsOf,
+  noMoments,
+} from './statistics/means.ts';
+export { detectionS, type PowerQuestion, sprtTrials } from './statistics/power.ts';
+export type { RateCount } from './statistics/rate-ratio.ts';
