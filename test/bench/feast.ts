@@ -4,7 +4,7 @@ import { feastServing, serving } from '@millrace/contracts';
 import { type Hot, openRedis } from '@millrace/hot';
 import { connect } from '@millrace/rpc';
 import { openServingWorld, request, type ServingWorld } from '../integration/serving-world.ts';
-import type { BenchCases, BenchContext } from './bench.ts';
+import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import {
   checkAnswer,
   entities,
@@ -39,13 +39,14 @@ type Shape = (typeof shapes)[number];
 type Measured = { readonly rps: number; readonly p50_ms: number; readonly errors: number };
 type Cases = Record<string, Record<string, number>>;
 
+export const usage: BenchUsage = { cases: ['memory', 'reads', 'push'] };
+
 /**
  * Feast's own benchmark (25 views × 10 int64, 10,000 entities, Redis) against Feast's Python server and ours, closed loop, the same client over the
  * same HTTP protocol, in one run on one machine: W1, W5 and W12. Ours runs on one core, Redis and the client on the other; Feast may
  * use both. `feast_*` is its server with its default of one worker, `feast_tuned_*` with two; `ratio_rps` is to the better of them.
  */
-export async function run({ args, progress, signal }: BenchContext): Promise<BenchCases> {
-  const only = args.filter((argument) => !argument.startsWith('-'));
+export async function run({ only, progress, signal }: BenchContext): Promise<BenchCases> {
   const wants = (name: string) => only.length === 0 || only.includes(name);
   const cases: Cases = {};
   progress('starting Redis, NATS, governance and online-serving');

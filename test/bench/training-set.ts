@@ -7,7 +7,7 @@ import { createSystemClock } from '@millrace/kernel';
 import { createTestMesh, type TestMesh } from '@millrace/testkit';
 import { createTrainingSetBook } from '../../services/feature-compute/src/adapters/clickhouse-training-sets.ts';
 import { createBuildTrainingSet } from '../../services/feature-compute/src/app/training/training-set.ts';
-import type { BenchCases, BenchContext } from './bench.ts';
+import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { countLeaks } from './training/brute-force.ts';
 import { joinByHand, rangesByHand, setByHand } from './training/by-hand.ts';
 import { features, fill, type Key, keys, labelTable, viewOf } from './training/world.ts';
@@ -17,14 +17,21 @@ const leakRows = 60;
 /** The join is measured on every so many labels and its time taken times that: whole it would take minutes. */
 const joinShare = 20;
 
+export const usage: BenchUsage = {
+  options: {
+    events: { default: 10_000_000, says: 'events in history' },
+    labels: { default: 100_000, says: 'rows of the training set' },
+  },
+};
+
 /**
  * W9: labels × 3 views × 10 windowed features over events of which 5 % become known late, as a Parquet file in one command, against the best SQL by hand
  * for the same answer. `--events` (10,000,000) and `--labels` (100,000) make it smaller. `leaks` counts values that differ from a brute force over single
  * events; `differ` those that differ from the SQL by hand.
  */
-export async function run({ args, progress, signal }: BenchContext): Promise<BenchCases> {
-  const events = numberOf(args, '--events', 10_000_000);
-  const labels = numberOf(args, '--labels', 100_000);
+export async function run({ number, progress, signal }: BenchContext): Promise<BenchCases> {
+  const events = number('events');
+  const labels = number('labels');
   const mesh = await createTestMesh({ stores: ['clickhouse'] });
   const history = await openHistory({ url: mesh.clickhouse.url });
   try {
@@ -143,11 +150,6 @@ async function measured(mesh: TestMesh, work: () => Promise<void>) {
   const seconds = round((performance.now() - before) / 1000);
   const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return { seconds, cpuSeconds: round(cpu() - cpuBefore), peakMb: Math.round(Number(peak) / 1024) };
-}
-
-function numberOf(args: readonly string[], name: string, usual: number): number {
-  const at = args.indexOf(name);
-  return at < 0 ? usual : Number(args[at + 1]);
 }
 
 function round(value: number): number {

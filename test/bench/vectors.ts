@@ -4,21 +4,28 @@ import { connect } from '@millrace/rpc';
 import { entity, feature, featureService, featureView, int64, lifetime, source, string, vector } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { type FullMesh, startFullMesh } from '../support/full-mesh.ts';
-import type { BenchCases, BenchContext } from './bench.ts';
+import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 
 const clusters = 1_000;
 const k = 10;
 const batchEvents = 500;
 
+export const usage: BenchUsage = {
+  options: {
+    vectors: { default: 100_000, says: 'vectors published' },
+    dimension: { default: 128, says: 'of a vector' },
+    queries: { default: 100, says: 'searches of each kind' },
+  },
+};
+
 /**
  * Vectors in clusters, published as events; then searches through online-serving, each exactly and by the index, with and without a filter that one
  * in a hundred fulfils. Recall is the share of the exact hits that the index's answer has. `--vectors N --dimension D --queries Q`.
  */
-export async function run({ args, progress }: BenchContext): Promise<BenchCases> {
-  const option = (name: string, fallback: number) => Number(args[args.indexOf(`--${name}`) + 1 || -1] ?? fallback);
-  const count = option('vectors', 100_000);
-  const dimension = option('dimension', 128);
-  const queries = option('queries', 100);
+export async function run({ number, progress }: BenchContext): Promise<BenchCases> {
+  const count = number('vectors');
+  const dimension = number('dimension');
+  const queries = number('queries');
   const mesh = await startFullMesh();
   try {
     const items = source('items', {

@@ -1,11 +1,10 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { serving } from '@millrace/contracts';
 import { eventually } from '@millrace/testkit';
 import { column, type FullMesh, readRequest, startFullMesh, stringKeys } from '../support/full-mesh.ts';
-import type { BenchCases, BenchContext } from './bench.ts';
+import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { measureHotKey } from './windows/hot-key.ts';
 import type { LiveRead, LoadPlan, LoadResult } from './windows/load.ts';
 import { agrees, expectedValues } from './windows/oracle.ts';
@@ -20,33 +19,31 @@ const hourUs = 3_600_000_000;
 /** After the last event: while it is all there, as each window empties, and when nothing is left. */
 const asOfsUs = [1, 150e6, 290e6, 0.6 * hourUs, 1.02 * hourUs, 20 * hourUs, 26 * hourUs, 700 * hourUs, 722 * hourUs];
 
+export const usage: BenchUsage = {
+  options: {
+    seconds: { default: 60, says: 'of load' },
+    rate: { default: 10_000, says: 'events a second' },
+    keys: { default: 10_000, says: 'entities' },
+    'skip-hot-key': { default: false, says: 'without W8' },
+  },
+};
+
 /**
  * W7 and W8 of the feature store's workloads. `windows`: 10,000 events/s of 10,000 keys (Zipf 1.1), 5 % up to an hour late, 1 % sent twice,
  * through ingestion, JetStream, feature-compute, Redis and online-serving into {5m, 1h, 24h, 30d} × {count, sum, mean, min, max, last,
  * distinct, p95}. `p99_ms` is from when a batch was due to leave until a read of online-serving reflects it; reads meanwhile and of
  * every key afterwards, at nine times, are compared with brute force. `hot-key`: one key with 432,000 events in a window of 12 h.
- * Options: --seconds 60 --rate 10000 --keys 10000 --skip-hot-key.
  */
-export async function run({ args, progress, signal }: BenchContext): Promise<BenchCases> {
-  const { values: options } = parseArgs({
-    args: [...args],
-    options: {
-      seconds: { type: 'string', default: '60' },
-      rate: { type: 'string', default: '10000' },
-      keys: { type: 'string', default: '10000' },
-      'skip-hot-key': { type: 'boolean', default: false },
-    },
-  });
+export async function run({ number, flag, progress, signal }: BenchContext): Promise<BenchCases> {
   progress('starting the mesh');
   // what is live goes before history, as with npm start
   const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 10 });
   try {
     await mesh.apply(...definitions);
     await mesh.viewsReady(1);
-    const rate = Number(options.rate);
-    const windows = await measureWindows(mesh, rate, Number(options.seconds), Number(options.keys), progress);
+    const windows = await measureWindows(mesh, number('rate'), number('seconds'), number('keys'), progress);
     signal.throwIfAborted();
-    if (options['skip-hot-key']) return { windows };
+    if (flag('skip-hot-key')) return { windows };
     return { windows, 'hot-key': await measureHotKey(mesh, progress) };
   } finally {
     await mesh.close();
