@@ -102,19 +102,19 @@ test('an interval that fails blocks its source on every way in, with the reason 
   );
 });
 
-test('the block is alerted as critical, and stands after a kill and in another process', async () => {
+async function criticalAlerts(): Promise<alerts.Alert[]> {
   const found: alerts.Alert[] = [];
-  const filter = 'millrace.alerts.critical';
-  for await (const { data, pending } of readStream(nats, {
-    stream: 'ALERTS',
-    fromSeq: 1,
-    filter,
-    signal: AbortSignal.timeout(10_000),
-  })) {
+  const signal = AbortSignal.timeout(10_000);
+  const options = { stream: 'ALERTS', fromSeq: 1, filter: 'millrace.alerts.critical', signal } as const;
+  for await (const { data, pending } of readStream(nats, options)) {
     found.push(alerts.Alert.decode(data));
     if (pending === 0) break;
   }
-  expect(found).toMatchObject([{ kind: 'source_blocked', dedupKey: 'source_blocked/meters/gate' }]);
+  return found;
+}
+
+test('the block is alerted as critical, and stands after a kill and in another process', async () => {
+  expect(await criticalAlerts()).toMatchObject([{ kind: 'source_blocked', dedupKey: 'source_blocked/meters/gate' }]);
   const other = await world.mesh.service('ingestion');
   const client = connect(ingestion.IngestionServiceService, other.grpc, { defaultTimeoutMs: 20_000 });
   const event = { id: 'o', eventTimeUs: BigInt(startUs), json: Buffer.from('{"level":1}') };
@@ -158,7 +158,9 @@ test('the command shows the block and resumes the source with what was set aside
       ),
     ).toEqual([{ time: startUs }]),
   );
+  const before = (await criticalAlerts()).length;
   await block('meters', 'worse');
+  await eventually(async () => expect((await criticalAlerts()).length).toBeGreaterThan(before));
   await world.defineYaml(gated('meters', complete.replace('block', 'warn')));
   await eventually(async () => expect(await good('meters', 'd')).toMatchObject({ accepted: 1 }));
 });

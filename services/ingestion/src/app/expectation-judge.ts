@@ -143,7 +143,8 @@ export function createExpectationJudge(deps: {
       const dedupKey = `source_blocked/${result.source}/${result.expectation}`;
       const send = (occurrences: number, raisedUs: number) =>
         deps.alert({ dedupKey, occurrences, raisedUs, result, block });
-      return pace.raise(dedupKey, 1, send);
+      // each block is told at once, however soon after the one before
+      return pace.raise(`${dedupKey}/${block.blockedUs}`, 1, send);
     }
     const silent = result.check in rowCheckNames || deps.blocks.standing(result.source).length > 0;
     if (result.outcome !== 'FAIL' && (result.outcome !== 'NO_DATA' || silent)) return;

@@ -33,6 +33,9 @@ export type BlockStore = {
   put(block: SourceBlock): Promise<void>;
 };
 
+/** By how much another process may know of a definition earlier: it may have blocked by one that is not known here yet. */
+const definitionsSettleUs = 5_000_000;
+
 export type SourceBlocks = ReturnType<typeof createSourceBlocks>;
 
 /**
@@ -53,6 +56,7 @@ export function createSourceBlocks(deps: {
     if (block.liftedUs > 0) return block.liftedUs;
     const nowUs = clock.nowUs();
     if (block.resumesUs > 0 && block.resumesUs <= nowUs) return block.resumesUs;
+    if (nowUs - block.blockedUs < definitionsSettleUs) return 0;
     const spec = deps.sources().get(block.source)?.spec;
     return spec !== undefined && blocks(spec, block.expectation) ? 0 : nowUs;
   }
