@@ -1,6 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { definitions, serving } from '@millrace/contracts';
@@ -26,12 +25,6 @@ const entities = 10_000;
 const { AggregationFunction } = definitions;
 
 export const method = '/millrace.serving.v1.FeatureService/GetFeatures';
-
-/** User and system time of a process, in ticks of 10 ms. */
-export function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
 
 const names = Array.from({ length: views }, (_, i) => `bench_view_${i}`);
 

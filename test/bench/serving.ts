@@ -6,18 +6,8 @@ import { createInterface } from 'node:readline';
 import { serving } from '@millrace/contracts';
 import { openServingWorld, type ServingWorld } from '../integration/serving-world.ts';
 import { type BenchCases, type BenchContext, median } from './bench.ts';
-import {
-  checkAnswer,
-  cpuMs,
-  method,
-  pin,
-  pinned,
-  prepare,
-  readRequest,
-  round1,
-  round3,
-  runClient,
-} from './serving-load.ts';
+import { cpuMs } from './grpc/cpu.ts';
+import { checkAnswer, method, pin, pinned, prepare, readRequest, round1, round3, runClient } from './serving-load.ts';
 
 const rounds = 3;
 const secondsPerRun = 5;

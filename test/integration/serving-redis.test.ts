@@ -84,6 +84,20 @@ test('a paused Redis costs the time allowed and no more, and late replies go to 
   expect(await read(['{a:1}'])).toEqual(hello);
 });
 
+test('more reads than a paused Redis is sent give up in time, and it is never asked for what they were not sent', async () => {
+  const asked = async () => Number(/cmdstat_hmget:calls=(\d+)/.exec(await writer.info('commandstats'))?.[1]);
+  const before = await asked();
+  pause('SIGSTOP');
+  const startedMs = performance.now();
+  const keys = Array.from({ length: 700 }, (_, i) => `{a:${i}}`);
+  const given = await Promise.all(Array.from({ length: 10 }, () => read(keys, 150)));
+  expect(given.flat().every((answer) => answer === undefined)).toBe(true);
+  expect(performance.now() - startedMs).toBeLessThan(1_000);
+  pause('SIGCONT');
+  expect(await read(['{a:2}', '{a:1}'])).toEqual([[null, null], ...hello]);
+  expect((await asked()) - before).toBe(1_000 + 2);
+});
+
 test('a hung connection is given up and opened again', async () => {
   pause('SIGSTOP');
   await read(['{a:1}'], 100);

@@ -1,8 +1,8 @@
 import { rowField } from '@millrace/hot';
 import type { Logger, Metrics } from '@millrace/runtime';
-import type { EntityRead, RowStore, TakeRows } from '../app/row-store.ts';
-import type { StoredRow } from '../domain/evaluate.ts';
+import type { EntityRead, RowStore } from '../app/row-store.ts';
 import type { PlannedEntity } from '../domain/plan.ts';
+import { createRedisPipeline, range } from './redis-pipeline.ts';
 import { openRedisSocket } from './redis-socket.ts';
 import { createRespReader } from './resp-reader.ts';
 
@@ -10,19 +10,6 @@ import { createRespReader } from './resp-reader.ts';
 const commandsWaitingMax = 200_000;
 /** A connection whose oldest command has waited this long is given up and opened again. */
 const stallMs = 5_000;
-
-/** The commands of one read, which are answered in order. */
-type Batch = {
-  readonly take: TakeRows;
-  readonly count: number;
-  readonly sentMs: number;
-  /** Commands that Redis has answered, with rows or with an error. */
-  answered: number;
-  readonly refused: number[];
-  /** Undefined once it is settled: what still comes in is passed over. */
-  waits: { resolve(unanswered: readonly number[]): void; reject(error: unknown): void } | undefined;
-  timer: NodeJS.Timeout | undefined;
-};
 
 /**
  * Rows from Redis: one HMGET for each entity instance, and the commands of all reads of one turn of the event loop in one write.
@@ -42,76 +29,42 @@ export async function openRedisRows(options: {
     'commands sent to the row store and not answered',
   );
   const commandOf = new WeakMap<PlannedEntity, (key: string) => string>();
-  let batches: Batch[] = [];
-  let head = 0;
-  let waiting = 0;
-  let out = '';
   let flushing = false;
 
+  const pipeline = createRedisPipeline({
+    encode,
+    write: (text) => socket.write(text),
+    onFailure: (cause) => failures.inc(1, { cause }),
+    onStall(forMs) {
+      if (forMs > stallMs) socket.reopen('stalled');
+    },
+  });
   const socket = await openRedisSocket({
     url: options.url,
     log,
     reader: () => {
       let told = false;
-      return createRespReader({
-        row: (values) => answer(values),
+      const read = createRespReader({
+        row: (values) => pipeline.answer(values),
         line(text) {
           if (!told) log.warn({ event: 'redis_refused_read', text });
           told = true;
           failures.inc(1, { cause: 'refused' });
-          answer(undefined);
+          pipeline.answer(undefined);
         },
       });
+      return (chunk) => {
+        read(chunk);
+        if (pipeline.held) pipeline.send();
+      };
     },
-    onDown: () => {
-      const lost = batches.slice(head);
-      batches = [];
-      head = 0;
-      waiting = 0;
-      out = '';
-      for (const batch of lost) settle(batch, 'disconnected');
-    },
+    onDown: () => pipeline.lost(),
   });
-
-  function answer(values: readonly StoredRow[] | undefined): void {
-    const batch = batches[head];
-    if (!batch) return;
-    waiting--;
-    if (values === undefined) batch.refused.push(batch.answered);
-    else if (batch.waits) {
-      try {
-        batch.take(batch.answered, values);
-      } catch (error) {
-        clearTimeout(batch.timer);
-        batch.waits.reject(error);
-        batch.waits = undefined;
-      }
-    }
-    batch.answered++;
-    if (batch.answered < batch.count) return;
-    head++;
-    if (head > 1024 && head * 2 > batches.length) {
-      batches = batches.slice(head);
-      head = 0;
-    }
-    settle(batch, undefined);
-  }
-
-  function settle(batch: Batch, cause: string | undefined): void {
-    const { waits } = batch;
-    if (!waits) return;
-    batch.waits = undefined;
-    clearTimeout(batch.timer);
-    if (cause !== undefined) failures.inc(1, { cause });
-    waits.resolve([...batch.refused, ...range(batch.answered, batch.count)]);
-  }
 
   function flush(): void {
     flushing = false;
-    waitingGauge.set(waiting);
-    if (out === '') return;
-    socket.write(out);
-    out = '';
+    waitingGauge.set(pipeline.waiting);
+    pipeline.send();
   }
 
   function encode(read: EntityRead): string {
@@ -125,40 +78,18 @@ export async function openRedisRows(options: {
 
   return {
     read(reads, timeoutMs, take) {
-      if (!socket.up() || waiting + reads.length > commandsWaitingMax) {
+      if (!socket.up() || pipeline.waiting + reads.length > commandsWaitingMax) {
         failures.inc(1, { cause: socket.up() ? 'backlog' : 'disconnected' });
         return Promise.resolve(range(0, reads.length));
       }
-      return new Promise((resolve, reject) => {
-        const batch: Batch = {
-          take,
-          count: reads.length,
-          sentMs: performance.now(),
-          answered: 0,
-          refused: [],
-          waits: { resolve, reject },
-          timer: undefined,
-        };
-        batch.timer = setTimeout(() => {
-          settle(batch, 'timeout');
-          const oldest = batches[head];
-          if (oldest && performance.now() - oldest.sentMs > stallMs) socket.reopen('stalled');
-        }, timeoutMs);
-        batches.push(batch);
-        waiting += reads.length;
-        for (const read of reads) out += encode(read);
-        if (!flushing) {
-          flushing = true;
-          setImmediate(flush);
-        }
-      });
+      if (!flushing) {
+        flushing = true;
+        setImmediate(flush);
+      }
+      return pipeline.add(reads, timeoutMs, take);
     },
     close: () => socket.close(),
   };
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
 /** Everything of the command but the key is made once for each entity of a plan. */
