@@ -55,7 +55,12 @@ test('metadata names the server, and tensors with their types and shapes', async
       { name: 'count', datatype: 'INT64', shape: [-1n, 1n] },
     ],
     outputs: [{ name: 'Y', datatype: 'FP32', shape: [-1n, 1n] }],
+    parameters: expect.any(Map),
   });
+  const { parameters } = await metadata('logistic-zipmap');
+  expect(parameters.get('producer')).toEqual({ parameterChoice: { $case: 'stringParam', value: 'skl2onnx' } });
+  expect(parameters.get('labels.output_probability')?.parameterChoice?.value).toBe('["0","1"]');
+  expect(parameters.get('batching')?.parameterChoice?.value).toBe('safe');
   expect((await metadata('text')).inputs).toEqual([{ name: 'airport', datatype: 'BYTES', shape: [-1n, 1n] }]);
   // the default export of scikit-learn: its sequence of maps is served as a tensor under the same name
   expect((await metadata('logistic-zipmap')).outputs).toEqual([

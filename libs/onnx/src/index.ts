@@ -1,1 +1,3 @@
-export { normaliseOnnx } from './normalise.ts';
+export { type Batching, batchingOf } from './batch-safety.ts';
+export { readModel } from './model.ts';
+export { type ModelFacts, type NormalisedModel, normaliseOnnx } from './normalise.ts';

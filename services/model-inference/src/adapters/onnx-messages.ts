@@ -1,3 +1,5 @@
+import type { ModelFacts } from '@millrace/onnx';
+
 /** What the service and an ONNX worker tell each other. Types are onnxruntime's names. */
 export interface WireTensor {
   readonly name: string;
@@ -24,7 +26,12 @@ export interface WorkerRequest {
 }
 
 export type WorkerAnswer =
-  | { readonly t: 'ready'; readonly inputs: readonly WireSpec[]; readonly outputs: readonly WireSpec[] }
+  | {
+      readonly t: 'ready';
+      readonly inputs: readonly WireSpec[];
+      readonly outputs: readonly WireSpec[];
+      readonly facts: ModelFacts;
+    }
   | { readonly t: 'failed'; readonly message: string }
   | { readonly t: 'result'; readonly id: number; readonly outputs: readonly WireTensor[] }
   | { readonly t: 'error'; readonly id: number; readonly message: string };

@@ -120,6 +120,7 @@ async function openWorker(name: string, start: WorkerStart, queueMax: number): P
   return {
     inputs: ready.inputs.map(toSpec),
     outputs: ready.outputs.map(toSpec),
+    facts: ready.facts,
     run(inputs, fetches) {
       if (ended) return Promise.reject(ended);
       if (waiting.size >= queueMax) {

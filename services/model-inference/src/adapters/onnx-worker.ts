@@ -11,13 +11,14 @@ const { bytes, threads } = workerData as WorkerStart;
 const say = (answer: WorkerAnswer) => port.postMessage(answer);
 
 try {
-  const session = await InferenceSession.create(normaliseOnnx(bytes), {
+  const { bytes: normalised, facts } = normaliseOnnx(bytes);
+  const session = await InferenceSession.create(normalised, {
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
-  say({ t: 'ready', inputs: specs(session.inputMetadata), outputs: specs(session.outputMetadata) });
+  say({ t: 'ready', inputs: specs(session.inputMetadata), outputs: specs(session.outputMetadata), facts });
   port.on('message', (request: WorkerRequest) => void run(session, request));
 } catch (error) {
   say({ t: 'failed', message: error instanceof Error ? error.message : String(error) });

@@ -1,3 +1,4 @@
+import type { ModelFacts } from '@millrace/onnx';
 import type { Telemetry } from '@millrace/runtime';
 import type { BookedModel } from './model-book.ts';
 
@@ -15,6 +16,11 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
     'model',
     'version',
   ]);
+  function modelLoaded(model: string, version: string, facts: ModelFacts): void {
+    const { producer, producerVersion, irVersion, opsets, changes, batching } = facts;
+    log.info({ event: 'model_loaded', model, version, producer, producerVersion, irVersion, opsets, changes });
+    if (batching.t === 'unsafe') log.warn({ event: 'model_not_batched', model, version, reason: batching.reason });
+  }
   return {
     predicted(model: string, rows: number, took: number): void {
       predictions.inc(rows, { model });
@@ -34,7 +40,7 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
           reason: state.cause.reason,
           message: state.cause.message,
         });
-      else log.info({ event: 'model_loaded', model: name, version });
+      else if (state.t === 'ready') modelLoaded(name, version, state.loaded.facts);
     },
   };
 }

@@ -20,6 +20,16 @@ function openBook() {
   const loaded = (uri: string): LoadedModel => ({
     inputs: [],
     outputs: [],
+    facts: {
+      irVersion: 9,
+      opsets: {},
+      producer: '',
+      producerVersion: '',
+      metadata: {},
+      labels: {},
+      changes: [],
+      batching: { t: 'safe' },
+    },
     run: async () => new Map(),
     close: async () => void closed.push(uri),
   });

@@ -1,10 +1,13 @@
 import type { definitions } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
+import type { ModelFacts } from '@millrace/onnx';
 import type { Tensor, TensorSpec } from '../domain/tensor.ts';
 
 export interface LoadedModel {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** What its file says of itself; requests share a run only where `batching` is safe. */
+  readonly facts: ModelFacts;
   /** OVERLOADED when too many wait; MODEL_RUN_FAILED. */
   run(inputs: ReadonlyMap<string, Tensor>, outputs: readonly string[]): Promise<ReadonlyMap<string, Tensor>>;
   close(): Promise<void>;

@@ -3,6 +3,7 @@ import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { Infer } from '../app/infer.ts';
 import type { ModelBook } from '../app/model-book.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
+import { factsParameters } from './model-facts.ts';
 import { decodeInputs, toContents, toRaw } from './oip-tensors.ts';
 
 /** The Open Inference Protocol, version 2. Outputs are raw when the inputs were. */
@@ -25,6 +26,7 @@ export function oipService({ book, infer }: { readonly book: ModelBook; readonly
         platform: 'onnxruntime_onnx',
         inputs: model.loaded.inputs.map(toMetadata),
         outputs: model.loaded.outputs.map(toMetadata),
+        parameters: factsParameters(model.loaded.facts),
       };
     },
     modelInfer: async (request) => {

@@ -61,12 +61,19 @@ export interface ModelMetadataResponse {
   platform: string;
   inputs: ModelMetadataResponse_TensorMetadata[];
   outputs: ModelMetadataResponse_TensorMetadata[];
+  /** What the file says of itself; the field of MLServer's protocol. */
+  parameters: Map<string, InferParameter>;
 }
 
 export interface ModelMetadataResponse_TensorMetadata {
   name: string;
   datatype: string;
   shape: bigint[];
+}
+
+export interface ModelMetadataResponse_ParametersEntry {
+  key: string;
+  value: InferParameter | undefined;
 }
 
 export interface ModelInferRequest {
@@ -663,7 +670,7 @@ export const ModelMetadataRequest: MessageFns<ModelMetadataRequest> = {
 };
 
 function createBaseModelMetadataResponse(): ModelMetadataResponse {
-  return { name: "", versions: [], platform: "", inputs: [], outputs: [] };
+  return { name: "", versions: [], platform: "", inputs: [], outputs: [], parameters: new Map() };
 }
 
 export const ModelMetadataResponse: MessageFns<ModelMetadataResponse> = {
@@ -683,6 +690,9 @@ export const ModelMetadataResponse: MessageFns<ModelMetadataResponse> = {
     for (const v of message.outputs) {
       ModelMetadataResponse_TensorMetadata.encode(v!, writer.uint32(42).fork()).join();
     }
+    message.parameters.forEach((value, key) => {
+      ModelMetadataResponse_ParametersEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
     return writer;
   },
 
@@ -739,6 +749,17 @@ export const ModelMetadataResponse: MessageFns<ModelMetadataResponse> = {
             message.outputs.push(ModelMetadataResponse_TensorMetadata.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = ModelMetadataResponse_ParametersEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.parameters.set(entry6.key, entry6.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -761,6 +782,15 @@ export const ModelMetadataResponse: MessageFns<ModelMetadataResponse> = {
     message.platform = object.platform ?? "";
     message.inputs = object.inputs?.map((e) => ModelMetadataResponse_TensorMetadata.fromPartial(e)) || [];
     message.outputs = object.outputs?.map((e) => ModelMetadataResponse_TensorMetadata.fromPartial(e)) || [];
+    message.parameters = (() => {
+      const m = new Map();
+      (object.parameters as Map<string, InferParameter> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, InferParameter.fromPartial(value));
+        }
+      });
+      return m;
+    })();
     return message;
   },
 };
@@ -857,6 +887,75 @@ export const ModelMetadataResponse_TensorMetadata: MessageFns<ModelMetadataRespo
     message.name = object.name ?? "";
     message.datatype = object.datatype ?? "";
     message.shape = object.shape?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelMetadataResponse_ParametersEntry(): ModelMetadataResponse_ParametersEntry {
+  return { key: "", value: undefined };
+}
+
+export const ModelMetadataResponse_ParametersEntry: MessageFns<ModelMetadataResponse_ParametersEntry> = {
+  encode(message: ModelMetadataResponse_ParametersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      InferParameter.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelMetadataResponse_ParametersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelMetadataResponse_ParametersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = InferParameter.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelMetadataResponse_ParametersEntry>): ModelMetadataResponse_ParametersEntry {
+    return ModelMetadataResponse_ParametersEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelMetadataResponse_ParametersEntry>): ModelMetadataResponse_ParametersEntry {
+    const message = createBaseModelMetadataResponse_ParametersEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? InferParameter.fromPartial(object.value)
+      : undefined;
     return message;
   },
 };
