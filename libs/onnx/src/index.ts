@@ -1,3 +1,5 @@
 export { type Batching, batchingOf } from './batch-safety.ts';
 export { readModel } from './model.ts';
 export { type ModelFacts, type NormalisedModel, normaliseOnnx } from './normalise.ts';
+export { type OrtOptions, quantizeOrt } from './quantize/ort.ts';
+export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions } from './quantize/row-wise.ts';

@@ -79,7 +79,8 @@ function givenFloats(fields: readonly WireField[]): Float32Array {
 function floatsIn(bytes: Uint8Array): Float32Array {
   const whole = bytes.byteLength - (bytes.byteLength % 4);
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, whole / 4);
-  return new Float32Array(bytes.slice(0, whole).buffer);
+  // Buffer.slice would not copy
+  return new Float32Array(Uint8Array.from(bytes.subarray(0, whole)).buffer);
 }
 
 /** The values of an INT64 tensor: axes and shapes, so few and small. */

@@ -1,0 +1,1 @@
+export { denseModel } from './dense-model.ts';
