@@ -98,7 +98,7 @@ export const expected = JSON.parse(readFileSync(join(onnxDir, 'expected.json'), 
 export type InferenceWorld = Awaited<ReturnType<typeof openInferenceWorld>>;
 
 export async function openInferenceWorld() {
-  const mesh = await startFullMesh({ modelDir: onnxDir });
+  const mesh = await startFullMesh({ modelDir: onnxDir, env: { MILLRACE_INFERENCE_QUEUE_MAX: '256' } });
   const service = mesh.service('model-inference');
   const timeout = { defaultTimeoutMs: 20_000 };
   const grpc = connect(oip.GRPCInferenceServiceService, service.grpc, timeout);

@@ -262,11 +262,19 @@ test('a new version takes over without a call that fails, and the one before fin
 });
 
 test('a queue that is full refuses with OVERLOADED and when to retry', async () => {
-  const answers = await Promise.allSettled(Array.from({ length: 300 }, () => infer('slow', slow(5))));
+  // both workers compute while the others come
+  const busy = [infer('slow', slow(900)), infer('slow', slow(900))];
+  const answers = await Promise.allSettled(Array.from({ length: 800 }, () => infer('slow', slow(0))));
+  await Promise.all(busy);
   const refused = answers.filter((answer) => answer.status === 'rejected');
   expect(refused.length).toBeGreaterThan(0);
   for (const { reason } of refused)
-    expect(reason).toMatchObject({ reason: 'OVERLOADED', code: 8, retryAfterMs: 100, metadata: { limit: '256' } });
+    expect(reason).toMatchObject({
+      reason: 'OVERLOADED',
+      code: 8,
+      retryAfterMs: expect.any(Number),
+      metadata: { limit: '256' },
+    });
   expect(answers.length - refused.length).toBeGreaterThanOrEqual(256);
 });
 

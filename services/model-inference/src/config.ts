@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { commonConfig, type Env, parseEnv } from '@millrace/runtime';
 import { z } from 'zod';
 
@@ -7,7 +8,10 @@ const schema = z.object({
   MILLRACE_MODEL_DIR: z.string().default('models'),
   MILLRACE_ONLINE_SERVING_ADDRESS: z.string(),
   MILLRACE_INFERENCE_THREADS: positive(1),
-  MILLRACE_INFERENCE_QUEUE_MAX: positive(256),
+  MILLRACE_INFERENCE_WORKERS: positive(Math.max(2, availableParallelism())),
+  MILLRACE_INFERENCE_LONG_RUN_MS: positive(1_000),
+  MILLRACE_INFERENCE_RUN_MAX_MS: positive(30_000),
+  MILLRACE_INFERENCE_QUEUE_MAX: positive(1_024),
   MILLRACE_INFERENCE_ROWS_MAX: positive(10_000),
   MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS: positive(10_000),
   MILLRACE_INFERENCE_PENDING_OUTCOMES_MAX: positive(1_000_000),
@@ -23,6 +27,9 @@ export function loadConfig(env: Env) {
     modelDir: own.MILLRACE_MODEL_DIR,
     onlineServingAddress: own.MILLRACE_ONLINE_SERVING_ADDRESS,
     threads: own.MILLRACE_INFERENCE_THREADS,
+    workers: own.MILLRACE_INFERENCE_WORKERS,
+    longRunMs: own.MILLRACE_INFERENCE_LONG_RUN_MS,
+    runMaxMs: own.MILLRACE_INFERENCE_RUN_MAX_MS,
     queueMax: own.MILLRACE_INFERENCE_QUEUE_MAX,
     rowsMax: own.MILLRACE_INFERENCE_ROWS_MAX,
     featuresTimeoutMs: own.MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS,

@@ -5,7 +5,7 @@ import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
-import { createOnnxLoader } from './adapters/onnx-runner.ts';
+import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createInfer } from './app/infer.ts';
@@ -31,8 +31,16 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   );
   const metrics = createInferenceMetrics(telemetry);
 
+  const runtime = await life.start('workers', async () =>
+    createOnnxRuntime({
+      ...config,
+      nowMs: () => clock.nowUs() / 1000,
+      onEvent: (event) => telemetry.log.warn(event),
+      onBatch: metrics.batchRan,
+    }),
+  );
   const book = createModelBook({
-    load: createOnnxLoader(config),
+    load: runtime.load,
     onChange: metrics.modelChanged,
     onUnload: metrics.modelUnloaded,
   });

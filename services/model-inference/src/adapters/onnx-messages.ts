@@ -1,3 +1,4 @@
+import type { Reason } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
 
 /** What the service and an ONNX worker tell each other. Types are onnxruntime's names. */
@@ -11,27 +12,59 @@ export interface WireTensor {
 export interface WireSpec {
   readonly name: string;
   readonly type: string;
+  /** −1 for a dimension of any size. */
   readonly shape: readonly number[];
 }
 
-export interface WorkerStart {
-  readonly bytes: Uint8Array;
+export interface SessionShape {
+  /** What the file says of itself. */
+  readonly facts: ModelFacts;
+  readonly inputs: readonly WireSpec[];
+  readonly outputs: readonly WireSpec[];
+}
+
+/** What a session is made of; the worker reads the file, so that nobody waits for it. */
+export interface SessionSource {
+  readonly path: string;
+  readonly sha256: string;
+  /** As registered: what errors call the file. */
+  readonly uri: string;
+  readonly model: string;
   readonly threads: number;
 }
 
-export interface WorkerRequest {
-  readonly id: number;
-  readonly feeds: readonly WireTensor[];
-  readonly fetches: readonly string[];
+/** What a model is measured with at load. */
+export interface MeasureOptions {
+  readonly rows: readonly number[];
+  /** The largest sizes are left out when the time is over. */
+  readonly budgetMs: number;
 }
 
-export type WorkerAnswer =
+export interface Measurement {
+  /** Microseconds of a run of so many rows, the median. */
+  readonly curve: readonly { readonly rows: number; readonly us: number }[];
+  /** Why rows may not share a run; undefined when each row's answer was what it is alone. */
+  readonly unsafe: string | undefined;
+}
+
+export type WorkerRequest =
+  | { readonly t: 'load'; readonly id: number; readonly session: number; readonly source: SessionSource }
+  | { readonly t: 'measure'; readonly id: number; readonly session: number; readonly options: MeasureOptions }
+  | { readonly t: 'unload'; readonly id: number; readonly session: number }
   | {
-      readonly t: 'ready';
-      readonly inputs: readonly WireSpec[];
-      readonly outputs: readonly WireSpec[];
-      readonly facts: ModelFacts;
-    }
-  | { readonly t: 'failed'; readonly message: string }
-  | { readonly t: 'result'; readonly id: number; readonly outputs: readonly WireTensor[] }
-  | { readonly t: 'error'; readonly id: number; readonly message: string };
+      readonly t: 'run';
+      readonly id: number;
+      readonly session: number;
+      readonly feeds: readonly WireTensor[];
+      readonly fetches: readonly string[];
+    };
+
+export type WorkerAnswer =
+  | { readonly t: 'done'; readonly id: number; readonly value: unknown }
+  | {
+      readonly t: 'error';
+      readonly id: number;
+      readonly reason: Reason;
+      readonly message: string;
+      readonly metadata: Readonly<Record<string, string>>;
+    };

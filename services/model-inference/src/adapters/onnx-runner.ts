@@ -1,62 +1,117 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { createDispatcher, type Dispatcher, type LaneHandle, type Level } from '@millrace/batching';
 import { MeshError } from '@millrace/kernel';
-import type { LoadedModel, ModelLoader } from '../app/model-book.ts';
-import type { Datatype, Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
-import type { WireSpec, WorkerAnswer, WorkerRequest, WorkerStart } from './onnx-messages.ts';
-
-const datatypes: Readonly<Record<string, Datatype>> = {
-  bool: 'BOOL',
-  uint8: 'UINT8',
-  uint16: 'UINT16',
-  uint32: 'UINT32',
-  uint64: 'UINT64',
-  int8: 'INT8',
-  int16: 'INT16',
-  int32: 'INT32',
-  int64: 'INT64',
-  float16: 'FP16',
-  float32: 'FP32',
-  float64: 'FP64',
-  string: 'BYTES',
-};
-const ortTypes = Object.fromEntries(Object.entries(datatypes).map(([type, datatype]) => [datatype, type])) as Readonly<
-  Record<Datatype, string>
->;
+import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/model-book.ts';
+import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
+import { type BatchingChoice, chooseBatching, measuredRows } from '../domain/batching-choice.ts';
+import type { Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
+import { datatypeOf, ortTypeOf } from './onnx-datatypes.ts';
+import type { SessionShape, SessionSource, WireSpec, WireTensor } from './onnx-messages.ts';
+import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker-pool.ts';
 
 /** How long a model that is unloaded may work on what waits for it. */
 const drainMs = 5_000;
+/** What measuring a model at load may take. */
+const measureMs = 120;
+/** A model's file above this is loaded by one worker alone: each session has its own weights. */
+const sharedBytesMax = 64 * 2 ** 20;
+/** From here on a request's own tensors change hands instead of being copied to the worker. */
+const transferBytesMin = 65_536;
 
-/** Loads ONNX models, each in a worker thread of its own, so that loading one never holds up another. */
-export function createOnnxLoader(options: {
+export interface OnnxRuntime {
+  readonly load: ModelLoader;
+  close(): Promise<void>;
+}
+
+export interface RuntimeOptions {
   readonly modelDir: string;
   readonly threads: number;
+  /** Requests that wait for a model. */
   readonly queueMax: number;
-}): ModelLoader {
-  return async ({ name, uri, sha256 }) => {
-    const path = pathOf(options.modelDir, uri);
-    const bytes = await readFile(path).catch((cause) => {
-      throw new MeshError(
-        'MODEL_LOAD_FAILED',
-        `model "${name}": no file "${uri}" in the model repository "${options.modelDir}"`,
-        { model: name, uri },
-        { cause },
-      );
-    });
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    if (digest !== sha256) {
-      throw new MeshError(
-        'MODEL_LOAD_FAILED',
-        `model "${name}": file "${uri}" has SHA-256 ${digest}, not ${sha256} as registered; apply the definition again or restore the file`,
-        { model: name, uri, expected: sha256, found: digest },
-      );
+  readonly workers: number;
+  readonly longRunMs: number;
+  readonly runMaxMs: number;
+  readonly nowMs: () => number;
+  readonly onEvent: PoolOptions['onEvent'];
+  readonly onBatch: (
+    model: string,
+    batch: { readonly rows: number; readonly items: number; readonly waitedMs: number; readonly tookMs: number },
+  ) => void;
+}
+
+/** ONNX models in a pool of workers that all models share; one scheduler says who runs next. */
+export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
+  const pool = createWorkerPool({ ...options, size: options.workers });
+  const dispatcher = createDispatcher({ slots: options.workers, nowMs: options.nowMs });
+  let nextSession = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  async function load(request: LoadRequest): Promise<LoadedModel> {
+    const session = nextSession++;
+    const source = await sourceOf(request, options);
+    const slots =
+      source.bytes > sharedBytesMax
+        ? [session % pool.size]
+        : Array.from({ length: pool.size }, (_, slot) => slot).reverse();
+    try {
+      const { shape, choice } = await open(pool, dispatcher, session, source, slots, request);
+      return createModel({ request, session, shape, choice, slots, pool, dispatcher, options });
+    } catch (error) {
+      await pool.unload(session);
+      throw error;
     }
-    return openWorker(name, { bytes, threads: options.threads }, options.queueMax);
+  }
+
+  return {
+    // one at a time: the other workers go on
+    load(request) {
+      const loaded = turn.then(() => load(request));
+      turn = loaded.catch(() => undefined);
+      return loaded;
+    },
+    close: () => pool.close(),
   };
+}
+
+async function open(
+  pool: WorkerPool,
+  dispatcher: Dispatcher,
+  session: number,
+  source: SessionSource,
+  slots: readonly number[],
+  { batching }: LoadRequest,
+): Promise<{ shape: SessionShape; choice: BatchingChoice }> {
+  const [first = 0, ...others] = slots;
+  const opened = await dispatcher.reserve(first, async () => {
+    const shape = await pool.load(first, session, source);
+    const measured = await pool.measure(first, session, { rows: measuredRows, budgetMs: measureMs });
+    const unsafe = shape.facts.batching.t === 'unsafe' ? shape.facts.batching.reason : measured.unsafe;
+    return { shape, choice: chooseBatching(batching, measured.curve, unsafe) };
+  });
+  for (const slot of others) {
+    await dispatcher.reserve(slot, async () => {
+      await pool.load(slot, session, source);
+      // the first run of a session takes longest
+      await pool.measure(slot, session, { rows: [1], budgetMs: 1 });
+    });
+  }
+  return opened;
+}
+
+async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOptions) {
+  const { name, uri, sha256 } = request;
+  const path = pathOf(modelDir, uri);
+  const file = await stat(path).catch((cause) => {
+    throw new MeshError(
+      'MODEL_LOAD_FAILED',
+      `model "${name}": no file "${uri}" in the model repository "${modelDir}"`,
+      { model: name, uri },
+      { cause },
+    );
+  });
+  return { path, sha256, uri, model: name, threads: request.threads ?? threads, bytes: file.size };
 }
 
 function pathOf(modelDir: string, uri: string): string {
@@ -67,91 +122,95 @@ function pathOf(modelDir: string, uri: string): string {
   return join(modelDir, relative);
 }
 
-interface Waiting {
-  readonly resolve: (outputs: ReadonlyMap<string, Tensor>) => void;
-  readonly reject: (error: unknown) => void;
+interface RunItem {
+  readonly inputs: Tensors;
+  readonly outputs: readonly string[];
+  readonly rows: number;
+  readonly owned: boolean;
 }
 
-async function openWorker(name: string, start: WorkerStart, queueMax: number): Promise<LoadedModel> {
-  const worker = new Worker(new URL('./onnx-worker.ts', import.meta.url), { workerData: start });
-  const waiting = new Map<number, Waiting>();
-  let nextId = 0;
-  let ended: MeshError | undefined;
-  let idle: (() => void) | undefined;
-  const end = (message: string, cause?: unknown) => {
-    ended ??= new MeshError('MODEL_RUN_FAILED', `model "${name}" ${message}`, { model: name }, { cause });
-    for (const { reject } of waiting.values()) reject(ended);
-    waiting.clear();
-    idle?.();
-  };
-  const ready = await new Promise<Extract<WorkerAnswer, { t: 'ready' }>>((resolve, reject) => {
-    const failed = (message: string) =>
-      reject(new MeshError('MODEL_LOAD_FAILED', `model "${name}" could not be loaded: ${message}`, { model: name }));
-    worker.on('error', (error) => {
-      failed(error.message);
-      end(`stopped: ${error.message}`, error);
-    });
-    worker.on('exit', () => {
-      failed('its worker ended');
-      end('was unloaded; ask again');
-    });
-    worker.on('message', (answer: WorkerAnswer) => {
-      if (answer.t === 'ready') return resolve(answer);
-      if (answer.t === 'failed') return failed(answer.message);
-      const waiter = waiting.get(answer.id);
-      waiting.delete(answer.id);
-      if (waiting.size === 0) idle?.();
-      if (answer.t === 'error')
-        waiter?.reject(new MeshError('MODEL_RUN_FAILED', `model "${name}" failed: ${answer.message}`, { model: name }));
-      else
-        waiter?.resolve(
-          new Map(
-            answer.outputs.map((output) => [
-              output.name,
-              { datatype: datatypes[output.type] ?? 'BYTES', shape: output.shape, data: output.data as TensorData },
-            ]),
-          ),
-        );
-    });
-  }).catch(async (error) => {
-    await worker.terminate();
-    throw error;
+function createModel(parts: {
+  readonly request: LoadRequest;
+  readonly session: number;
+  readonly shape: SessionShape;
+  readonly choice: BatchingChoice;
+  readonly slots: readonly number[];
+  readonly pool: WorkerPool;
+  readonly dispatcher: Dispatcher;
+  readonly options: RuntimeOptions;
+}): LoadedModel {
+  const { request, session, choice, pool, options } = parts;
+  const { name } = request;
+  const lane: LaneHandle<RunItem, Tensors> = parts.dispatcher.open<RunItem, Tensors>({
+    name: `model "${name}"`,
+    slots: parts.slots,
+    policy: { rowsMax: choice.rowsMax, delayMs: choice.delayMs, queueMax: options.queueMax },
+    cost: choice.cost,
+    async run(slot, items, free) {
+      const [only] = items;
+      const inputs = items.length === 1 && only ? only.inputs : stack(items.map((item) => item.inputs));
+      const feeds = feedsOf(inputs);
+      const transfer = items.length > 1 || only?.owned ? buffersOf(feeds) : [];
+      const wire = await pool.run(slot, { session, feeds, fetches: only?.outputs ?? [], transfer }, free);
+      const outputs = new Map(wire.map((output) => [output.name, tensorOf(output)]));
+      return items.length === 1
+        ? [outputs]
+        : unstack(
+            name,
+            outputs,
+            items.map(({ rows }) => rows),
+          );
+    },
+    isItems: (error) => error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED',
+    onBatch: (batch) => options.onBatch(name, batch),
   });
   return {
-    inputs: ready.inputs.map(toSpec),
-    outputs: ready.outputs.map(toSpec),
-    facts: ready.facts,
-    run(inputs, fetches) {
-      if (ended) return Promise.reject(ended);
-      if (waiting.size >= queueMax) {
-        return Promise.reject(
-          new MeshError(
-            'OVERLOADED',
-            `model "${name}" has ${waiting.size} requests waiting, its limit; retry later`,
-            { model: name, limit: queueMax },
-            { retryAfterMs: 100 },
-          ),
-        );
-      }
-      return new Promise((resolve, reject) => {
-        const id = nextId++;
-        waiting.set(id, { resolve, reject });
-        const feeds = [...inputs].map(([input, { datatype, shape, data }]) => ({
-          name: input,
-          type: ortTypes[datatype],
-          shape,
-          data,
-        }));
-        worker.postMessage({ id, feeds, fetches } satisfies WorkerRequest);
-      });
+    inputs: parts.shape.inputs.map(toSpec),
+    outputs: parts.shape.outputs.map(toSpec),
+    facts: parts.shape.facts,
+    batching: choice,
+    run(inputs, outputs, how: RunOptions = {}) {
+      const rows = rowsOf(inputs);
+      return lane.submit(
+        { inputs, outputs, rows: rows ?? 1, owned: how.ownsInputs === true },
+        {
+          rows: Math.max(1, rows ?? choice.rowsMax),
+          group: groupOf(inputs, outputs),
+          level: levelOf(how.priority),
+          deadlineMs: how.deadlineMs,
+          signal: how.signal,
+        },
+      );
     },
     close: async () => {
-      if (waiting.size > 0) await Promise.race([new Promise<void>((resolve) => (idle = resolve)), sleep(drainMs)]);
-      await worker.terminate();
+      await lane.close(drainMs);
+      await pool.unload(session);
     },
   };
+}
+
+/** 1 is the most urgent; none is 2. */
+function levelOf(priority: number | undefined): Level {
+  if (priority === undefined || priority === 0) return 2;
+  return priority <= 1 ? 1 : priority === 2 ? 2 : 3;
+}
+
+function feedsOf(inputs: Tensors): WireTensor[] {
+  return [...inputs].map(([name, { datatype, shape, data }]) => ({ name, type: ortTypeOf(datatype), shape, data }));
+}
+
+function buffersOf(feeds: readonly WireTensor[]): ArrayBuffer[] {
+  return feeds.flatMap(({ data }) =>
+    ArrayBuffer.isView(data) && data.buffer instanceof ArrayBuffer && data.byteLength >= transferBytesMin
+      ? [data.buffer]
+      : [],
+  );
+}
+
+function tensorOf({ type, shape, data }: WireTensor): Tensor {
+  return { datatype: datatypeOf(type), shape, data: data as TensorData };
 }
 
 function toSpec({ name, type, shape }: WireSpec): TensorSpec {
-  return { name, datatype: datatypes[type] ?? 'BYTES', shape };
+  return { name, datatype: datatypeOf(type), shape };
 }

@@ -1,30 +1,117 @@
-/** Runs one ONNX session off the service's event loop: onnxruntime-node's create and run are synchronous. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** Runs ONNX sessions off the service's event loop: onnxruntime-node's create and run are synchronous. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { MeshError } from '@millrace/kernel';
 import { normaliseOnnx } from '@millrace/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { WorkerAnswer, WorkerRequest, WorkerStart } from './onnx-messages.ts';
+import { measureSession } from './measure-session.ts';
+import type {
+  SessionShape,
+  SessionSource,
+  WireSpec,
+  WireTensor,
+  WorkerAnswer,
+  WorkerRequest,
+} from './onnx-messages.ts';
 
 const port = parentPort;
 if (!port) throw new Error('onnx-worker runs as a worker');
-const { bytes, threads } = workerData as WorkerStart;
 
-const say = (answer: WorkerAnswer) => port.postMessage(answer);
+interface Loaded {
+  readonly model: string;
+  readonly session: InferenceSession;
+  readonly shape: SessionShape;
+}
+const sessions = new Map<number, Loaded>();
 
-try {
-  const { bytes: normalised, facts } = normaliseOnnx(bytes);
-  const session = await InferenceSession.create(normalised, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  });
-  say({ t: 'ready', inputs: specs(session.inputMetadata), outputs: specs(session.outputMetadata), facts });
-  port.on('message', (request: WorkerRequest) => void run(session, request));
-} catch (error) {
-  say({ t: 'failed', message: error instanceof Error ? error.message : String(error) });
+// one after the other: a session takes one call at a time
+let turn: Promise<void> = Promise.resolve();
+port.on('message', (request: WorkerRequest) => {
+  turn = turn.then(() => answer(request));
+});
+
+async function answer(request: WorkerRequest): Promise<void> {
+  try {
+    const value = await serve(request);
+    const transfer = request.t === 'run' ? buffersOf(value as readonly WireTensor[]) : [];
+    port?.postMessage({ t: 'done', id: request.id, value } satisfies WorkerAnswer, transfer);
+  } catch (error) {
+    const known =
+      error instanceof MeshError
+        ? error
+        : new MeshError('MODEL_RUN_FAILED', error instanceof Error ? error.message : String(error));
+    const { reason, message, metadata } = known;
+    port?.postMessage({ t: 'error', id: request.id, reason, message, metadata } satisfies WorkerAnswer);
+  }
 }
 
-function specs(metadata: InferenceSession['inputMetadata']) {
+async function serve(request: WorkerRequest): Promise<unknown> {
+  if (request.t === 'load') {
+    const loaded = await load(request.source);
+    sessions.set(request.session, loaded);
+    return loaded.shape;
+  }
+  const loaded = sessions.get(request.session);
+  if (!loaded) throw new Error('its session is not in this worker');
+  switch (request.t) {
+    case 'unload':
+      sessions.delete(request.session);
+      return loaded.session.release();
+    case 'measure':
+      return measureSession(
+        loaded.shape,
+        (feeds) => run(loaded, feeds, namesOf(loaded.shape.outputs)),
+        request.options,
+      );
+    case 'run':
+      return run(loaded, request.feeds, request.fetches);
+    default:
+      return request satisfies never;
+  }
+}
+
+const namesOf = (specs: readonly WireSpec[]) => specs.map(({ name }) => name);
+
+async function load({ path, sha256, uri, model, threads }: SessionSource): Promise<Loaded> {
+  const bytes = read(path, uri, model);
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  if (digest !== sha256)
+    throw new MeshError(
+      'MODEL_LOAD_FAILED',
+      `model "${model}": file "${uri}" has SHA-256 ${digest}, not ${sha256} as registered; apply the definition again or restore the file`,
+      { model, uri, expected: sha256, found: digest },
+    );
+  try {
+    const { bytes: normalised, facts } = normaliseOnnx(bytes);
+    const session = await InferenceSession.create(normalised, {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
+    });
+    const shape = { facts, inputs: specs(session.inputMetadata), outputs: specs(session.outputMetadata) };
+    return { model, session, shape };
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new MeshError('MODEL_LOAD_FAILED', `model "${model}" could not be loaded: ${message}`, { model }, { cause });
+  }
+}
+
+function read(path: string, uri: string, model: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new MeshError(
+      'MODEL_LOAD_FAILED',
+      `model "${model}": no file "${uri}" in the model repository`,
+      { model, uri },
+      { cause },
+    );
+  }
+}
+
+function specs(metadata: InferenceSession['inputMetadata']): WireSpec[] {
   return metadata.map((value) => {
     if (!value.isTensor) throw new Error(`"${value.name}" is not a tensor; only ZipMap outputs can be turned into one`);
     return {
@@ -35,24 +122,26 @@ function specs(metadata: InferenceSession['inputMetadata']) {
   });
 }
 
-async function run(session: InferenceSession, { id, feeds, fetches }: WorkerRequest): Promise<void> {
+async function run({ model, session }: Loaded, feeds: readonly WireTensor[], fetches: readonly string[]) {
+  const tensors = Object.fromEntries(
+    feeds.map(({ name, type, shape, data }) => [name, new Tensor(type as 'float32', data as Float32Array, [...shape])]),
+  );
   try {
-    const tensors = Object.fromEntries(
-      feeds.map(({ name, type, shape, data }) => [
-        name,
-        new Tensor(type as 'float32', data as Float32Array, [...shape]),
-      ]),
-    );
     const results = await session.run(tensors, [...fetches]);
-    say({
-      t: 'result',
-      id,
-      outputs: fetches.flatMap((name) => {
-        const tensor = results[name];
-        return tensor ? [{ name, type: tensor.type, shape: [...tensor.dims], data: tensor.data as Float32Array }] : [];
-      }),
+    return fetches.flatMap((name): WireTensor[] => {
+      const tensor = results[name];
+      return tensor ? [{ name, type: tensor.type, shape: [...tensor.dims], data: tensor.data }] : [];
     });
-  } catch (error) {
-    say({ t: 'error', id, message: error instanceof Error ? error.message : String(error) });
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new MeshError('MODEL_RUN_FAILED', `model "${model}" failed: ${message}`, { model }, { cause });
   }
+}
+
+/** Buffers that change hands instead of being copied. */
+function buffersOf(tensors: readonly WireTensor[]): ArrayBuffer[] {
+  const buffers = tensors.flatMap(({ data }) =>
+    ArrayBuffer.isView(data) && data.buffer instanceof ArrayBuffer ? [data.buffer] : [],
+  );
+  return [...new Set(buffers)];
 }

@@ -1,7 +1,7 @@
 import { MeshError } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
 import type { Tensor } from '../domain/tensor.ts';
-import type { ModelBook } from './model-book.ts';
+import type { ModelBook, RunOptions } from './model-book.ts';
 
 export interface InferOutcome {
   readonly version: string;
@@ -14,10 +14,11 @@ export type Infer = (
   version: string,
   inputs: ReadonlyMap<string, Tensor>,
   outputs: readonly string[],
+  options?: RunOptions,
 ) => Promise<InferOutcome>;
 
 export function createInfer({ book }: { readonly book: ModelBook }): Infer {
-  return async (name, version, inputs, wanted) => {
+  return async (name, version, inputs, wanted, options) => {
     const { loaded, version: served } = book.ready(name, version);
     checkInputs(name, loaded.inputs, inputs);
     const names = loaded.outputs.map((output) => output.name);
@@ -30,7 +31,7 @@ export function createInfer({ book }: { readonly book: ModelBook }): Infer {
         );
     }
     const outputs = wanted.length > 0 ? wanted : names;
-    const results = await loaded.run(inputs, outputs);
+    const results = await loaded.run(inputs, outputs, options);
     return {
       version: served,
       outputs: new Map(

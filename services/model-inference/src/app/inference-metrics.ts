@@ -1,7 +1,7 @@
-import type { ModelFacts } from '@millrace/onnx';
 import type { Telemetry } from '@millrace/runtime';
-import type { BookedModel } from './model-book.ts';
+import type { BookedModel, LoadedModel } from './model-book.ts';
 
+const rowsBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 export function createInferenceMetrics({ metrics, log }: Telemetry) {
@@ -16,12 +16,34 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
     'model',
     'version',
   ]);
-  function modelLoaded(model: string, version: string, facts: ModelFacts): void {
-    const { producer, producerVersion, irVersion, opsets, changes, batching } = facts;
-    log.info({ event: 'model_loaded', model, version, producer, producerVersion, irVersion, opsets, changes });
-    if (batching.t === 'unsafe') log.warn({ event: 'model_not_batched', model, version, reason: batching.reason });
+  function modelLoaded(model: string, version: string, { facts, batching }: LoadedModel): void {
+    const { producer, producerVersion, irVersion, opsets, changes } = facts;
+    const about = { producer, producerVersion, irVersion, opsets, changes };
+    log.info({ event: 'model_loaded', model, version, ...about, batchRows: batching.rowsMax, batching: batching.why });
+    if (batching.unsafe) log.warn({ event: 'model_not_batched', model, version, reason: batching.unsafe });
   }
+  const batchRows = metrics.histogram('millrace_inference_batch_rows', 'rows of a run', rowsBuckets, ['model']);
+  const queued = metrics.histogram(
+    'millrace_inference_queue_seconds',
+    'how long the first request of a run waited',
+    secondsBuckets,
+    ['model'],
+  );
+  const ran = metrics.histogram(
+    'millrace_inference_run_seconds',
+    'a run, with the way to the worker and back',
+    secondsBuckets,
+    ['model'],
+  );
   return {
+    batchRan(
+      model: string,
+      batch: { readonly rows: number; readonly waitedMs: number; readonly tookMs: number },
+    ): void {
+      batchRows.observe(batch.rows, { model });
+      queued.observe(batch.waitedMs / 1000, { model });
+      ran.observe(batch.tookMs / 1000, { model });
+    },
     predicted(model: string, rows: number, took: number): void {
       predictions.inc(rows, { model });
       seconds.observe(took, { model });
@@ -40,7 +62,7 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
           reason: state.cause.reason,
           message: state.cause.message,
         });
-      else if (state.t === 'ready') modelLoaded(name, version, state.loaded.facts);
+      else if (state.t === 'ready') modelLoaded(name, version, state.loaded);
     },
   };
 }

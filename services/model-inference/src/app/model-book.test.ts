@@ -1,6 +1,7 @@
 import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { expect, test } from 'vitest';
+import { chooseBatching } from '../domain/batching-choice.ts';
 import { createModelBook, type LoadedModel } from './model-book.ts';
 
 /** A book whose loads end when the test says so. */
@@ -30,6 +31,7 @@ function openBook() {
       changes: [],
       batching: { t: 'safe' },
     },
+    batching: chooseBatching({ rowsMax: 1, delayMs: 0 }, [], undefined),
     run: async () => new Map(),
     close: async () => void closed.push(uri),
   });

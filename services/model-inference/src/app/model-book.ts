@@ -1,23 +1,46 @@
 import type { definitions } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
+import type { BatchingChoice, DeclaredBatching } from '../domain/batching-choice.ts';
 import type { Tensor, TensorSpec } from '../domain/tensor.ts';
+
+export interface RunOptions {
+  /** Epoch milliseconds; what cannot be answered by then is refused early. */
+  readonly deadlineMs?: number | undefined;
+  /** Its abort takes the request out of the queue. */
+  readonly signal?: AbortSignal | undefined;
+  /** 1 is the most urgent; left out or 0: 2. */
+  readonly priority?: number | undefined;
+  /** The caller needs the inputs no more: large ones change hands instead of being copied. */
+  readonly ownsInputs?: boolean;
+}
 
 export interface LoadedModel {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
-  /** What its file says of itself; requests share a run only where `batching` is safe. */
+  /** What its file says of itself. */
   readonly facts: ModelFacts;
-  /** OVERLOADED when too many wait; MODEL_RUN_FAILED. */
-  run(inputs: ReadonlyMap<string, Tensor>, outputs: readonly string[]): Promise<ReadonlyMap<string, Tensor>>;
+  /** How its requests share runs, after its file and what was measured. */
+  readonly batching: BatchingChoice;
+  /** OVERLOADED when too many wait or the deadline cannot be met; DEADLINE_EXCEEDED, CANCELLED, MODEL_RUN_FAILED. */
+  run(
+    inputs: ReadonlyMap<string, Tensor>,
+    outputs: readonly string[],
+    options?: RunOptions,
+  ): Promise<ReadonlyMap<string, Tensor>>;
   close(): Promise<void>;
 }
 
-export type ModelLoader = (model: {
+export interface LoadRequest {
   readonly name: string;
   readonly uri: string;
   readonly sha256: string;
-}) => Promise<LoadedModel>;
+  readonly batching: DeclaredBatching;
+  /** Intra-op threads; left out: the process's default. */
+  readonly threads: number | undefined;
+}
+
+export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;
 
 export type ModelState =
   | { readonly t: 'loading' }
@@ -70,7 +93,7 @@ export function createModelBook(deps: {
     loading.add(model);
     const before = model.state;
     try {
-      const loaded = await deps.load({ name: model.name, uri: model.spec.uri, sha256: model.spec.sha256 });
+      const loaded = await deps.load(loadRequestOf(model));
       model.state = { t: 'ready', loaded };
     } catch (thrown) {
       model.state = { t: 'failed', cause: toMeshError(thrown) };
@@ -155,4 +178,8 @@ export function createModelBook(deps: {
       await Promise.all([...open].map(unload));
     },
   };
+}
+
+function loadRequestOf({ name, spec: { uri, sha256 } }: WantedModel): LoadRequest {
+  return { name, uri, sha256, batching: { rowsMax: undefined, delayMs: undefined }, threads: undefined };
 }

@@ -29,13 +29,14 @@ export function oipService({ book, infer }: { readonly book: ModelBook; readonly
         parameters: factsParameters(model.loaded.facts),
       };
     },
-    modelInfer: async (request) => {
+    modelInfer: async (request, { deadlineMs, signal }) => {
       const raw = request.rawInputContents.length > 0;
       const { version, outputs } = await infer(
         request.modelName,
         request.modelVersion,
         decodeInputs(request),
         request.outputs.map(({ name }) => name),
+        { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
       );
       return {
         modelName: request.modelName,
@@ -57,4 +58,10 @@ export function oipService({ book, infer }: { readonly book: ModelBook; readonly
 
 function toMetadata({ name, datatype, shape }: TensorSpec) {
   return { name, datatype, shape: shape.map(BigInt) };
+}
+
+/** Triton's schedule policy: 1 is the most urgent. */
+function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
+  const given = parameters.get('priority')?.parameterChoice;
+  return given?.$case === 'int64Param' || given?.$case === 'uint64Param' ? Number(given.value) : undefined;
 }

@@ -1,0 +1,230 @@
+import { Worker } from 'node:worker_threads';
+import { MeshError } from '@millrace/kernel';
+import type {
+  Measurement,
+  MeasureOptions,
+  SessionShape,
+  SessionSource,
+  WireTensor,
+  WorkerAnswer,
+  WorkerRequest,
+} from './onnx-messages.ts';
+
+export interface WorkerPool {
+  readonly size: number;
+  /** A session in each slot that is asked, from bytes that must have the digest. MODEL_LOAD_FAILED. */
+  load(slot: number, session: number, source: SessionSource): Promise<SessionShape>;
+  measure(slot: number, session: number, options: MeasureOptions): Promise<Measurement>;
+  /**
+   * MODEL_RUN_FAILED. When a run takes longer than `longRunMs` another worker takes the slot, with the same sessions, and `free` is
+   * called; after `runMaxMs` the run is given up.
+   */
+  run(slot: number, run: RunRequest, free: () => void): Promise<readonly WireTensor[]>;
+  unload(session: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface RunRequest {
+  readonly session: number;
+  readonly feeds: readonly WireTensor[];
+  readonly fetches: readonly string[];
+  /** Buffers of the feeds that nobody else has: they change hands. */
+  readonly transfer: readonly ArrayBuffer[];
+}
+
+export interface PoolOptions {
+  readonly size: number;
+  readonly longRunMs: number;
+  readonly runMaxMs: number;
+  readonly onEvent: (event: { readonly event: string; readonly [field: string]: string | number }) => void;
+}
+
+/** Workers that have left their slots with a long run, at most; beyond it a long run keeps its slot. */
+const awayMax = 4;
+
+/** Threads that hold ONNX sessions, one for each slot. */
+export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOptions): WorkerPool {
+  const sources = new Map<number, { readonly source: SessionSource; readonly slots: Set<number> }>();
+  const hosts = Array.from({ length: size }, () => openHost(replace));
+  const away = new Set<Host>();
+  let spare: Host | undefined;
+  let isClosed = false;
+
+  /** Another worker in the place of one that is lost; what is asked of it waits for its sessions. */
+  function replace(host: Host): void {
+    const slot = hosts.indexOf(host);
+    if (slot < 0 || isClosed) return;
+    const next = takeSpare();
+    hosts[slot] = next;
+    void synchronise(next, slot);
+  }
+
+  function takeSpare(): Host {
+    const host = spare ?? openHost(replace);
+    spare = undefined;
+    return host;
+  }
+
+  /** Gives a worker the sessions of a slot. Everything is asked at once: a run that is asked next comes after it. */
+  async function synchronise(host: Host, slot: number): Promise<void> {
+    const stale = [...host.sessions].filter((session) => !sources.get(session)?.slots.has(slot));
+    const missing = [...sources].filter(([session, { slots }]) => slots.has(slot) && !host.sessions.has(session));
+    await Promise.all([
+      ...stale.map((session) => unloadFrom(host, session)),
+      ...missing.map(([session, { source }]) => {
+        host.sessions.add(session);
+        return host.ask({ t: 'load', session, source }).catch((error) => {
+          host.sessions.delete(session);
+          onEvent({ event: 'model_not_in_worker', model: source.model, slot, message: String(error) });
+        });
+      }),
+    ]);
+  }
+
+  async function unloadFrom(host: Host, session: number): Promise<void> {
+    if (!host.sessions.delete(session)) return;
+    await host.ask({ t: 'unload', session }).catch(() => undefined);
+  }
+
+  /** The run of `host` goes on outside the pool, once another worker is ready for the slot. */
+  async function leave(host: Host, model: string, isOver: () => boolean, free: () => void): Promise<void> {
+    const slot = hosts.indexOf(host);
+    if (slot < 0 || away.size >= awayMax) return;
+    const next = takeSpare();
+    away.add(host);
+    onEvent({ event: 'long_run', model, ms: longRunMs, away: away.size });
+    await synchronise(next, slot);
+    if (isOver() || hosts[slot] !== host) {
+      away.delete(host);
+      keep(next);
+      return;
+    }
+    // what was loaded or unloaded meanwhile
+    void synchronise(next, slot);
+    hosts[slot] = next;
+    free();
+  }
+
+  function keep(host: Host): void {
+    if (spare || isClosed) void host.end();
+    else spare = host;
+  }
+
+  function returned(host: Host): void {
+    if (hosts.includes(host) || !away.delete(host)) return;
+    keep(host);
+  }
+
+  return {
+    size,
+    async load(slot, session, source) {
+      const entry = sources.get(session) ?? { source, slots: new Set<number>() };
+      sources.set(session, entry);
+      entry.slots.add(slot);
+      const host = hosts[slot] as Host;
+      host.sessions.add(session);
+      try {
+        return (await host.ask({ t: 'load', session, source })) as SessionShape;
+      } catch (error) {
+        host.sessions.delete(session);
+        entry.slots.delete(slot);
+        throw error;
+      }
+    },
+    measure: (slot, session, options) =>
+      (hosts[slot] as Host).ask({ t: 'measure', session, options }) as Promise<Measurement>,
+    async run(slot, { session, feeds, fetches, transfer }, free) {
+      const host = hosts[slot] as Host;
+      const model = sources.get(session)?.source.model ?? '';
+      let isOver = false;
+      const timers = [setTimeout(() => void leave(host, model, () => isOver, free), longRunMs)];
+      const late = new Promise<never>((_, reject) => {
+        timers.push(
+          setTimeout(() => {
+            reject(
+              new MeshError(
+                'MODEL_RUN_FAILED',
+                `model "${model}" did not answer within ${runMaxMs} ms; it is given up`,
+                {
+                  model,
+                  limit: runMaxMs,
+                },
+              ),
+            );
+            replace(host);
+            away.delete(host);
+            void host.end();
+          }, runMaxMs),
+        );
+      });
+      try {
+        const answer = host.ask({ t: 'run', session, feeds, fetches }, transfer) as Promise<readonly WireTensor[]>;
+        return await Promise.race([answer, late]);
+      } finally {
+        isOver = true;
+        returned(host);
+        for (const timer of timers) clearTimeout(timer);
+      }
+    },
+    async unload(session) {
+      sources.delete(session);
+      const all = [...hosts, ...away, ...(spare ? [spare] : [])];
+      await Promise.all(all.map((host) => unloadFrom(host, session)));
+    },
+    async close() {
+      isClosed = true;
+      await Promise.all([...hosts, ...away, ...(spare ? [spare] : [])].map((host) => host.end()));
+    },
+  };
+}
+
+type Ask<R = WorkerRequest> = R extends WorkerRequest ? Omit<R, 'id'> : never;
+
+interface Host {
+  readonly sessions: Set<number>;
+  ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<unknown>;
+  end(): Promise<void>;
+}
+
+/** One thread. */
+function openHost(onLost: (host: Host) => void): Host {
+  const worker = new Worker(new URL('./onnx-worker.ts', import.meta.url));
+  const waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  let nextId = 0;
+  let lost: MeshError | undefined;
+  const host: Host = {
+    sessions: new Set(),
+    ask(request, transfer = []) {
+      if (lost) return Promise.reject(lost);
+      const id = nextId++;
+      const asked = Promise.withResolvers<unknown>();
+      waiting.set(id, asked);
+      worker.postMessage({ ...request, id } as WorkerRequest, transfer);
+      return asked.promise;
+    },
+    async end() {
+      lose('was stopped');
+      await worker.terminate();
+    },
+  };
+  const lose = (why: string) => {
+    if (lost) return false;
+    lost = new MeshError('MODEL_RUN_FAILED', `the worker that ran it ${why}; ask again`);
+    for (const { reject } of waiting.values()) reject(lost);
+    waiting.clear();
+    return true;
+  };
+  worker.on('error', (error) => {
+    if (lose(`ended: ${error.message}`)) onLost(host);
+  });
+  worker.on('exit', () => {
+    if (lose('ended')) onLost(host);
+  });
+  worker.on('message', (answer: WorkerAnswer) => {
+    const asked = waiting.get(answer.id);
+    waiting.delete(answer.id);
+    if (answer.t === 'done') asked?.resolve(answer.value);
+    else asked?.reject(new MeshError(answer.reason, answer.message, answer.metadata));
+  });
+  return host;
+}
