@@ -11,6 +11,7 @@ const names = [
   'compute',
   'feast',
   'freshness',
+  'inference',
   'ingest',
   'overload',
   'serving',

@@ -124,8 +124,8 @@ function addScores({ limit }: LimitGuardrail, state: GuardrailState, slice: Slic
       const logs = canary.flatMap((a, cut) => {
         const b = stable[cut] as Moments;
         return [
-          { worse: differenceLogE(a, b, limit, rate), good: differenceLogE(b, a, -limit, rate) },
-          { worse: differenceLogE(b, a, limit, rate), good: differenceLogE(a, b, -limit, rate) },
+          { worse: evidenceAbove(a, b, limit, rate), good: evidenceAbove(b, a, -limit, rate) },
+          { worse: evidenceAbove(b, a, limit, rate), good: evidenceAbove(a, b, -limit, rate) },
         ];
       });
       return [logMeanExp(logs.map(({ worse }) => worse)), Math.min(...logs.map(({ good }) => good))];
@@ -147,6 +147,11 @@ function addLosses({ limit }: LimitGuardrail, state: GuardrailState, slice: Slic
       ];
     },
   );
+}
+
+/** As `differenceLogE`, with no evidence at all in place of the little that a difference below the limit is: cheaper, and as valid. */
+function evidenceAbove(a: Moments, b: Moments, limit: number, rate: number): number {
+  return a.mean - b.mean <= limit ? Number.NEGATIVE_INFINITY : differenceLogE(a, b, limit, rate);
 }
 
 function isEnough(moments: Moments | undefined): boolean {

@@ -22,6 +22,17 @@ export {
   type RateGuardrail,
   type RolloutPlan,
 } from './plan.ts';
+export { createRandom, type Random } from './simulate/random.ts';
+export { type RuleName, ruleNames } from './simulate/rules.ts';
+export { type SimulationResult, simulate } from './simulate/simulate.ts';
+export {
+  type LoggedPrediction,
+  loggedTraffic,
+  quantilesOf,
+  type Regression,
+  syntheticTraffic,
+  type Traffic,
+} from './simulate/traffic.ts';
 export { type ArmCounts, noCount, noCounts, type Slice } from './slice.ts';
 export { splitAlpha } from './statistics/alpha.ts';
 export {

@@ -1,0 +1,19 @@
+import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
+import { measureRollbackQuality } from './inference/rollback-quality.ts';
+
+const measures = { B11: measureRollbackQuality } as const;
+
+export const usage: BenchUsage = {
+  cases: Object.keys(measures),
+  options: { runs: { default: 1_000, says: 'healthy canaries of B11' } },
+};
+
+/** The model server's benchmarks; `inference/` has a file for each. */
+export async function run(context: BenchContext): Promise<BenchCases> {
+  const cases: Record<string, BenchCases[string]> = {};
+  for (const [name, measure] of Object.entries(measures)) {
+    context.signal.throwIfAborted();
+    if (context.only.length === 0 || context.only.includes(name)) Object.assign(cases, measure(context));
+  }
+  return cases;
+}
