@@ -14,6 +14,7 @@ const schema = z.object({
   MILLRACE_INFERENCE_QUEUE_MAX: positive(1_024),
   MILLRACE_INFERENCE_ROWS_MAX: positive(10_000),
   MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS: positive(10_000),
+  MILLRACE_INFERENCE_MESSAGE_BYTES_MAX: positive(64 * 2 ** 20),
   MILLRACE_INFERENCE_PENDING_OUTCOMES_MAX: positive(1_000_000),
 });
 
@@ -33,6 +34,7 @@ export function loadConfig(env: Env) {
     queueMax: own.MILLRACE_INFERENCE_QUEUE_MAX,
     rowsMax: own.MILLRACE_INFERENCE_ROWS_MAX,
     featuresTimeoutMs: own.MILLRACE_INFERENCE_FEATURES_TIMEOUT_MS,
+    messageBytesMax: own.MILLRACE_INFERENCE_MESSAGE_BYTES_MAX,
     pendingOutcomesMax: own.MILLRACE_INFERENCE_PENDING_OUTCOMES_MAX,
   };
 }

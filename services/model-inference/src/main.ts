@@ -11,8 +11,11 @@ import { followRegistry } from './app/follow-registry.ts';
 import { createInfer } from './app/infer.ts';
 import { createInferenceMetrics } from './app/inference-metrics.ts';
 import { createModelBook } from './app/model-book.ts';
+import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict } from './app/predict.ts';
+import { createRepository, knownModels } from './app/repository.ts';
+import { createServeInfer } from './app/serve-infer.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { oipService } from './rpc/oip-service.ts';
@@ -39,17 +42,26 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       onBatch: metrics.batchRan,
     }),
   );
+  const unloaded = new Set<string>();
+  const isKnown = (name: string, version: string) =>
+    unloaded.has(name) || (version === '' && registry.current().models.has(name));
   const book = createModelBook({
+    isKnown,
     load: runtime.load,
     onChange: metrics.modelChanged,
-    onUnload: metrics.modelUnloaded,
+    onUnload(model) {
+      metrics.modelUnloaded(model);
+      infer.forget(model.name, model.version);
+    },
   });
+  const infer = createServeInfer({ book, infer: createInfer({ book }), nowMs: () => clock.nowUs() / 1000 });
   life.onStop('models', () => book.close());
   const follow = followRegistry({
     book,
     snapshot: registry.current,
     version: async (name, version) =>
       (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
+    isUnloaded: (name) => unloaded.has(name),
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
   await follow();
@@ -86,11 +98,22 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     limits: config,
     onPredictions: metrics.predicted,
   });
-  const services = [
-    predictionService({ predict, outcomes, snapshot: registry.current }),
-    oipService({ book, infer: createInfer({ book }) }),
-  ];
-  const grpc = await life.start('grpc', () => serveGrpc({ address: config.grpcAddress, services, telemetry }));
+  const repository = createRepository({
+    book,
+    unloaded,
+    known: () => knownModels(registry.current(), book),
+    follow,
+  });
+  const oip = createOipServer({ book, repository, infer, isKnown });
+  const services = [predictionService({ predict, outcomes, snapshot: registry.current }), oipService(oip)];
+  const grpc = await life.start('grpc', () =>
+    serveGrpc({
+      address: config.grpcAddress,
+      services,
+      telemetry,
+      limits: { maxMessageBytes: config.messageBytesMax },
+    }),
+  );
   const http = await life.start('http', () =>
     serveHttp(config.httpAddress, { telemetry, ready: () => !signal.aborted && book.settled() }),
   );

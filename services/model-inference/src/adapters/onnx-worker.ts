@@ -5,6 +5,7 @@ import { parentPort } from 'node:worker_threads';
 import { MeshError } from '@millrace/kernel';
 import { normaliseOnnx } from '@millrace/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { keepHalfFloatsAsBits } from './half-floats.ts';
 import { measureSession } from './measure-session.ts';
 import type {
   SessionShape,
@@ -17,6 +18,7 @@ import type {
 
 const port = parentPort;
 if (!port) throw new Error('onnx-worker runs as a worker');
+keepHalfFloatsAsBits();
 
 interface Loaded {
   readonly model: string;

@@ -10,6 +10,8 @@ export function followRegistry(deps: {
   readonly book: ModelBook;
   readonly snapshot: () => RegistrySnapshot;
   readonly version: (name: string, version: string) => Promise<Registered<definitions.Model> | undefined>;
+  /** Models that callers have unloaded. */
+  readonly isUnloaded: (name: string) => boolean;
   readonly onProblem: (model: string, error: unknown) => void;
 }): () => Promise<void> {
   let following: Promise<void> = Promise.resolve();
@@ -26,7 +28,7 @@ export function followRegistry(deps: {
       }
     }
     deps.book.want(
-      [...wanted.values()],
+      [...wanted.values()].filter(({ name }) => !deps.isUnloaded(name)),
       new Map([...snapshot.models.values()].map(({ name, version }) => [name, version])),
     );
   };

@@ -67,12 +67,12 @@ function openBook() {
   };
 }
 
-test('a model is NOT_READY with a time to retry, then ready; an unknown one names those that are known', async () => {
+test('a model is MODEL_NOT_READY with a time to retry, then ready; an unknown one names those that are known', async () => {
   const { book, want, succeed } = openBook();
   expect(() => book.ready('m', '')).toThrow('there is no model "m"; models: none yet');
   want('v1');
   expect(book.settled()).toBe(false);
-  expect(() => book.ready('m', '')).toThrow(expect.objectContaining({ reason: 'NOT_READY', retryAfterMs: 200 }));
+  expect(() => book.ready('m', '')).toThrow(expect.objectContaining({ reason: 'MODEL_NOT_READY', retryAfterMs: 200 }));
   await succeed('v1');
   expect(book.settled()).toBe(true);
   expect(book.ready('m', '').version).toBe('v1');
@@ -88,7 +88,7 @@ test.each([
   await succeed('v1');
   want('v2', ...pinned);
   expect(book.ready('m', '').version).toBe('v1');
-  expect(() => book.ready('m', 'v2')).toThrow(expect.objectContaining({ reason: 'NOT_READY' }));
+  expect(() => book.ready('m', 'v2')).toThrow(expect.objectContaining({ reason: 'MODEL_NOT_READY' }));
   await succeed('v2');
   expect(book.ready('m', '').version).toBe('v2');
   expect(closed).toEqual(pinned.length === 0 ? ['v1'] : []);

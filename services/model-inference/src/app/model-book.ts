@@ -64,10 +64,13 @@ export interface ModelBook {
    * current version loads, the one before it answers those who ask for none.
    */
   want(models: readonly WantedModel[], current: ReadonlyMap<string, string>): void;
-  /** UNKNOWN_MODEL; NOT_READY while it loads; MODEL_LOAD_FAILED. */
+  /** UNKNOWN_MODEL; MODEL_NOT_READY while it loads; MODEL_LOAD_FAILED. */
   ready(name: string, version: string): BookedModel & { readonly loaded: LoadedModel };
   find(name: string, version: string): BookedModel | undefined;
   versions(name: string): readonly string[];
+  all(): readonly BookedModel[];
+  /** Resolves when no version of the model is being loaded. */
+  settle(name: string): Promise<void>;
   /** Every version has loaded or failed. */
   settled(): boolean;
   close(): Promise<void>;
@@ -78,11 +81,13 @@ export function createModelBook(deps: {
   /** A version has loaded, or has failed with another reason than before. */
   readonly onChange?: (model: BookedModel) => void;
   readonly onUnload?: (model: BookedModel) => void;
+  /** Whether there is such a version, although it is not served now. */
+  readonly isKnown?: (name: string, version: string) => boolean;
 }): ModelBook {
   const models = new Map<string, BookedModel>();
   /** By name: what answers while the current version loads. */
   const standIns = new Map<string, BookedModel>();
-  const loading = new Set<BookedModel>();
+  const loading = new Map<BookedModel, Promise<void>>();
   let currentVersions: ReadonlyMap<string, string> = new Map();
   const key = (name: string, version: string) => `${name}@${version}`;
 
@@ -90,7 +95,6 @@ export function createModelBook(deps: {
   const currentOf = (name: string) => models.get(key(name, currentVersions.get(name) ?? ''));
 
   async function load(model: BookedModel): Promise<void> {
-    loading.add(model);
     const before = model.state;
     try {
       const loaded = await deps.load(loadRequestOf(model));
@@ -144,13 +148,21 @@ export function createModelBook(deps: {
         if (known && (known.state.t !== 'failed' || loading.has(known))) continue;
         const model: BookedModel = known ?? { ...one, state: { t: 'loading' } };
         models.set(key(one.name, one.version), model);
-        void load(model);
+        loading.set(model, load(model));
       }
       relieveStandIns();
     },
     find,
     ready(name, version) {
       const model = find(name, version);
+      if (!model && deps.isKnown?.(name, version))
+        throw new MeshError(
+          'MODEL_NOT_READY',
+          `model "${name}" is not loaded; load it (RepositoryModelLoad), or retry in a moment if you just did`,
+          {
+            model: name,
+          },
+        );
       if (!model) {
         const names = [...new Set([...models.values()].map((known) => known.name))];
         throw new MeshError(
@@ -162,7 +174,7 @@ export function createModelBook(deps: {
       if (model.state.t === 'failed') throw model.state.cause;
       if (model.state.t === 'loading')
         throw new MeshError(
-          'NOT_READY',
+          'MODEL_NOT_READY',
           `model "${name}" is being loaded; retry in a moment`,
           { model: name, version: model.version },
           { retryAfterMs: 200 },
@@ -170,6 +182,11 @@ export function createModelBook(deps: {
       return { ...model, loaded: model.state.loaded };
     },
     versions: (name) => [...models.values()].filter((model) => model.name === name).map(({ version }) => version),
+    all: () => [...models.values()],
+    async settle(name) {
+      const wait = () => [...loading].flatMap(([model, done]) => (model.name === name ? [done] : []));
+      for (let pending = wait(); pending.length > 0; pending = wait()) await Promise.all(pending);
+    },
     settled: () => [...models.values()].every(({ state }) => state.t !== 'loading'),
     async close() {
       const open = new Set([...models.values(), ...standIns.values()]);

@@ -1,67 +1,90 @@
 import { oip } from '@millrace/contracts';
+import { MeshError, toMeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
-import type { Infer } from '../app/infer.ts';
-import type { ModelBook } from '../app/model-book.ts';
+import { type OipServer, serverMetadata } from '../app/oip-server.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
 import { factsParameters } from './model-facts.ts';
-import { decodeInputs, toContents, toRaw } from './oip-tensors.ts';
+import { answerOf, callOf } from './oip-infer.ts';
+import { toStatistics } from './oip-statistics.ts';
+import { orderedStream } from './ordered-stream.ts';
 
-/** The Open Inference Protocol, version 2. Outputs are raw when the inputs were. */
-export function oipService({ book, infer }: { readonly book: ModelBook; readonly infer: Infer }): ServiceBinding {
+/** Requests of one stream that are worked on at once. */
+const streamInFlightMax = 64;
+
+/** The Open Inference Protocol, version 2, with Triton's repository, configuration, statistics and stream. */
+export function oipService(server: OipServer): ServiceBinding {
+  const { book, repository, serve } = server;
   return bindService(oip.GRPCInferenceServiceService, {
     serverLive: () => ({ live: true }),
     serverReady: () => ({ ready: book.settled() }),
-    modelReady: ({ name, version }) => {
-      const model = book.find(name, version);
-      // an unknown model is NOT_FOUND, one that is loading or has failed is not ready
-      if (!model) book.ready(name, version);
-      return { ready: model?.state.t === 'ready' };
-    },
-    serverMetadata: () => ({ name: 'millrace', version: '0.1.0', extensions: [] }),
-    modelMetadata: ({ name, version }) => {
-      const model = book.ready(name, version);
+    modelReady: ({ name, version }) => ({ ready: server.isReady(name, version) }),
+    serverMetadata: () => ({ ...serverMetadata, extensions: [...serverMetadata.extensions] }),
+    modelMetadata({ name, version }) {
+      const { versions, platform, inputs, outputs, facts } = server.metadata(name, version);
       return {
         name,
-        versions: [...book.versions(name)],
-        platform: 'onnxruntime_onnx',
-        inputs: model.loaded.inputs.map(toMetadata),
-        outputs: model.loaded.outputs.map(toMetadata),
-        parameters: factsParameters(model.loaded.facts),
+        versions: [...versions],
+        platform,
+        inputs: inputs.map(toMetadata),
+        outputs: outputs.map(toMetadata),
+        parameters: factsParameters(facts),
       };
     },
-    modelInfer: async (request, { deadlineMs, signal }) => {
-      const raw = request.rawInputContents.length > 0;
-      const { version, outputs } = await infer(
-        request.modelName,
-        request.modelVersion,
-        decodeInputs(request),
-        request.outputs.map(({ name }) => name),
-        { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
-      );
-      return {
-        modelName: request.modelName,
-        modelVersion: version,
-        id: request.id,
-        parameters: new Map(),
-        outputs: [...outputs].map(([name, tensor]) => ({
-          name,
-          datatype: tensor.datatype,
-          shape: tensor.shape.map(BigInt),
-          parameters: new Map(),
-          contents: raw ? undefined : toContents(tensor),
-        })),
-        rawOutputContents: raw ? [...outputs.values()].map(toRaw) : [],
-      };
+    modelInfer: (request, context) => serve(callOf(request, context), (outcome) => answerOf(request, outcome)),
+    modelStreamInfer: (requests, { signal }) =>
+      orderedStream(requests, streamInFlightMax, async (request) => {
+        try {
+          const inferResponse = await serve(callOf(request, { signal, deadlineMs: undefined }), (outcome) =>
+            answerOf(request, outcome),
+          );
+          inferResponse.parameters.set('triton_final_response', finalResponse);
+          return { errorMessage: '', inferResponse };
+        } catch (thrown) {
+          // the stream goes on: the answer's id says whose error it is
+          const inferResponse = oip.ModelInferResponse.fromPartial({ id: request.id, modelName: request.modelName });
+          return { errorMessage: toMeshError(thrown).message, inferResponse };
+        }
+      }),
+    modelConfig: ({ name, version }) => ({ config: server.config(name, version) }),
+    modelStatistics: ({ name, version }) => ({
+      modelStats: server.statistics(name, version).map((of) => toStatistics(of.name, of.version, of.statistics)),
+    }),
+    repositoryIndex: ({ repositoryName, ready }) => {
+      refuseRepository(repositoryName);
+      return { models: [...repository.index(ready)] };
+    },
+    async repositoryModelLoad({ repositoryName, modelName, parameters }) {
+      refuseRepository(repositoryName);
+      refuseParameters(parameters.keys());
+      await repository.load(modelName);
+      return {};
+    },
+    async repositoryModelUnload({ repositoryName, modelName }) {
+      refuseRepository(repositoryName);
+      await repository.unload(modelName);
+      return {};
     },
   });
 }
+
+const finalResponse: oip.InferParameter = { parameterChoice: { $case: 'boolParam', value: true } };
 
 function toMetadata({ name, datatype, shape }: TensorSpec) {
   return { name, datatype, shape: shape.map(BigInt) };
 }
 
-/** Triton's schedule policy: 1 is the most urgent. */
-function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
-  const given = parameters.get('priority')?.parameterChoice;
-  return given?.$case === 'int64Param' || given?.$case === 'uint64Param' ? Number(given.value) : undefined;
+function refuseRepository(name: string): void {
+  if (name === '') return;
+  throw new MeshError('UNSUPPORTED', `there is one model repository, without a name; leave out "${name}"`, {
+    repository: name,
+  });
+}
+
+function refuseParameters(names: Iterable<string>): void {
+  for (const name of names)
+    throw new MeshError(
+      'UNSUPPORTED',
+      `load takes no parameters, and "${name}" was given; put files and config.pbtxt into the model repository`,
+      { parameter: name },
+    );
 }

@@ -1,6 +1,7 @@
 import type { oip } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
-import { type Datatype, elementsOf, fixedKinds, isDatatype, type Tensor, type TensorData } from '../domain/tensor.ts';
+import { fromRaw, textOf, type WireDatatype, wireDatatype, wireShape } from '../domain/raw-tensor.ts';
+import { elementsOf, type Tensor, type TensorData } from '../domain/tensor.ts';
 
 /** The inputs of a request, from typed or raw contents (never both). INVALID_ARGUMENT names the tensor and what is wrong. */
 export function decodeInputs(request: oip.ModelInferRequest): Map<string, Tensor> {
@@ -24,75 +25,90 @@ export function decodeInputs(request: oip.ModelInferRequest): Map<string, Tensor
 }
 
 function decodeInput(input: oip.ModelInferRequest_InferInputTensor, bytes: Buffer | undefined): Tensor {
-  const { name, datatype, contents } = input;
-  if (!isDatatype(datatype))
-    throw new MeshError(
-      'WRONG_TENSOR_TYPE',
-      `input "${name}": "${datatype}" is not a datatype; datatypes: ${Object.keys(fixedKinds).join(', ')}, BYTES`,
-      { input: name, given: datatype },
-    );
+  const { name, contents } = input;
+  const datatype = wireDatatype(name, input.datatype);
   if (bytes && contents)
     throw new MeshError(
       'INVALID_ARGUMENT',
       `input "${name}" has contents although raw_input_contents is used; use one of them`,
       { input: name },
     );
-  const shape = input.shape.map(Number);
-  const data = bytes ? fromRaw(name, datatype, shape, bytes) : fromContents(name, datatype, contents);
-  return { datatype, shape, data };
-}
-
-function fromRaw(name: string, datatype: Datatype, shape: readonly number[], bytes: Buffer): TensorData {
-  if (datatype === 'BYTES') return textsFromRaw(name, bytes);
-  const kind = fixedKinds[datatype];
-  const expected = elementsOf(shape) * kind.bytes;
-  if (bytes.length !== expected)
-    throw new MeshError(
-      'WRONG_TENSOR_SHAPE',
-      `input "${name}" of shape [${shape}] and ${datatype} takes ${expected} raw bytes and ${bytes.length} were given`,
-      { input: name, expected, given: bytes.length },
-    );
-  // gRPC's buffers start anywhere: a copy is aligned
-  const copy = new ArrayBuffer(bytes.length);
-  new Uint8Array(copy).set(bytes);
-  return kind.view(copy, elementsOf(shape));
-}
-
-/** Each element: u32 little-endian length and its bytes. */
-function textsFromRaw(name: string, bytes: Buffer): string[] {
-  const texts: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 4 <= bytes.length ? at + 4 + bytes.readUInt32LE(at) : Number.POSITIVE_INFINITY;
-    if (end > bytes.length)
-      throw new MeshError(
-        'WRONG_TENSOR_SHAPE',
-        `input "${name}": an element of BYTES runs past the end of its raw bytes`,
-        { input: name },
-      );
-    texts.push(bytes.toString('utf8', at + 4, end));
-    at = end;
-  }
-  return texts;
-}
-
-function fromContents(name: string, datatype: Datatype, contents: oip.InferTensorContents | undefined): TensorData {
+  const shape = wireShape(name, input.shape);
+  if (bytes) return fromRaw(name, datatype, shape, bytes);
   if (!contents)
     throw new MeshError('MISSING_MODEL_INPUT', `input "${name}" has neither contents nor raw bytes`, { input: name });
+  return fromContents(name, datatype, shape, contents);
+}
+
+type ContentsField = keyof oip.InferTensorContents;
+
+/** Where the elements of a datatype stand in typed contents; FP16 and BF16 have no place there. */
+const fieldOf: Readonly<Record<Exclude<WireDatatype, 'FP16' | 'BF16'>, ContentsField>> = {
+  BOOL: 'boolContents',
+  INT8: 'intContents',
+  INT16: 'intContents',
+  INT32: 'intContents',
+  INT64: 'int64Contents',
+  UINT8: 'uintContents',
+  UINT16: 'uintContents',
+  UINT32: 'uintContents',
+  UINT64: 'uint64Contents',
+  FP32: 'fp32Contents',
+  FP64: 'fp64Contents',
+  BYTES: 'bytesContents',
+};
+
+const wireNames: Readonly<Record<ContentsField, string>> = {
+  boolContents: 'bool_contents',
+  intContents: 'int_contents',
+  int64Contents: 'int64_contents',
+  uintContents: 'uint_contents',
+  uint64Contents: 'uint64_contents',
+  fp32Contents: 'fp32_contents',
+  fp64Contents: 'fp64_contents',
+  bytesContents: 'bytes_contents',
+};
+
+function fromContents(
+  name: string,
+  datatype: WireDatatype,
+  shape: readonly number[],
+  contents: oip.InferTensorContents,
+): Tensor {
+  if (datatype === 'FP16' || datatype === 'BF16')
+    throw new MeshError('WRONG_TENSOR_TYPE', `input "${name}": ${datatype} can only be sent raw`, { input: name });
+  const field = fieldOf[datatype];
+  const given = contents[field].length;
+  const elements = elementsOf(shape);
+  if (given !== elements)
+    throw new MeshError(
+      'WRONG_TENSOR_SHAPE',
+      `input "${name}" has shape [${shape}], which is ${elements} elements, and ${given} were given in ${wireNames[field]}, the field of ${datatype}`,
+      { input: name, expected: elements, given },
+    );
+  return { datatype, shape, data: dataOf(name, datatype, contents) };
+}
+
+function dataOf(
+  name: string,
+  datatype: Exclude<WireDatatype, 'FP16' | 'BF16'>,
+  contents: oip.InferTensorContents,
+): TensorData {
   switch (datatype) {
     case 'BOOL':
       return Uint8Array.from(contents.boolContents, Number);
     case 'INT8':
-      return Int8Array.from(contents.intContents);
+      return inRange(name, datatype, contents.intContents, Int8Array.from(contents.intContents));
     case 'INT16':
-      return Int16Array.from(contents.intContents);
+      return inRange(name, datatype, contents.intContents, Int16Array.from(contents.intContents));
     case 'INT32':
       return Int32Array.from(contents.intContents);
     case 'INT64':
       return BigInt64Array.from(contents.int64Contents);
     case 'UINT8':
-      return Uint8Array.from(contents.uintContents);
+      return inRange(name, datatype, contents.uintContents, Uint8Array.from(contents.uintContents));
     case 'UINT16':
-      return Uint16Array.from(contents.uintContents);
+      return inRange(name, datatype, contents.uintContents, Uint16Array.from(contents.uintContents));
     case 'UINT32':
       return Uint32Array.from(contents.uintContents);
     case 'UINT64':
@@ -102,30 +118,28 @@ function fromContents(name: string, datatype: Datatype, contents: oip.InferTenso
     case 'FP64':
       return Float64Array.from(contents.fp64Contents);
     case 'BYTES':
-      return contents.bytesContents.map((bytes) => bytes.toString('utf8'));
-    case 'FP16':
-      throw new MeshError('WRONG_TENSOR_TYPE', `input "${name}": FP16 can only be sent raw`, { input: name });
+      return contents.bytesContents.map((bytes) => textOf(name, bytes));
     default:
       return datatype satisfies never;
   }
 }
 
-export function toRaw({ datatype, data }: Tensor): Buffer {
-  if (datatype === 'BYTES') {
-    return Buffer.concat(
-      (data as readonly string[]).map((text) => {
-        const bytes = Buffer.from(text);
-        const length = Buffer.alloc(4);
-        length.writeUInt32LE(bytes.length);
-        return Buffer.concat([length, bytes]);
-      }),
-    );
-  }
-  const { buffer, byteOffset, byteLength } = data as Uint8Array;
-  return Buffer.from(buffer, byteOffset, byteLength);
+/** The wire's integers are wider than the tensor's: one that does not fit would silently be another. */
+function inRange<T extends Int8Array | Int16Array | Uint8Array | Uint16Array>(
+  name: string,
+  datatype: string,
+  given: readonly number[],
+  narrowed: T,
+): T {
+  const at = given.findIndex((value, index) => value !== narrowed[index]);
+  if (at === -1) return narrowed;
+  throw new MeshError('OUT_OF_RANGE', `input "${name}": ${given[at]} (element ${at}) is not a value of ${datatype}`, {
+    input: name,
+    given: given[at] ?? '',
+  });
 }
 
-export function toContents({ datatype, data }: Tensor): oip.InferTensorContents {
+export function toContents(name: string, { datatype, data }: Tensor): oip.InferTensorContents {
   const empty: oip.InferTensorContents = {
     boolContents: [],
     intContents: [],
@@ -136,31 +150,18 @@ export function toContents({ datatype, data }: Tensor): oip.InferTensorContents 
     fp64Contents: [],
     bytesContents: [],
   };
-  const numbers = () => Array.from(data as Float32Array, Number);
   switch (datatype) {
+    case 'FP16':
+      throw new MeshError(
+        'WRONG_TENSOR_TYPE',
+        `output "${name}" is FP16, which can only be sent raw; send the inputs raw`,
+        { output: name },
+      );
     case 'BOOL':
-      return { ...empty, boolContents: numbers().map(Boolean) };
-    case 'INT8':
-    case 'INT16':
-    case 'INT32':
-      return { ...empty, intContents: numbers() };
-    case 'UINT8':
-    case 'UINT16':
-    case 'UINT32':
-      return { ...empty, uintContents: numbers() };
-    case 'INT64':
-      return { ...empty, int64Contents: [...(data as BigInt64Array)] };
-    case 'UINT64':
-      return { ...empty, uint64Contents: [...(data as BigUint64Array)] };
-    case 'FP32':
-      return { ...empty, fp32Contents: numbers() };
-    case 'FP64':
-      return { ...empty, fp64Contents: numbers() };
+      return { ...empty, boolContents: Array.from(data as Uint8Array, Boolean) };
     case 'BYTES':
       return { ...empty, bytesContents: (data as readonly string[]).map((text) => Buffer.from(text)) };
-    case 'FP16':
-      throw new MeshError('WRONG_TENSOR_TYPE', 'FP16 outputs can only be sent raw; send a raw request', {});
     default:
-      return datatype satisfies never;
+      return { ...empty, [fieldOf[datatype]]: Array.from(data as Float32Array) };
   }
 }

@@ -13,6 +13,7 @@ const httpStatuses: Readonly<Record<number, number>> = {
   8: 429,
   9: 409,
   10: 409,
+  12: 501,
   14: 503,
 };
 

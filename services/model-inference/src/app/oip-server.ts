@@ -1,0 +1,84 @@
+import type { modelConfig } from '@millrace/contracts';
+import type { ModelFacts } from '@millrace/onnx';
+import { servedConfig } from '../domain/model-config.ts';
+import type { VersionStatistics } from '../domain/model-statistics.ts';
+import type { TensorSpec } from '../domain/tensor.ts';
+import type { ModelBook } from './model-book.ts';
+import type { Repository } from './repository.ts';
+import type { InferStatistics, ServeInfer } from './serve-infer.ts';
+
+export const serverMetadata = {
+  name: 'millrace',
+  version: '0.1.0',
+  extensions: [
+    'binary_tensor_data',
+    'binary_tensor_data_output',
+    'model_configuration',
+    'model_repository',
+    'parameters',
+    'schedule_policy',
+    'statistics',
+  ],
+} as const;
+
+/** What the Open Inference Protocol asks, answered the same on gRPC and REST. */
+export interface OipServer {
+  readonly book: ModelBook;
+  readonly repository: Repository;
+  readonly serve: ServeInfer;
+  /** UNKNOWN_MODEL; one that is loading or has failed is not ready. */
+  isReady(name: string, version: string): boolean;
+  metadata(
+    name: string,
+    version: string,
+  ): {
+    readonly versions: readonly string[];
+    readonly platform: string;
+    readonly inputs: readonly TensorSpec[];
+    readonly outputs: readonly TensorSpec[];
+    readonly facts: ModelFacts;
+  };
+  config(name: string, version: string): modelConfig.ModelConfig;
+  /** Of all models when there is no name, of all its versions when there is no version. */
+  statistics(
+    name: string,
+    version: string,
+  ): readonly { readonly name: string; readonly version: string; readonly statistics: VersionStatistics }[];
+}
+
+export function createOipServer(deps: {
+  readonly book: ModelBook;
+  readonly repository: Repository;
+  readonly infer: InferStatistics;
+  readonly isKnown: (name: string, version: string) => boolean;
+}): OipServer {
+  const { book, repository, infer } = deps;
+  return {
+    book,
+    repository,
+    serve: infer.serve,
+    isReady(name, version) {
+      const model = book.find(name, version);
+      if (!model && !deps.isKnown(name, version)) book.ready(name, version);
+      return model?.state.t === 'ready';
+    },
+    metadata(name, version) {
+      const { inputs, outputs, facts } = book.ready(name, version).loaded;
+      return { versions: book.versions(name), platform: 'onnxruntime_onnx', inputs, outputs, facts };
+    },
+    config: (name, version) => servedConfig(name, book.ready(name, version).loaded),
+    statistics(name, version) {
+      if (name !== '') book.ready(name, version);
+      const wanted = version === '' ? '' : book.ready(name, version).version;
+      return book
+        .all()
+        .filter((model) => model.state.t === 'ready')
+        .filter((model) => (name === '' || model.name === name) && (wanted === '' || model.version === wanted))
+        .map((model) => ({
+          name: model.name,
+          version: model.version,
+          statistics: infer.of(model.name, model.version),
+        }));
+    },
+  };
+}

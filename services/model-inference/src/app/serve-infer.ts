@@ -1,0 +1,92 @@
+import { MeshError } from '@millrace/kernel';
+import { StatisticsOfVersion, type VersionStatistics } from '../domain/model-statistics.ts';
+import type { Tensor } from '../domain/tensor.ts';
+import type { Infer, InferOutcome } from './infer.ts';
+import type { ModelBook, RunOptions } from './model-book.ts';
+
+/** One request of the Open Inference Protocol, of whichever wire. */
+export interface InferCall {
+  readonly model: string;
+  readonly version: string;
+  readonly outputs: readonly string[];
+  readonly parameters: ReadonlyMap<string, unknown>;
+  readonly options: RunOptions;
+  decode(): ReadonlyMap<string, Tensor>;
+}
+
+/** Decodes, infers and encodes, and counts how long each took. */
+export type ServeInfer = <Answer>(call: InferCall, encode: (outcome: InferOutcome) => Answer) => Promise<Answer>;
+
+export interface InferStatistics {
+  readonly serve: ServeInfer;
+  /** Of a version that is served; zeros before its first request. */
+  of(name: string, version: string): VersionStatistics;
+  /** The version is not served any more. */
+  forget(name: string, version: string): void;
+}
+
+const nsPerMs = 1e6;
+
+export function createServeInfer(deps: {
+  readonly book: ModelBook;
+  readonly infer: Infer;
+  readonly nowMs: () => number;
+}): InferStatistics {
+  const statistics = new Map<string, StatisticsOfVersion>();
+  const key = (name: string, version: string) => `${name}@${version}`;
+  const ofVersion = (name: string, version: string) => {
+    const known = statistics.get(key(name, version));
+    if (known) return known;
+    const fresh = new StatisticsOfVersion();
+    statistics.set(key(name, version), fresh);
+    return fresh;
+  };
+  return {
+    async serve(call, encode) {
+      const startedMs = performance.now();
+      const { name, version } = deps.book.ready(call.model, call.version);
+      try {
+        refuseUnsupported(call.parameters);
+        const inputs = call.decode();
+        const decodedMs = performance.now();
+        const outcome = await deps.infer(call.model, call.version, inputs, call.outputs, call.options);
+        const inferredMs = performance.now();
+        const answer = encode(outcome);
+        const times = {
+          queueNs: 0,
+          inputNs: (decodedMs - startedMs) * nsPerMs,
+          inferNs: (inferredMs - decodedMs) * nsPerMs,
+          outputNs: (performance.now() - inferredMs) * nsPerMs,
+        };
+        ofVersion(name, version).succeeded(rowsOf(inputs), times, deps.nowMs());
+        return answer;
+      } catch (error) {
+        ofVersion(name, version).failed((performance.now() - startedMs) * nsPerMs, deps.nowMs());
+        throw error;
+      }
+    },
+    of: (name, version) => (statistics.get(key(name, version)) ?? new StatisticsOfVersion()).read(),
+    forget: (name, version) => void statistics.delete(key(name, version)),
+  };
+}
+
+function rowsOf(inputs: ReadonlyMap<string, Tensor>): number {
+  const [first] = inputs.values();
+  return Math.max(1, first?.shape[0] ?? 1);
+}
+
+/** Parameters that change what an answer means and that are not served; others are for those who know them. */
+const unsupported: Readonly<Record<string, string>> = {
+  shared_memory_region: 'send the tensor in the request',
+  classification: 'rank the scores yourself',
+};
+
+/** UNSUPPORTED names the parameter and what to do instead. */
+export function refuseUnsupported(parameters: ReadonlyMap<string, unknown>): void {
+  for (const name of parameters.keys()) {
+    if (Object.hasOwn(unsupported, name))
+      throw new MeshError('UNSUPPORTED', `parameter "${name}" is not supported; ${unsupported[name]}`, {
+        parameter: name,
+      });
+  }
+}

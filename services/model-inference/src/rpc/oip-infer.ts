@@ -1,0 +1,54 @@
+import type { oip } from '@millrace/contracts';
+import type { CallContext } from '@millrace/rpc';
+import type { InferOutcome } from '../app/infer.ts';
+import { type InferCall, refuseUnsupported } from '../app/serve-infer.ts';
+import { toRaw } from '../domain/raw-tensor.ts';
+import { decodeInputs, toContents } from './oip-tensors.ts';
+
+/** Of a stream no request has the deadline: that is the stream's own. */
+export function callOf(
+  request: oip.ModelInferRequest,
+  { deadlineMs, signal }: Pick<CallContext, 'deadlineMs' | 'signal'>,
+): InferCall {
+  return {
+    model: request.modelName,
+    version: request.modelVersion,
+    outputs: request.outputs.map(({ name }) => name),
+    parameters: request.parameters,
+    options: { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
+    decode() {
+      for (const { parameters } of [...request.inputs, ...request.outputs]) refuseUnsupported(parameters);
+      return decodeInputs(request);
+    },
+  };
+}
+
+/** Triton's schedule policy: 1 is the most urgent. */
+function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
+  const given = parameters.get('priority')?.parameterChoice;
+  return given?.$case === 'int64Param' || given?.$case === 'uint64Param' ? Number(given.value) : undefined;
+}
+
+/** Outputs are raw when the inputs were. */
+export function answerOf(request: oip.ModelInferRequest, { version, outputs }: InferOutcome): oip.ModelInferResponse {
+  const raw = request.rawInputContents.length > 0;
+  const response: oip.ModelInferResponse = {
+    modelName: request.modelName,
+    modelVersion: version,
+    id: request.id,
+    parameters: new Map(),
+    outputs: [],
+    rawOutputContents: [],
+  };
+  for (const [name, tensor] of outputs) {
+    response.outputs.push({
+      name,
+      datatype: tensor.datatype,
+      shape: tensor.shape.map(BigInt),
+      parameters: new Map(),
+      contents: raw ? undefined : toContents(name, tensor),
+    });
+    if (raw) response.rawOutputContents.push(toRaw(tensor));
+  }
+  return response;
+}

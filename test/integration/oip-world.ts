@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { oip, registry } from '@millrace/contracts';
+import { connect } from '@millrace/rpc';
+import { model } from '@millrace/sdk';
+import { createTestMesh, eventually } from '@millrace/testkit';
+
+/** The models of test/fixtures/oip, registered, in a model server without features. No file here is a test. */
+export const oipDir = join(import.meta.dirname, '..', 'fixtures', 'oip');
+export const oipModels = ['every-type', 'half', 'identity', 'text', 'wide'] as const;
+
+export type OipWorld = Awaited<ReturnType<typeof openOipWorld>>;
+
+export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
+  const mesh = await createTestMesh({ stores: ['nats'] });
+  try {
+    const governance = await mesh.service('governance');
+    const service = await mesh.service('model-inference', {
+      MILLRACE_MODEL_DIR: oipDir,
+      MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1',
+      ...env,
+    });
+    const timeout = { defaultTimeoutMs: 20_000 };
+    const definitions = connect(registry.RegistryServiceService, governance.grpc, timeout);
+    const client = connect(oip.GRPCInferenceServiceService, service.grpc, timeout);
+    const apply = (...defined: readonly ReturnType<typeof model>[]) =>
+      definitions.apply({
+        definitions: defined.map(({ definition }) => definition),
+        removals: [],
+        allowBreaking: false,
+      });
+    await apply(...oipModels.map((name) => oipModel(name, `${name}.onnx`)));
+    const isReady = (name: string) =>
+      client.modelReady({ name, version: '' }).then(
+        ({ ready }) => ready,
+        () => false,
+      );
+    await eventually(async () => (await Promise.all(oipModels.map(isReady))).every(Boolean), { timeoutMs: 30_000 });
+    return {
+      grpc: service.grpc,
+      http: service.http,
+      oip: client,
+      registry: definitions,
+      dir: mesh.dir,
+      apply,
+      async close() {
+        client.close();
+        definitions.close();
+        await mesh.close();
+      },
+    };
+  } catch (error) {
+    await mesh.close();
+    throw error;
+  }
+}
+
+export function oipModel(name: string, file: string) {
+  const sha256 = createHash('sha256')
+    .update(readFileSync(join(oipDir, file)))
+    .digest('hex');
+  return model(name, { owner: 'tests', uri: file, sha256 });
+}
