@@ -37,7 +37,7 @@ export const usage: BenchUsage = {
 export async function run({ number, flag, progress, signal }: BenchContext): Promise<BenchCases> {
   progress('starting the mesh');
   // what is live goes before history, as with npm start
-  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 10 });
+  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 19 });
   try {
     await mesh.apply(...definitions);
     await mesh.viewsReady(1);

@@ -69,7 +69,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 }
 
 /** What is live goes first on two cores; nobody waits for history but those who ask for it. */
-const historyNice = 10;
+const historyNice = 19;
 
 type Begin = <T extends { stop(): Promise<unknown> }>(name: string, open: () => Promise<T>) => Promise<T>;
 

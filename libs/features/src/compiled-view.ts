@@ -31,7 +31,7 @@ export interface CompiledView {
   settle(state: EntityState, frontierUs: number, nowUs: number): void;
   /** True while no event has come: there is no row to read. */
   isEmpty(state: EntityState): boolean;
-  encodeState(state: EntityState): Buffer;
+  encodeState(state: EntityState, allocate?: (bytes: number) => Buffer): Buffer;
   decodeState(bytes: Buffer): EntityState;
   /** Adds a partial aggregate that `tilesSql` gave. */
   mergeTile(state: EntityState, hopUs: number, bucketUs: number, record: TileRecord): void;
@@ -53,7 +53,7 @@ export function compileView(definition: ViewDefinition): CompiledView {
     settle: (state, frontierUs, nowUs) => settleState(layout, state, frontierUs, nowUs),
     isEmpty: ({ head, tiles, lastEventTimeUs }) =>
       lastEventTimeUs === 0 && head.length === 0 && tiles.every(({ length }) => length === 0),
-    encodeState: (state) => encodeState(layout, state),
+    encodeState: (state, allocate) => encodeState(layout, state, allocate),
     decodeState: (bytes) => decodeState(layout, bytes),
     mergeTile: (state, hopUs, bucketUs, record) => mergeTile(layout, state, hopUs, bucketUs, record),
     writeRow: createRowWriter(layout),

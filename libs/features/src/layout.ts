@@ -79,7 +79,7 @@ export interface Layout {
 
 const headEventsMax = 32;
 /** Steps of the head may cost about this much of a row. */
-const headBytes = 3_072;
+const headBytes = 2_048;
 
 /** INVALID_DEFINITION lists every problem. */
 export function layoutOf(given: ViewDefinition): Layout {

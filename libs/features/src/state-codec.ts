@@ -22,7 +22,11 @@ function reserve(count: number): void {
  * A state as bytes, little-endian. First the numbers, each a f64: format, validFrom, last event time, count of head events (time, seq, index and
  * slots each), then per group the count of tiles (start and slots each). Then the parts in the same order (parts-codec.ts).
  */
-export function encodeState(layout: Layout, state: EntityState): Buffer {
+export function encodeState(
+  layout: Layout,
+  state: EntityState,
+  allocate: (bytes: number) => Buffer = Buffer.allocUnsafe,
+): Buffer {
   let count = headerDoubles + state.head.length * (3 + layout.width);
   for (const [index, group] of layout.groups.entries())
     count += 1 + (state.tiles[index] as Tile[]).length * (1 + group.width);
@@ -48,7 +52,7 @@ export function encodeState(layout: Layout, state: EntityState): Buffer {
       if (parts) size += partsBytes(parts);
     }
   }
-  const out = Buffer.allocUnsafe(size);
+  const out = allocate(size);
   out.set(doublesAsBytes.subarray(0, 8 * count));
   if (size > 8 * count) eachParts(state, writeParts(out, 8 * count));
   return out;

@@ -29,7 +29,7 @@ const preloadEvents = 1_000;
  * push or read was due. Every tenth push is followed until a read answers with it, which adds reads of one entity.
  */
 export async function measureMixed({ seconds, progress, signal }: WorkloadContext): Promise<Metrics> {
-  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 10 });
+  const mesh = await startFullMesh({ env: { MILLRACE_LOG_LEVEL: 'warn' }, historyNice: 19 });
   try {
     const views = Array.from({ length: sources }, (_, v) =>
       viewDefinitions(`view_${v}`, `source_${v}`, featureNames(perView, v * perView)),

@@ -7,7 +7,7 @@ import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
 
 /** How long states are encoded before events and rows get a turn. */
-const encodeMs = 3;
+const encodeMs = 1;
 
 export type Checkpointer = {
   run(signal: AbortSignal): Promise<void>;

@@ -27,7 +27,12 @@ vi.mock('@millrace/features', () => ({
     },
     settle: () => {},
     isEmpty: ({ n }: { n: number }) => n === 0,
-    encodeState: ({ n }: { n: number }) => Buffer.from(String(n)),
+    encodeState: ({ n }: { n: number }, allocate: (bytes: number) => Buffer) => {
+      const text = String(n);
+      const bytes = allocate(text.length);
+      bytes.write(text);
+      return bytes;
+    },
     decodeState: (bytes: Buffer) => ({ n: Number(bytes.toString()) }),
     writeRow: ({ n }: { n: number }, { position }: { position: number }) =>
       Buffer.from(JSON.stringify({ n, position })),
@@ -69,7 +74,7 @@ function createWorld() {
     writeNote: async (name, value) => void notes.set(name, value),
     readState: (id, key) => states.get(`${id} ${key}`),
     commit: async (changed, meta) => {
-      for (const { viewId, entityKey, bytes } of changed) states.set(`${viewId} ${entityKey}`, bytes);
+      for (const { viewId, entityKey, bytes } of changed) states.set(`${viewId} ${entityKey}`, Buffer.from(bytes));
       world.meta = structuredClone(meta);
       world.commits++;
     },

@@ -1,6 +1,7 @@
 import { type Changes, type DecodedBatch, operations } from '@millrace/events';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
+import { createArena } from '../domain/arena.ts';
 import { Frontiers } from '../domain/frontiers.ts';
 import { Retractions, type SavedRetractions } from '../domain/retractions.ts';
 import { ViewCells } from '../domain/view-cells.ts';
@@ -48,6 +49,8 @@ export class Engine {
   #viewsBySource = new Map<string, ActiveView[]>();
   #position: number;
   #revision = 0;
+  /** Of the states of the last checkpoint. */
+  readonly #arena = createArena();
 
   /** Continues from the last checkpoint: views that were warming are left out and given back, to be wiped and started again. */
   constructor(store: StateStore, limits: EngineLimits) {
@@ -161,16 +164,18 @@ export class Engine {
 
   /**
    * Begins a checkpoint: everything that changed since the last one, as it is now, and the position that it is true of. States are encoded a
-   * few at a time while events go on. Rows that are behind, or on their way to Redis (`inFlight`, by view id), are named, so that a
+   * few at a time while events go on; what was given for the last one is to be committed by now. Rows that are behind, or on their way to Redis (`inFlight`, by view id), are named, so that a
    * restart from here writes them again.
    */
   beginCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): Checkpoint {
+    this.#arena.reset();
+    const { take } = this.#arena;
     const changed: SavedState[] = [];
     const pendingRows: Record<string, readonly string[] | 'all'> = {};
     const retractions: Record<string, SavedRetractions> = {};
     const views = [...this.views.values()];
     for (const view of views) {
-      view.cells.beginSave((entityKey, bytes) => changed.push({ viewId: view.id, entityKey, bytes }));
+      view.cells.beginSave((entityKey, bytes) => changed.push({ viewId: view.id, entityKey, bytes }), take);
       // a view that is being filled starts over after a crash
       if (view.record.phase === 'ready' && view.retractions.size > 0) retractions[view.id] = view.retractions.save();
       const pending = [...(inFlight.get(view.id) ?? [])];

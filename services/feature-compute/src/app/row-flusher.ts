@@ -53,7 +53,7 @@ const retryDelayMsMax = 2_000;
 const encodeMsMax = 8;
 const writesMax = 2;
 /** A busy key costs a row for each flush: under load sweeps rest half as long as their rows took to make, but no longer than this. */
-const restMsMax = 100;
+const restMsMax = 50;
 const linksMax = 16;
 
 export function createRowFlusher(deps: {
@@ -218,13 +218,21 @@ export function createRowFlusher(deps: {
   };
 }
 
+/**
+ * In the order in which they fell behind, as near as every shard's own order tells: a row that fell behind early in the last sweep is not made late in
+ * this one, which would make it wait for almost two.
+ */
 function takeDirty(engine: Engine): readonly Behind[] {
-  const taken: Behind[] = [];
+  const taken: { readonly at: number; readonly behind: Behind }[] = [];
   for (const view of engine.views.values()) {
     if (!view.rowsEnabled) continue;
-    for (const shard of view.cells.shards) for (const cell of shard.takeRowDirty()) taken.push({ view, shard, cell });
+    for (const shard of view.cells.shards) {
+      const cells = shard.takeRowDirty();
+      for (const [index, cell] of cells.entries())
+        taken.push({ at: index / cells.length, behind: { view, shard, cell } });
+    }
   }
-  return taken;
+  return taken.sort((a, b) => a.at - b.at).map(({ behind }) => behind);
 }
 
 function rowOf(

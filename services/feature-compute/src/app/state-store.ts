@@ -9,6 +9,7 @@ export type StateStore = {
   readNote(name: string): string | undefined;
   writeNote(name: string, value: string): Promise<void>;
   readState(viewId: string, entityKey: string): Buffer | undefined;
+  /** The bytes are the store's only until it has committed. */
   commit(changed: readonly SavedState[], meta: CheckpointMeta): Promise<void>;
   /** Up to `limit` saved states of a view in key order, after an entity key. */
   scan(

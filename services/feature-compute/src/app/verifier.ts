@@ -41,6 +41,9 @@ type Waiting = {
 
 const roundMs = 500;
 const samplesPerRoundMax = 1_000;
+const samplesPerRoundMin = 50;
+/** A round takes fewer samples, or more again, so that ClickHouse is busy with it for about so long: what is live shares the machine with it. */
+const busyMsWanted = 2_000;
 /** Its share of the time of one thread of ClickHouse, and the longest pause that this may ask for. */
 const share = 0.2;
 const pauseMsMax = 15_000;
@@ -66,6 +69,7 @@ export function createVerifier(deps: {
   let mismatched = 0;
   let samplesDropped = 0;
   let lagUs = 0;
+  let perRound = samplesPerRoundMax;
 
   function drop(count: number): void {
     if (count === 0) return;
@@ -84,7 +88,7 @@ export function createVerifier(deps: {
     let taken = 0;
     for (const each of waiting) {
       const { view, features, sample } = each;
-      if (sample.position > (reached.get(view.source) ?? 0) || taken >= samplesPerRoundMax) {
+      if (sample.position > (reached.get(view.source) ?? 0) || taken >= perRound) {
         if (each.sinceUs < oldestUs) drop(1);
         else rest.push(each);
         continue;
@@ -150,9 +154,16 @@ export function createVerifier(deps: {
           deps.telemetry.log.warn({ event: 'verifier_waits', error: toMeshError(thrown).message });
         });
         const busyMs = performance.now() - startedMs;
+        perRound = nextRound(perRound, busyMs);
         await sleep(Math.max(roundMs, Math.min(pauseMsMax, busyMs / share - busyMs)), signal);
       }
     },
     status: () => ({ compared, mismatched, samplesWaiting: waiting.length, samplesDropped, lagUs }),
   };
+}
+
+function nextRound(samples: number, busyMs: number): number {
+  const wanted =
+    busyMs > busyMsWanted ? samples * (busyMsWanted / busyMs) : busyMs < busyMsWanted / 2 ? 2 * samples : samples;
+  return Math.round(Math.min(samplesPerRoundMax, Math.max(samplesPerRoundMin, wanted)));
 }

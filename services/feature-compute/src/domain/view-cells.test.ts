@@ -1,5 +1,6 @@
 import type { EventColumns, ViewDefinition } from '@millrace/features';
 import { expect, test } from 'vitest';
+import { createArena } from './arena.ts';
 import { ViewCells } from './view-cells.ts';
 
 const hourUs = 3_600_000_000;
@@ -63,7 +64,7 @@ test('what is saved is as of the begin of the save, whatever comes meanwhile', (
   const batch = events(...keys.map((key) => [key, nowUs] as const));
   live.applyBatch(batch, 1, nowUs);
   const saved = new Map<string, Buffer>();
-  live.beginSave((key, bytes) => saved.set(key, bytes));
+  live.beginSave((key, bytes) => saved.set(key, bytes), createArena().take);
   // every cell changes, some before and some after their turn
   expect(live.saveUntil(0)).toBe(false);
   live.applyBatch(batch, 2, nowUs + 1);
@@ -73,7 +74,7 @@ test('what is saved is as of the begin of the save, whatever comes meanwhile', (
   for (const key of saved.keys()) expect(restored.cell(key).cell.position).toBe(1);
 
   const later = new Map<string, Buffer>();
-  live.beginSave((key, bytes) => later.set(key, bytes));
+  live.beginSave((key, bytes) => later.set(key, bytes), createArena().take);
   expect(live.saveUntil(Number.POSITIVE_INFINITY)).toBe(true);
   expect(later.size).toBe(keys.length);
   expect([...later.keys()].map((key) => live.decode(key, later.get(key) ?? Buffer.alloc(0)).position)).toEqual(

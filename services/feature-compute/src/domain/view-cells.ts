@@ -29,6 +29,7 @@ export class ViewCells {
   #toSave: readonly Cell[] = [];
   #savedTo = 0;
   #save: SaveState = () => {};
+  #take: (bytes: number) => Buffer = Buffer.allocUnsafe;
 
   constructor(definition: ViewDefinition, options: { readonly shards: number; readonly load: CellLoader }) {
     this.view = compileView(definition);
@@ -99,11 +100,12 @@ export class ViewCells {
     shard.markStateBehind(cell);
   }
 
-  /** Begins to save what changed since the last time, as it is now. What was begun before has to be finished. */
-  beginSave(save: SaveState): void {
+  /** Begins to save what changed since the last time, as it is now, in bytes that `take` gives. What was begun before has to be finished. */
+  beginSave(save: SaveState, take: (bytes: number) => Buffer): void {
     this.#toSave = this.shards.flatMap((shard) => shard.takeStateDirty());
     this.#savedTo = 0;
     this.#save = save;
+    this.#take = take;
   }
 
   /** Encodes until a time, in ms of `performance.now()`; true when nothing is left. */
@@ -121,7 +123,7 @@ export class ViewCells {
 
   #saveCell(cell: Cell): void {
     cell.saving = false;
-    this.#save(cell.key, this.encode(cell));
+    this.#save(cell.key, this.encode(cell, this.#take));
   }
 
   /** The cell of an entity, from memory, the store, or new. */
@@ -143,8 +145,10 @@ export class ViewCells {
     return cell;
   }
 
-  encode(cell: Cell): Buffer {
-    return encodeSavedCell(cell.position, cell.knownTimeUs, this.view.encodeState(cell.state));
+  /** Into bytes of their own unless told where from. */
+  encode(cell: Cell, take: (bytes: number) => Buffer = Buffer.allocUnsafe): Buffer {
+    const encodeState = (allocate: (bytes: number) => Buffer) => this.view.encodeState(cell.state, allocate);
+    return encodeSavedCell(cell.position, cell.knownTimeUs, encodeState, take);
   }
 
   /** Empty where there is none to be. */
