@@ -113,6 +113,34 @@ test('rows keep their order; null and unknown are NaN with their status, and req
   for (const row of [2, 6, 9_998]) expect(many.predictions[row]?.score).toBeCloseTo(score(1, row - 1), 6);
 });
 
+test('predictions that come together share reads of features and runs, and each gets its own answer', async () => {
+  const count = async (metric: string) => {
+    const text = await (await fetch(`http://${world.inference.http}/metrics`)).text();
+    return Number(new RegExp(`^${metric}[^ ]* (\\d+)`, 'm').exec(text)?.[1] ?? Number.NaN);
+  };
+  const [reads, fused] = [
+    'millrace_inference_feature_reads_total',
+    'millrace_inference_fused_predictions_total',
+  ] as const;
+  const before = [await count(reads), await count(fused)] as const;
+  const origins = Array.from({ length: 64 }, (_, at) => (at % 3 === 0 ? 'XXX' : 'ATL'));
+  const winds = (at: number) => [{ name: 'wind', doubles: [at / 10] }];
+  const ends = await Promise.allSettled(
+    origins.map((origin, at) => {
+      const bad = at === 10 ? { keys: [{ ...nulls()[0], strings: [''], nulls: Buffer.from([1]) }] as never } : {};
+      return world.predict(latePrediction([origin], { requestData: winds(at), ...bad }));
+    }),
+  );
+  for (const [at, end] of ends.entries()) {
+    if (at === 10) expect(end).toMatchObject({ status: 'rejected', reason: { reason: 'NULL_JOIN_KEY' } });
+    else if (end.status === 'rejected') throw end.reason;
+    else if (origins[at] === 'XXX') expect(end.value.predictions[0]?.score).toBeNaN();
+    else expect(end.value.predictions[0]?.score).toBeCloseTo(score(1.5, at / 10), 6);
+  }
+  expect((await count(fused)) - before[1]).toBeGreaterThanOrEqual(64);
+  expect((await count(reads)) - before[0]).toBeLessThan(40);
+});
+
 test('a prediction is in the stream when it is answered, and in ClickHouse once', async () => {
   const answer = await world.predict(latePrediction(['ATL', 'ORD'], { predictionKeys: ['f-1', 'f-2'] }));
   const ids = answer.predictions.map(({ predictionId }) => predictionId);

@@ -8,6 +8,7 @@ import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
 import { followRegistry } from './app/follow-registry.ts';
+import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
 import { createInferenceMetrics } from './app/inference-metrics.ts';
 import { createModelBook } from './app/model-book.ts';
@@ -92,7 +93,13 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     deployment: (name) => registry.current().deployments.get(name)?.spec,
     deployments: () => [...registry.current().deployments.keys()],
     featureService: (name) => registry.current().services.get(name)?.spec,
-    readFeatures: (request, options) => features.getFeatures(request, options),
+    readFeatures: createFusedReads({
+      read: (request, options) => features.getFeatures(request, options),
+      nowMs: () => clock.nowUs() / 1000,
+      queueMax: config.queueMax,
+      timeoutMs: config.featuresTimeoutMs,
+      onRead: metrics.featuresRead,
+    }),
     keep: log.keep,
     nowUs: () => clock.nowUs(),
     limits: config,

@@ -35,7 +35,18 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
     secondsBuckets,
     ['model'],
   );
+  const reads = metrics.counter('millrace_inference_feature_reads_total', 'calls for features, each a round trip');
+  const fused = metrics.counter(
+    'millrace_inference_fused_predictions_total',
+    'requests whose features those calls read',
+  );
+  const readRows = metrics.counter('millrace_inference_feature_rows_total', 'rows of those calls');
   return {
+    featuresRead(requests: number, rows: number): void {
+      reads.inc();
+      fused.inc(requests);
+      readRows.inc(rows);
+    },
     batchRan(
       model: string,
       batch: { readonly rows: number; readonly waitedMs: number; readonly tookMs: number },

@@ -127,6 +127,24 @@ test('a failed load answers its reason, is tried again when asked, and is told o
   expect(told).toEqual(['v1 failed', 'v1 failed', 'v1 ready']);
 });
 
+test('a version that cannot be loaded leaves the one before it serving, until one can', async () => {
+  const { book, want, fail, succeed, closed } = openBook();
+  want('v1');
+  await succeed('v1');
+  want('v2');
+  await fail('v2', 'wrong digest');
+  expect(book.ready('m', '').version).toBe('v1');
+  expect(() => book.ready('m', 'v2')).toThrow('wrong digest');
+  want('v2');
+  await fail('v2', 'wrong digest');
+  expect(book.ready('m', '').version).toBe('v1');
+  want('v3');
+  expect(closed).toEqual([]);
+  await succeed('v3');
+  expect(book.ready('m', '').version).toBe('v3');
+  expect(closed).toEqual(['v1']);
+});
+
 test('close closes everything that is open, stand-ins too', async () => {
   const { book, want, succeed, closed } = openBook();
   want('v1', 'v0');

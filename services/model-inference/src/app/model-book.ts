@@ -60,8 +60,8 @@ export interface BookedModel extends WantedModel {
 /** The model versions that this process serves. */
 export interface ModelBook {
   /**
-   * Loads what is new, tries again what has failed, and unloads what is not wanted any more; the rest goes on. While a model's new
-   * current version loads, the one before it answers those who ask for none.
+   * Loads what is new, tries again what has failed, and unloads what is not wanted any more; the rest goes on. Until a model's new
+   * current version has loaded, the one before it answers those who ask for none; for good when it cannot be loaded.
    */
   want(models: readonly WantedModel[], current: ReadonlyMap<string, string>): void;
   /** UNKNOWN_MODEL; MODEL_NOT_READY while it loads; MODEL_LOAD_FAILED. */
@@ -85,7 +85,7 @@ export function createModelBook(deps: {
   readonly isKnown?: (name: string, version: string) => boolean;
 }): ModelBook {
   const models = new Map<string, BookedModel>();
-  /** By name: what answers while the current version loads. */
+  /** By name: what answers until the current version has loaded. */
   const standIns = new Map<string, BookedModel>();
   const loading = new Map<BookedModel, Promise<void>>();
   let currentVersions: ReadonlyMap<string, string> = new Map();
@@ -118,7 +118,8 @@ export function createModelBook(deps: {
 
   function relieveStandIns(): void {
     for (const [name, model] of standIns) {
-      if (currentOf(name)?.state.t === 'loading') continue;
+      const current = currentOf(name);
+      if (current && current.state.t !== 'ready') continue;
       standIns.delete(name);
       if (!isBooked(model)) void unload(model);
     }
@@ -127,7 +128,7 @@ export function createModelBook(deps: {
   const find = (name: string, version: string) => {
     if (version !== '') return models.get(key(name, version));
     const current = currentOf(name);
-    return current?.state.t === 'loading' ? (standIns.get(name) ?? current) : current;
+    return current?.state.t === 'ready' ? current : (standIns.get(name) ?? current);
   };
 
   return {

@@ -6,10 +6,18 @@ import type { Tensor } from '../domain/tensor.ts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
 
+/** Who waits for an answer. */
+export interface Caller {
+  /** Aborts when the caller is gone. */
+  readonly signal: AbortSignal;
+  /** Epoch milliseconds. */
+  readonly deadlineMs: number | undefined;
+}
+
 /** Reads features for rows; one call for all of them. */
 export type ReadFeatures = (
   request: serving.GetFeaturesRequest,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: Caller,
 ) => Promise<serving.GetFeaturesResponse>;
 
 /** What is kept of a model's predictions before they are answered; a value of each list, or a row of each matrix, for each prediction. */
@@ -39,15 +47,14 @@ export interface PredictDeps {
   readonly readFeatures: ReadFeatures;
   readonly keep: KeepPredictions;
   readonly nowUs: () => number;
-  readonly limits: { readonly rowsMax: number; readonly featuresTimeoutMs: number };
+  readonly limits: { readonly rowsMax: number };
   readonly onPredictions: (model: string, rows: number, seconds: number) => void;
 }
 
-/** The signal aborts when the caller is gone. */
-export type Predict = (request: inference.PredictRequest, signal: AbortSignal) => Promise<inference.PredictResponse>;
+export type Predict = (request: inference.PredictRequest, caller: Caller) => Promise<inference.PredictResponse>;
 
 export function createPredict(deps: PredictDeps): Predict {
-  return async (request, signal) => {
+  return async (request, caller) => {
     const startedMs = performance.now();
     const deployment = deps.deployment(request.deployment);
     if (!deployment) throw unknownDeployment(request.deployment, deps.deployments());
@@ -56,10 +63,10 @@ export function createPredict(deps: PredictDeps): Predict {
     const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
     const groups = groupByModel(deployment, request, rows, deps.book);
     const parts = await Promise.all(
-      groups.map(({ model, members }) => predictGroup(deps, model, request, members, asOfUs, signal)),
+      groups.map(({ model, members }) => predictGroup(deps, model, request, members, asOfUs, caller)),
     );
     const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
-    await deps.keep(records, signal);
+    await deps.keep(records, caller.signal);
     const seconds = (performance.now() - startedMs) / 1000;
     for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
     return toResponse(parts, records, rows, request.omitExplanation);
@@ -153,7 +160,7 @@ async function predictGroup(
   request: inference.PredictRequest,
   members: readonly number[],
   asOfUs: (row: number) => number,
-  signal: AbortSignal,
+  caller: Caller,
 ): Promise<Part> {
   const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
   const { featureService } = model.spec;
@@ -179,11 +186,11 @@ async function predictGroup(
             omitMetadata: false,
             requestData: requestDataOf(deps.featureService(featureService), requestData),
           },
-          { timeoutMs: deps.limits.featuresTimeoutMs, signal },
+          caller,
         );
   const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
   const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
-  return { model, members, vectors, features: response, scores: await scoresOf(model, vectors) };
+  return { model, members, vectors, features: response, scores: await scoresOf(model, vectors, caller) };
 }
 
 /** What the feature service's expressions take of the request's data. */
@@ -201,7 +208,7 @@ function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buff
   return nulls.length === 0 ? nulls : Buffer.from(members.map((row) => nulls[row] ?? 0));
 }
 
-async function scoresOf(model: ReadyModel, vectors: Vectors): Promise<number[]> {
+async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Promise<number[]> {
   const { inputName, outputName, outputColumn } = model.spec;
   const spec = model.loaded.inputs.find(({ name }) => name === inputName);
   const datatype = spec?.datatype === 'FP64' ? 'FP64' : 'FP32';
@@ -216,7 +223,7 @@ async function scoresOf(model: ReadyModel, vectors: Vectors): Promise<number[]> 
       { model: model.name, output: outputName },
     );
   }
-  const output = (await model.loaded.run(inputs, [outputName])).get(outputName);
+  const output = (await model.loaded.run(inputs, [outputName], caller)).get(outputName);
   const width = output?.shape.length === 2 ? (output.shape[1] ?? 1) : 1;
   if (output?.data.length !== vectors.rows * width)
     throw new MeshError(

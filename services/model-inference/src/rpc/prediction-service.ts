@@ -11,7 +11,7 @@ export function predictionService(parts: {
   readonly snapshot: () => RegistrySnapshot;
 }): ServiceBinding {
   return bindService(inference.PredictionServiceService, {
-    predict: (request, { signal }) => parts.predict(request, signal),
+    predict: (request, caller) => parts.predict(request, caller),
     getQuality: ({ deployment }) => {
       const { deployments } = parts.snapshot();
       const found = deployments.get(deployment);
