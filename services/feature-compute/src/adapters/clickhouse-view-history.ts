@@ -10,10 +10,7 @@ type TileJson = Readonly<Record<string, unknown>>;
 
 /** Tiles, positions and frontiers from ClickHouse. */
 export function createViewHistory(history: History): ViewHistory {
-  async function exists(source: string): Promise<boolean> {
-    const [row] = await history.query<{ result: number | string }>(`EXISTS TABLE ${eventTable(source)}`);
-    return Number(row?.result ?? 0) === 1;
-  }
+  const exists = createTableLookup(history);
 
   return {
     maxPosition: async (source) => ((await exists(source)) ? maxSeq(history, eventTable(source)) : 0),
@@ -65,6 +62,30 @@ export function createViewHistory(history: History): ViewHistory {
       );
       return rows.map((row) => toEntity(definition, row));
     },
+  };
+}
+
+/** Whether a source has a table. Thousands of new views may ask at once: those that ask during a query share the next. */
+function createTableLookup(history: History): (source: string) => Promise<boolean> {
+  let asked = new Set<string>();
+  let next: Promise<ReadonlySet<string>> | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function list(): Promise<ReadonlySet<string>> {
+    const names = [...asked].map((source) => sqlLiteral(`events_${source}`));
+    asked = new Set();
+    next = undefined;
+    const rows = await history.query<{ name: string }>(
+      `SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN (${names.join(', ')})`,
+    );
+    return new Set(rows.map(({ name }) => name));
+  }
+
+  return async (source) => {
+    asked.add(source);
+    next ??= last.then(list);
+    last = next.catch(() => undefined);
+    return (await next).has(`events_${source}`);
   };
 }
 

@@ -2,6 +2,7 @@ import type { Scalar, ViewDefinition } from '@millrace/features';
 import type { Telemetry } from '@millrace/runtime';
 import type { ViewCells } from '../domain/view-cells.ts';
 import type { ActiveView, Engine } from './engine.ts';
+import { createGate } from './gate.ts';
 import { sleep } from './sleep.ts';
 import type { WaitForHistory } from './wait-for-history.ts';
 
@@ -36,6 +37,9 @@ export type EntityKeys = { readonly entityKey: string; readonly values: readonly
 /** Fills a view's windows with the events up to its start position. Live events are applied meanwhile; merging is order-free. */
 export type FillFromHistory = (view: ActiveView, signal: AbortSignal) => Promise<void>;
 
+/** Views whose tiles are read at the same time: each is a heavy query. */
+const tilesAtOnce = 2;
+
 export function createFillFromHistory(deps: {
   readonly engine: Engine;
   readonly history: ViewHistory;
@@ -43,18 +47,39 @@ export function createFillFromHistory(deps: {
   readonly telemetry: Telemetry;
 }): FillFromHistory {
   const { engine, history, telemetry } = deps;
+  const gate = createGate(tilesAtOnce);
+  const extents = new Map<string, Promise<HistoryExtent>>();
+
+  /** Once history is complete up to a position its extent up to there is for good: views that ask at the same time share the answer. */
+  function extentOf(source: string, position: number, signal: AbortSignal): Promise<HistoryExtent> {
+    const key = `${source} ${position}`;
+    const found = extents.get(key);
+    if (found !== undefined) return found;
+    const asked = deps
+      .waitForHistory(source, position, signal)
+      .then(() => history.extent(source, position))
+      .finally(() => extents.delete(key));
+    extents.set(key, asked);
+    return asked;
+  }
 
   return async (view, signal) => {
     const { definition, startPosition } = view.record;
     if (startPosition === 0) return;
-    await deps.waitForHistory(definition.source, startPosition, signal);
-    const extent = await history.extent(definition.source, startPosition);
+    const extent = await extentOf(definition.source, startPosition, signal);
     if (extent.position === 0 || signal.aborted) return;
+    await gate(() => merge(view, extent, signal));
+  };
+
+  async function merge(view: ActiveView, extent: HistoryExtent, signal: AbortSignal): Promise<void> {
+    const { definition, startPosition } = view.record;
+    if (signal.aborted || view.record.phase !== 'warming') return;
     engine.frontiers.advance(definition.source, extent.frontierUs);
     const frontierUs = engine.frontiers.of(definition.source);
     const asked = { upToPosition: startPosition, frontierUs };
     let tiles = 0;
     for await (const batch of history.tiles(definition, asked, signal)) {
+      view.isMerged = true;
       for (const row of batch) {
         const { cell, shard } = view.cells.cell(row.entityKey);
         if (cell.isGone) view.record.entities++;
@@ -71,5 +96,5 @@ export function createFillFromHistory(deps: {
       await sleep(0, signal);
     }
     telemetry.log.info({ event: 'filled_from_history', view: view.id, tiles, entities: view.record.entities });
-  };
+  }
 }

@@ -24,6 +24,8 @@ export type ActiveView = {
   rowsLost: boolean;
   /** Filled and written, but held back by what is expected of its features. */
   held: boolean;
+  /** History is in its states, in part at least: to be filled again it has to start over. */
+  isMerged: boolean;
   progress: number;
   error: string;
 };
@@ -46,7 +48,7 @@ export class Engine {
   readonly frontiers: Frontiers;
   readonly #store: StateStore;
   readonly #limits: EngineLimits;
-  #viewsBySource = new Map<string, ActiveView[]>();
+  readonly #viewsBySource = new Map<string, readonly ActiveView[]>();
   #position: number;
   #revision = 0;
   /** Of the states of the last checkpoint. */
@@ -100,12 +102,14 @@ export class Engine {
   setPhase(view: ActiveView, phase: ViewPhase): void {
     view.record.phase = phase;
     view.rowsEnabled = phase === 'ready' || (phase === 'warming' && view.rowsEnabled);
-    this.#index();
+    if (phase === 'dropping') this.#stopApplying(view);
+    this.#revision++;
   }
 
   forget(view: ActiveView): void {
     this.views.delete(view.id);
-    this.#index();
+    this.#stopApplying(view);
+    this.#revision++;
   }
 
   /** Applies one message of the stream to every view on its source. Returns how many (event, view) pairs were applied. */
@@ -223,23 +227,24 @@ export class Engine {
       rowsEnabled: false,
       rowsLost: false,
       held: false,
+      isMerged: false,
       progress: 0,
       error: '',
     };
     this.views.set(id, view);
-    this.#index();
+    const { source } = record.definition;
+    if (record.phase !== 'dropping') {
+      this.#viewsBySource.set(source, [...(this.#viewsBySource.get(source) ?? []), view]);
+    }
+    this.#revision++;
     return view;
   }
 
-  #index(): void {
-    this.#revision++;
-    this.#viewsBySource = new Map();
-    for (const view of this.views.values()) {
-      if (view.record.phase === 'dropping') continue;
-      const ofSource = this.#viewsBySource.get(view.record.definition.source);
-      if (ofSource === undefined) this.#viewsBySource.set(view.record.definition.source, [view]);
-      else ofSource.push(view);
-    }
+  #stopApplying(view: ActiveView): void {
+    const { source } = view.record.definition;
+    const others = (this.#viewsBySource.get(source) ?? []).filter((other) => other !== view);
+    if (others.length === 0) this.#viewsBySource.delete(source);
+    else this.#viewsBySource.set(source, others);
   }
 }
 

@@ -1,8 +1,8 @@
 import type { JoinKeyDefinition } from '@millrace/features';
 import type { History } from '@millrace/history';
 import { MeshError } from '@millrace/kernel';
+import { createGate, type Gate } from '../gate.ts';
 import { sqlName } from '../sql.ts';
-import { createGate, type Gate } from './gate.ts';
 import { type FilledStep, nothingFound } from './steps.ts';
 import {
   type ChunkBounds,
