@@ -79,6 +79,8 @@ export function createFillFromHistory(deps: {
     const asked = { upToPosition: startPosition, frontierUs };
     let tiles = 0;
     for await (const batch of history.tiles(definition, asked, signal)) {
+      // nobody needs it any more: its turn goes to the next
+      if (view.record.phase !== 'warming') return;
       view.isMerged = true;
       for (const row of batch) {
         const { cell, shard } = view.cells.cell(row.entityKey);

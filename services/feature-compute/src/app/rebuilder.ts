@@ -89,7 +89,8 @@ export function createRebuilder(deps: {
 
   /** The new states take their places, and the retractions are over: one turn, so that a checkpoint sees both or neither. */
   function settle({ view, taken, touched }: Task, extent: HistoryExtent): void {
-    if (engine.views.get(view.id) !== view) return;
+    // one that is being dropped has its states removed: none may come back
+    if (engine.views.get(view.id) !== view || view.record.phase === 'dropping') return;
     for (const { cell, shard } of touched) {
       if (cell.rebuilding === null) continue;
       const wasGone = cell.isGone;

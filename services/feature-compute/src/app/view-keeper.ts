@@ -175,6 +175,8 @@ export function createViewKeeper(deps: {
     try {
       await (phase === 'warming' ? warm(view, signal) : drop(view, signal));
     } catch (cause) {
+      // a stop cuts off what is read: the view starts over when the process does
+      if (signal.aborted) return;
       const before = view.error;
       view.error = toMeshError(cause, `view "${view.id}"`).message;
       if (view.error !== before) telemetry.log.error({ event: 'view_failed', view: view.id, phase, error: view.error });
@@ -226,6 +228,8 @@ export function createViewKeeper(deps: {
         const isSettled = [...engine.views.values()].every(({ record }) => record.phase === 'ready');
         await wakeUp.wait(isSettled ? 60_000 : lookEveryMs, signal);
       }
+      clearTimeout(tellTimer);
+      clearTimeout(graceTimer);
       if (failure !== undefined) throw failure.cause;
       await Promise.all(underway.values());
     },
