@@ -53,7 +53,7 @@ const retryDelayMsMax = 2_000;
 const encodeMsMax = 8;
 const writesMax = 2;
 /** A busy key costs a row for each flush: under load sweeps rest half as long as their rows took to make, but no longer than this. */
-const restMsMax = 50;
+const restMsMax = 20;
 const linksMax = 16;
 
 export function createRowFlusher(deps: {

@@ -69,7 +69,7 @@ export function createVerifier(deps: {
   let mismatched = 0;
   let samplesDropped = 0;
   let lagUs = 0;
-  let perRound = samplesPerRoundMax;
+  let perRound = samplesPerRoundMin;
 
   function drop(count: number): void {
     if (count === 0) return;
