@@ -3,7 +3,7 @@ import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
-import { run, serveHttp } from '@millrace/runtime';
+import { run } from '@millrace/runtime';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
@@ -19,6 +19,7 @@ import { createRepository, knownModels } from './app/repository.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
+import { createRest } from './http/rest.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
 
@@ -121,8 +122,12 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       limits: { maxMessageBytes: config.messageBytesMax },
     }),
   );
-  const http = await life.start('http', () =>
-    serveHttp(config.httpAddress, { telemetry, ready: () => !signal.aborted && book.settled() }),
-  );
+  const ready = () => !signal.aborted && book.settled();
+  const rest = createRest({ server: oip, telemetry, ready, bytesMax: config.messageBytesMax });
+  const http = await life.start('http', async () => {
+    const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
+    const url = await rest.listen({ host, port: Number(port) });
+    return { address: new URL(url).host, close: () => rest.close() };
+  });
   return { grpc: grpc.address, http: http.address };
 });

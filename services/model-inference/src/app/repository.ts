@@ -94,3 +94,13 @@ function stateOf(booked: BookedModel | undefined): Pick<RepositoryEntry, 'state'
       return booked.state satisfies never;
   }
 }
+
+/** UNSUPPORTED: what a model is stands in the repository and the registry alone. */
+export function refuseLoadParameters(names: Iterable<string>): void {
+  for (const name of names)
+    throw new MeshError(
+      'UNSUPPORTED',
+      `load takes no parameters, and "${name}" was given; put the file into the model repository and apply its definition`,
+      { parameter: name },
+    );
+}

@@ -2,10 +2,11 @@ import { oip } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import { type OipServer, serverMetadata } from '../app/oip-server.ts';
+import { refuseLoadParameters } from '../app/repository.ts';
+import { toStatistics } from '../domain/statistics-message.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
 import { factsParameters } from './model-facts.ts';
 import { answerOf, callOf } from './oip-infer.ts';
-import { toStatistics } from './oip-statistics.ts';
 import { orderedStream } from './ordered-stream.ts';
 
 /** Requests of one stream that are worked on at once. */
@@ -55,7 +56,7 @@ export function oipService(server: OipServer): ServiceBinding {
     },
     async repositoryModelLoad({ repositoryName, modelName, parameters }) {
       refuseRepository(repositoryName);
-      refuseParameters(parameters.keys());
+      refuseLoadParameters(parameters.keys());
       await repository.load(modelName);
       return {};
     },
@@ -78,13 +79,4 @@ function refuseRepository(name: string): void {
   throw new MeshError('UNSUPPORTED', `there is one model repository, without a name; leave out "${name}"`, {
     repository: name,
   });
-}
-
-function refuseParameters(names: Iterable<string>): void {
-  for (const name of names)
-    throw new MeshError(
-      'UNSUPPORTED',
-      `load takes no parameters, and "${name}" was given; put files and config.pbtxt into the model repository`,
-      { parameter: name },
-    );
 }

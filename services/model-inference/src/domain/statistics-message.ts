@@ -1,5 +1,5 @@
 import type { oip } from '@millrace/contracts';
-import type { CountedNs, StageTimes, VersionStatistics } from '../domain/model-statistics.ts';
+import type { CountedNs, StageTimes, VersionStatistics } from './model-statistics.ts';
 
 /** Statistics of a version, in the message of Triton's extension. */
 export function toStatistics(name: string, version: string, of: VersionStatistics): oip.ModelStatistics {

@@ -1,0 +1,56 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { OipServer } from '../app/oip-server.ts';
+import { packed, unpacked } from './compression.ts';
+import { answerOf } from './infer-answer.ts';
+import { parseInfer } from './infer-body.ts';
+
+interface Named {
+  readonly model: string;
+  readonly version?: string;
+}
+
+const jsonLengthHeader = 'inference-header-content-length';
+
+/** POST …/infer: JSON, or JSON followed by binary tensors. */
+export function inferRoutes(server: OipServer, bytesMax: number) {
+  async function infer(request: FastifyRequest, reply: FastifyReply) {
+    const { model, version = '' } = request.params as Named;
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const { headers } = request;
+    const aborter = new AbortController();
+    reply.raw.on('close', () => aborter.abort());
+    const call = parseInfer(
+      await unpacked(body, headers['content-encoding'], bytesMax),
+      headers[jsonLengthHeader]?.toString(),
+      () => server.metadata(model, version).inputs,
+    );
+    const answer = await server.serve(
+      {
+        model,
+        version,
+        outputs: call.outputs,
+        parameters: call.parameters,
+        options: { signal: aborter.signal, priority: priorityOf(call.parameters), ownsInputs: true },
+        decode: call.decode,
+      },
+      (outcome) => answerOf(model, call, outcome),
+    );
+    const sent = await packed(answer.body, headers['accept-encoding']?.toString());
+    if (sent.encoding) reply.header('content-encoding', sent.encoding);
+    if (answer.jsonLength !== undefined) reply.header(jsonLengthHeader, answer.jsonLength);
+    return reply
+      .type(answer.jsonLength === undefined ? 'application/json' : 'application/octet-stream')
+      .send(sent.body);
+  }
+
+  return async function routes(app: FastifyInstance): Promise<void> {
+    const schema = { summary: 'Runs the model on tensors, JSON or binary', tags: ['inference'] };
+    app.post('/v2/models/:model/infer', { schema }, infer);
+    app.post('/v2/models/:model/versions/:version/infer', { schema }, infer);
+  };
+}
+
+function priorityOf(parameters: ReadonlyMap<string, unknown>): number | undefined {
+  const given = parameters.get('priority');
+  return typeof given === 'number' || typeof given === 'bigint' ? Number(given) : undefined;
+}

@@ -1,0 +1,79 @@
+import { MeshError } from '@millrace/kernel';
+import type { FastifyInstance } from 'fastify';
+import { type OipServer, serverMetadata } from '../app/oip-server.ts';
+import { refuseLoadParameters } from '../app/repository.ts';
+import { toStatistics } from '../domain/statistics-message.ts';
+import { configJson, snakeJson } from './snake-json.ts';
+
+interface Named {
+  readonly model?: string;
+  readonly version?: string;
+}
+
+/** What the server and its models are and do; all but inference. */
+export function modelRoutes(server: OipServer, ready: () => boolean) {
+  const { repository } = server;
+  const statistics = ({ model = '', version = '' }: Named) => ({
+    model_stats: server
+      .statistics(model, version)
+      .map((of) => snakeJson(toStatistics(of.name, of.version, of.statistics))),
+  });
+
+  return async function routes(app: FastifyInstance): Promise<void> {
+    const schema = (summary: string) => ({ schema: { summary, tags: ['models'] } });
+    app.get('/v2', schema('The server'), () => serverMetadata);
+    app.get('/v2/health/live', schema('Is it up'), () => ({ live: true }));
+    app.get('/v2/health/ready', schema('Have all models loaded or failed'), (_request, reply) =>
+      reply.code(ready() ? 200 : 400).send({ ready: ready() }),
+    );
+    app.get('/v2/models/stats', schema('Statistics of all models'), () => statistics({}));
+    for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+      app.get<{ Params: Named }>(path, schema('Its tensors'), ({ params: { model = '', version = '' } }) => {
+        const { versions, platform, inputs, outputs } = server.metadata(model, version);
+        return { name: model, versions, platform, inputs, outputs };
+      });
+      app.get<{ Params: Named }>(`${path}/ready`, schema('Is it loaded'), ({ params }, reply) => {
+        const isReady = server.isReady(params.model ?? '', params.version ?? '');
+        return reply.code(isReady ? 200 : 400).send({ name: params.model, ready: isReady });
+      });
+      app.get<{ Params: Named }>(`${path}/config`, schema('Its configuration, as Triton has it'), ({ params }) =>
+        configJson(server.config(params.model ?? '', params.version ?? '')),
+      );
+      app.get<{ Params: Named }>(`${path}/stats`, schema('Its statistics'), ({ params }) => statistics(params));
+    }
+    app.post('/v2/repository/index', schema('The models that there are'), ({ body }) =>
+      repository.index(jsonOf(body).ready === true),
+    );
+    app.post<{ Params: Named }>(
+      '/v2/repository/models/:model/load',
+      schema('Loads a model'),
+      async ({ params, body }) => {
+        refuseParameters(jsonOf(body));
+        await repository.load(params.model ?? '');
+        return {};
+      },
+    );
+    app.post<{ Params: Named }>(
+      '/v2/repository/models/:model/unload',
+      schema('Unloads a model'),
+      async ({ params }) => {
+        await repository.unload(params.model ?? '');
+        return {};
+      },
+    );
+  };
+}
+
+function jsonOf(body: unknown): Readonly<Record<string, unknown>> {
+  if (!Buffer.isBuffer(body) || body.length === 0) return {};
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'));
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+  } catch (cause) {
+    throw new MeshError('MALFORMED_PAYLOAD', `the request is not JSON: ${(cause as Error).message}`, {}, { cause });
+  }
+}
+
+function refuseParameters({ parameters }: Readonly<Record<string, unknown>>): void {
+  refuseLoadParameters(Object.keys(typeof parameters === 'object' && parameters !== null ? parameters : {}));
+}
