@@ -1,7 +1,12 @@
 import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
+import { measureBatching } from './inference/batching.ts';
 import { measureRollbackQuality } from './inference/rollback-quality.ts';
 
-const measures = { B11: measureRollbackQuality } as const;
+/** Each gives one case or several that share a server. */
+const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | Promise<BenchCases>>> = {
+  batching: measureBatching,
+  B11: measureRollbackQuality,
+};
 
 export const usage: BenchUsage = {
   cases: Object.keys(measures),
@@ -13,7 +18,7 @@ export async function run(context: BenchContext): Promise<BenchCases> {
   const cases: Record<string, BenchCases[string]> = {};
   for (const [name, measure] of Object.entries(measures)) {
     context.signal.throwIfAborted();
-    if (context.only.length === 0 || context.only.includes(name)) Object.assign(cases, measure(context));
+    if (context.only.length === 0 || context.only.includes(name)) Object.assign(cases, await measure(context));
   }
   return cases;
 }

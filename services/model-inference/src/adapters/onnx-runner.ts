@@ -31,6 +31,8 @@ export interface RuntimeOptions {
   /** Requests that wait for a model. */
   readonly queueMax: number;
   readonly workers: number;
+  /** Rows of a batch. */
+  readonly batchRowsMax: number;
   readonly longRunMs: number;
   readonly runMaxMs: number;
   readonly nowMs: () => number;
@@ -56,7 +58,7 @@ export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
         ? [session % pool.size]
         : Array.from({ length: pool.size }, (_, slot) => slot).reverse();
     try {
-      const { shape, choice } = await open(pool, dispatcher, session, source, slots, request);
+      const { shape, choice } = await open(pool, dispatcher, session, source, slots, options.batchRowsMax);
       return createModel({ request, session, shape, choice, slots, pool, dispatcher, options });
     } catch (error) {
       await pool.unload(session);
@@ -81,14 +83,14 @@ async function open(
   session: number,
   source: SessionSource,
   slots: readonly number[],
-  { batching }: LoadRequest,
+  batchRowsMax: number,
 ): Promise<{ shape: SessionShape; choice: BatchingChoice }> {
   const [first = 0, ...others] = slots;
   const opened = await dispatcher.reserve(first, async () => {
     const shape = await pool.load(first, session, source);
-    const measured = await pool.measure(first, session, { rows: measuredRows, budgetMs: measureMs });
+    const measured = await pool.measure(first, session, { rows: measuredRows(batchRowsMax), budgetMs: measureMs });
     const unsafe = shape.facts.batching.t === 'unsafe' ? shape.facts.batching.reason : measured.unsafe;
-    return { shape, choice: chooseBatching(batching, measured.curve, unsafe) };
+    return { shape, choice: chooseBatching(batchRowsMax, measured.curve, unsafe) };
   });
   for (const slot of others) {
     await dispatcher.reserve(slot, async () => {
@@ -111,7 +113,7 @@ async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOpti
       { cause },
     );
   });
-  return { path, sha256, uri, model: name, threads: request.threads ?? threads, bytes: file.size };
+  return { path, sha256, uri, model: name, threads, bytes: file.size };
 }
 
 function pathOf(modelDir: string, uri: string): string {
@@ -144,7 +146,7 @@ function createModel(parts: {
   const lane: LaneHandle<RunItem, Tensors> = parts.dispatcher.open<RunItem, Tensors>({
     name: `model "${name}"`,
     slots: parts.slots,
-    policy: { rowsMax: choice.rowsMax, delayMs: choice.delayMs, queueMax: options.queueMax },
+    policy: { rowsMax: choice.rowsMax, delayMs: 0, queueMax: options.queueMax },
     cost: choice.cost,
     async run(slot, items, free) {
       const [only] = items;

@@ -31,7 +31,7 @@ function openBook() {
       changes: [],
       batching: { t: 'safe' },
     },
-    batching: chooseBatching({ rowsMax: 1, delayMs: 0 }, [], undefined),
+    batching: chooseBatching(1, [], undefined),
     run: async () => new Map(),
     close: async () => void closed.push(uri),
   });

@@ -1,7 +1,7 @@
 import type { definitions } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
-import type { BatchingChoice, DeclaredBatching } from '../domain/batching-choice.ts';
+import type { BatchingChoice } from '../domain/batching-choice.ts';
 import type { Tensor, TensorSpec } from '../domain/tensor.ts';
 
 export interface RunOptions {
@@ -35,9 +35,6 @@ export interface LoadRequest {
   readonly name: string;
   readonly uri: string;
   readonly sha256: string;
-  readonly batching: DeclaredBatching;
-  /** Intra-op threads; left out: the process's default. */
-  readonly threads: number | undefined;
 }
 
 export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;
@@ -97,7 +94,7 @@ export function createModelBook(deps: {
   async function load(model: BookedModel): Promise<void> {
     const before = model.state;
     try {
-      const loaded = await deps.load(loadRequestOf(model));
+      const loaded = await deps.load({ name: model.name, uri: model.spec.uri, sha256: model.spec.sha256 });
       model.state = { t: 'ready', loaded };
     } catch (thrown) {
       model.state = { t: 'failed', cause: toMeshError(thrown) };
@@ -196,8 +193,4 @@ export function createModelBook(deps: {
       await Promise.all([...open].map(unload));
     },
   };
-}
-
-function loadRequestOf({ name, spec: { uri, sha256 } }: WantedModel): LoadRequest {
-  return { name, uri, sha256, batching: { rowsMax: undefined, delayMs: undefined }, threads: undefined };
 }

@@ -38,7 +38,7 @@ export function unstack(model: string, outputs: Tensors, rowsByRequest: readonly
     if (shape[0] !== total)
       throw new MeshError(
         'MODEL_RUN_FAILED',
-        `output "${name}" of model "${model}" has shape [${shape}] for ${total} rows; declare that its requests are not batched (batching.maxRows: 1)`,
+        `output "${name}" of model "${model}" has shape [${shape}] for ${total} rows; such a model cannot be batched`,
         { model, output: name, rows: total },
       );
   }

@@ -2,8 +2,6 @@
 export interface BatchingChoice {
   /** Rows of a batch; 1: each request runs alone. */
   readonly rowsMax: number;
-  /** How long a request waits for company although a worker is free. */
-  readonly delayMs: number;
   /** What a run is expected to cost: fixedMs + rowMs × rows. */
   readonly cost: { readonly fixedMs: number; readonly rowMs: number };
   /** For people. */
@@ -20,14 +18,11 @@ export interface CurvePoint {
   readonly us: number;
 }
 
-/** What the definition says; what it leaves out is measured. */
-export interface DeclaredBatching {
-  readonly rowsMax: number | undefined;
-  readonly delayMs: number | undefined;
-}
-
 /** Sizes that are measured at load. */
-export const measuredRows = [1, 2, 4, 8, 16, 32, 64, 128] as const;
+export function measuredRows(rowsMax: number): number[] {
+  const powers = Array.from({ length: Math.floor(Math.log2(rowsMax)) + 1 }, (_, at) => 2 ** at);
+  return powers.at(-1) === rowsMax ? powers : [...powers, rowsMax];
+}
 
 /** What a run costs beside the model: the message to the worker and back. */
 const hopUs = 30;
@@ -36,39 +31,34 @@ const runUsMax = 50_000;
 /** Larger batches must make a row cheaper by more than this to be worth their wait. */
 const gain = 1.1;
 
-/** The smallest batch whose rows cost about as little as rows can; what is declared goes before what is measured. */
+/** The smallest batch whose rows cost about as little as rows can, up to the limit. */
 export function chooseBatching(
-  declared: DeclaredBatching,
+  rowsMax: number,
   curve: readonly CurvePoint[],
   unsafe: string | undefined,
 ): BatchingChoice {
-  const rowUs = ({ rows, us }: CurvePoint) => (us + hopUs) / rows;
+  const alone = (why: string): BatchingChoice => ({
+    ...{ rowsMax: 1, cost: costOf(curve), unsafe, curve },
+    why: `requests are not batched: ${why}`,
+  });
+  if (unsafe !== undefined) return alone(unsafe);
   const first = curve[0];
-  const cost = costOf(curve);
-  const chosen = { delayMs: declared.delayMs ?? 0, cost, unsafe, curve };
-  if (unsafe !== undefined) {
-    const overruled =
-      declared.rowsMax !== undefined && declared.rowsMax > 1 ? `; declared ${declared.rowsMax} is not taken` : '';
-    return { ...chosen, rowsMax: 1, delayMs: 0, why: `requests are not batched${overruled}: ${unsafe}` };
-  }
-  if (declared.rowsMax !== undefined)
-    return { ...chosen, rowsMax: declared.rowsMax, why: `at most ${declared.rowsMax} rows, as declared` };
-  if (!first) return { ...chosen, rowsMax: 1, delayMs: 0, why: 'requests are not batched: nothing was measured' };
+  if (rowsMax === 1 || !first) return alone('a batch may have one row');
   const allowed = curve.filter(({ rows, us }) => rows === 1 || us <= runUsMax);
   const least = Math.min(...allowed.map(rowUs));
   const best = allowed.find((point) => rowUs(point) <= gain * least) ?? first;
-  if (best.rows === 1)
-    return {
-      ...chosen,
-      rowsMax: 1,
-      delayMs: 0,
-      why: `requests are not batched: a row alone takes ${text(rowUs(first))} and is not cheaper in company`,
-    };
+  if (best.rows === 1) return alone(`a row takes ${text(rowUs(first))} and is not cheaper in company`);
+  const saves = `a row takes ${text(rowUs(best))} then and ${text(rowUs(first))} alone`;
+  const largest =
+    allowed.at(-1)?.rows === best.rows ? '' : `; larger batches gain less than ${Math.round((gain - 1) * 100)} %`;
   return {
-    ...chosen,
-    rowsMax: best.rows,
-    why: `at most ${best.rows} rows: a row takes ${text(rowUs(best))} then and ${text(rowUs(first))} alone; larger batches gain less than ${Math.round((gain - 1) * 100)} %`,
+    ...{ rowsMax: best.rows, cost: costOf(curve), unsafe, curve },
+    why: `at most ${best.rows} rows: ${saves}${largest}`,
   };
+}
+
+function rowUs({ rows, us }: CurvePoint): number {
+  return (us + hopUs) / rows;
 }
 
 function costOf(curve: readonly CurvePoint[]) {
