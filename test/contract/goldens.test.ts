@@ -36,9 +36,11 @@ function codecOf(typeName: string): Codec {
           ? [contracts.compute, contracts.trainingSets, contracts.featureQuality]
           : area === 'serving'
             ? [contracts.serving, contracts.search]
-            : area === undefined
-              ? [contracts.oip, contracts.modelConfig]
-              : [(contracts as unknown as Record<string, object>)[area]];
+            : area === 'inference'
+              ? [contracts.inference, contracts.rollouts]
+              : area === undefined
+                ? [contracts.oip, contracts.modelConfig]
+                : [(contracts as unknown as Record<string, object>)[area]];
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])
     .find((found) => found !== undefined);

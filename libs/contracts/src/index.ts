@@ -17,6 +17,7 @@ export * as featureQuality from './gen/millrace/compute/v1/feature_quality_servi
 export * as trainingSets from './gen/millrace/compute/v1/training_set.ts';
 export * as events from './gen/millrace/events/v1/events.ts';
 export * as inference from './gen/millrace/inference/v1/prediction_service.ts';
+export * as rollouts from './gen/millrace/inference/v1/rollout_service.ts';
 export * as ingestion from './gen/millrace/ingestion/v1/ingestion_service.ts';
 export * as loads from './gen/millrace/ingestion/v1/load_service.ts';
 export * as lineage from './gen/millrace/lineage/v1/lineage_service.ts';

@@ -2,7 +2,7 @@ import { MeshError } from '@millrace/kernel';
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import type { NatsLink } from './link.ts';
 
-export type StreamName = 'INGEST' | 'EVENTS' | 'QUARANTINE' | 'PREDICTIONS' | 'ALERTS';
+export type StreamName = 'INGEST' | 'EVENTS' | 'QUARANTINE' | 'PREDICTIONS' | 'ALERTS' | 'ROLLOUT_DECISIONS';
 
 const gib = 2 ** 30;
 const secondNs = 1e9;
@@ -18,6 +18,7 @@ const streams: Readonly<Record<StreamName, Partial<StreamConfig>>> = {
   EVENTS: { subjects: ['millrace.events.*.*'], max_bytes: 8 * gib },
   QUARANTINE: { subjects: ['millrace.quarantine.*.*'], max_bytes: gib },
   PREDICTIONS: { subjects: ['millrace.predictions.*'], max_bytes: 2 * gib },
+  ROLLOUT_DECISIONS: { subjects: ['millrace.rollouts.*'], max_bytes: gib / 4 },
   ALERTS: { subjects: ['millrace.alerts.*'], max_bytes: gib / 4 },
 };
 

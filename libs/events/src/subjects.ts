@@ -8,5 +8,6 @@ export const subjects = {
   served: (view: string) => `millrace.served.${view}`,
   alerts: (severity: string) => `millrace.alerts.${severity}`,
   predictions: (model: string) => `millrace.predictions.${model}`,
+  rollouts: (deployment: string) => `millrace.rollouts.${deployment}`,
   feedback: (model: string) => `millrace.feedback.${model}`,
 } as const;

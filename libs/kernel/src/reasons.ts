@@ -40,6 +40,7 @@ export const ReasonCode = {
   UNKNOWN_MODEL: 5,
   UNKNOWN_DEPLOYMENT: 5,
   UNKNOWN_LOAD: 5,
+  UNKNOWN_ROLLOUT: 5,
   INPUT_NOT_FOUND: 5,
   UNKNOWN_EVENT: 5,
   ID_CONFLICT: 6,
@@ -49,6 +50,7 @@ export const ReasonCode = {
   LEAKAGE_FOUND: 9,
   SOURCE_BLOCKED: 9,
   NOT_READY: 9,
+  ROLLOUT_RUNS: 9,
   FEATURE_STALE: 9,
   CONCURRENT_CHANGE: 10,
   // limits and time

@@ -5,6 +5,7 @@ import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
+import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
 import { followRegistry } from './app/follow-registry.ts';
@@ -16,15 +17,19 @@ import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict } from './app/predict.ts';
 import { createRepository, knownModels } from './app/repository.ts';
+import { createRollouts } from './app/rollouts.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { createRest } from './http/rest.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
+import { rolloutService } from './rpc/rollout-service.ts';
 
 /** How long a model that could not be loaded waits for the next try. */
 const loadRetryMs = 5_000;
+/** How often rollouts decide. */
+const rolloutTickMs = 250;
 
 await run('model-inference', loadConfig, async ({ config, life, clock, telemetry }) => {
   const { signal } = life;
@@ -58,18 +63,32 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   });
   const infer = createServeInfer({ book, infer: createInfer({ book }), nowMs: () => clock.nowUs() / 1000 });
   life.onStop('models', () => book.close());
+  const deploymentOf = (name: string) => registry.current().deployments.get(name);
+  const rollouts = await createRollouts({
+    store: await openRolloutStore(nats, signal),
+    deploymentVersion: (name) => deploymentOf(name)?.version,
+    readyVersion: (model, version) => book.ready(model, version).version,
+    isTarget: (name, model, version) =>
+      deploymentOf(name)?.spec.targets.some((target) => target.model === model && target.modelVersion === version) ??
+      false,
+    nowUs: () => clock.nowUs(),
+    onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
+  });
   const follow = followRegistry({
     book,
     snapshot: registry.current,
     version: async (name, version) =>
       (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
     isUnloaded: (name) => unloaded.has(name),
+    candidates: rollouts.candidates,
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
   await follow();
   registry.onChange(() => void follow());
   const retries = setInterval(() => void follow(), loadRetryMs);
   life.onStop('load retries', () => clearInterval(retries));
+  const ticks = setInterval(() => void rollouts.tick(), rolloutTickMs);
+  life.onStop('rollouts', () => clearInterval(ticks));
 
   const log = createPredictionLog(nats, { signal, telemetry });
   const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax });
@@ -91,7 +110,8 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
 
   const predict = createPredict({
     book,
-    deployment: (name) => registry.current().deployments.get(name)?.spec,
+    deployment: (name) => deploymentOf(name)?.spec,
+    rollout: rollouts.route,
     deployments: () => [...registry.current().deployments.keys()],
     featureService: (name) => registry.current().services.get(name)?.spec,
     readFeatures: createFusedReads({
@@ -113,7 +133,11 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     follow,
   });
   const oip = createOipServer({ book, repository, infer, isKnown });
-  const services = [predictionService({ predict, outcomes, snapshot: registry.current }), oipService(oip)];
+  const services = [
+    predictionService({ predict, outcomes, snapshot: registry.current }),
+    rolloutService(rollouts),
+    oipService(oip),
+  ];
   const grpc = await life.start('grpc', () =>
     serveGrpc({
       address: config.grpcAddress,

@@ -8,6 +8,7 @@ import {
   loads,
   materialize,
   registry,
+  rollouts,
   search,
   serving,
 } from '@millrace/contracts';
@@ -66,6 +67,7 @@ export function openServices(options: CommonOptions) {
       keep(connect(search.SearchServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
+    rollouts: () => keep(connect(rollouts.RolloutServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {
       for (const client of opened) client.close();
     },

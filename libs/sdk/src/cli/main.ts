@@ -10,7 +10,7 @@ import { addParityCommand } from './parity-command.ts';
 import { addQualityCommand } from './quality-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
 import { addRegistryCommands } from './registry-commands.ts';
-import { addRolloutCommands } from './rollout-simulate.ts';
+import { addRolloutCommands } from './rollout-commands.ts';
 import { addTrainingCommands } from './training-commands.ts';
 import { addUsageCommand } from './usage-command.ts';
 

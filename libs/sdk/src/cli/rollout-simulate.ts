@@ -29,8 +29,7 @@ interface SimulateOptions extends CommonOptions {
 
 const rowsMax = 1_000_000;
 
-export function addRolloutCommands(program: Command): void {
-  const rollout = program.command('rollout').description('canaries that decide by evidence');
+export function addSimulateCommand(rollout: Command): void {
   rollout
     .command('simulate [plan]')
     .description(

@@ -12,6 +12,8 @@ export function followRegistry(deps: {
   readonly version: (name: string, version: string) => Promise<Registered<definitions.Model> | undefined>;
   /** Models that callers have unloaded. */
   readonly isUnloaded: (name: string) => boolean;
+  /** What rollouts send traffic to. */
+  readonly candidates: () => readonly { readonly model: string; readonly version: string }[];
   readonly onProblem: (model: string, error: unknown) => void;
 }): () => Promise<void> {
   let following: Promise<void> = Promise.resolve();
@@ -20,12 +22,13 @@ export function followRegistry(deps: {
     const wanted = new Map<string, WantedModel>();
     for (const { name, version, spec } of snapshot.models.values())
       wanted.set(`${name}@${version}`, { name, version, spec });
-    for (const { spec } of snapshot.deployments.values()) {
-      for (const { model, modelVersion } of spec.targets) {
-        if (modelVersion === '' || wanted.has(`${model}@${modelVersion}`)) continue;
-        const pinned = await deps.version(model, modelVersion).catch((error) => deps.onProblem(model, error));
-        if (pinned) wanted.set(`${model}@${modelVersion}`, { name: model, version: modelVersion, spec: pinned.spec });
-      }
+    const targets = [...snapshot.deployments.values()].flatMap(({ spec }) =>
+      spec.targets.map(({ model, modelVersion }) => ({ model, version: modelVersion })),
+    );
+    for (const { model, version } of [...targets, ...deps.candidates()]) {
+      if (version === '' || wanted.has(`${model}@${version}`)) continue;
+      const pinned = await deps.version(model, version).catch((error) => deps.onProblem(model, error));
+      if (pinned) wanted.set(`${model}@${version}`, { name: model, version, spec: pinned.spec });
     }
     deps.book.want(
       [...wanted.values()].filter(({ name }) => !deps.isUnloaded(name)),

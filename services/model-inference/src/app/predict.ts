@@ -5,6 +5,7 @@ import { routeOf } from '../domain/routing.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
+import { type CallRoute, isServerFault } from './rollouts.ts';
 
 /** Who waits for an answer. */
 export interface Caller {
@@ -43,6 +44,8 @@ export interface PredictDeps {
   readonly book: ModelBook;
   readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly deployments: () => readonly string[];
+  /** How the deployment's rollout routes a call; undefined without one. */
+  readonly rollout: (deployment: string) => CallRoute | undefined;
   readonly featureService: (name: string) => definitions.FeatureService | undefined;
   readonly readFeatures: ReadFeatures;
   readonly keep: KeepPredictions;
@@ -61,9 +64,12 @@ export function createPredict(deps: PredictDeps): Predict {
     const rows = rowsOf(request, deps.limits.rowsMax);
     const nowUs = deps.nowUs();
     const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
-    const groups = groupByModel(deployment, request, rows, deps.book);
+    const route = deps.rollout(request.deployment);
+    const groups = groupByModel(deployment, request, rows, deps.book, route);
     const parts = await Promise.all(
-      groups.map(({ model, members }) => predictGroup(deps, model, request, members, asOfUs, caller)),
+      groups.map(({ model, members }) =>
+        counted(route, model, () => predictGroup(deps, model, request, members, asOfUs, caller)),
+      ),
     );
     const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
     await deps.keep(records, caller.signal);
@@ -122,6 +128,7 @@ function groupByModel(
   request: inference.PredictRequest,
   rows: number,
   book: ModelBook,
+  route: CallRoute | undefined,
 ): Group[] {
   const targets = deployment.targets.map(({ model, modelVersion, weight }) => ({
     model,
@@ -130,7 +137,11 @@ function groupByModel(
   }));
   const members = new Map<string, { readonly target: (typeof targets)[number]; readonly rows: number[] }>();
   for (let row = 0; row < rows; row++) {
-    const target = routeOf(targets, request.predictionKeys[row] || entityText(request.keys, row));
+    const unit = request.predictionKeys[row] || entityText(request.keys, row);
+    const candidate = route?.candidateOf(unit);
+    // one that is not loaded takes no traffic: after a restart the deployment's own targets may be there first
+    const isServing = candidate && book.find(candidate.model, candidate.version)?.state.t === 'ready';
+    const target = isServing ? { ...candidate, weight: 1 } : routeOf(targets, unit);
     if (!target)
       throw new MeshError(
         'NOT_READY',
@@ -152,6 +163,24 @@ interface Part extends Group {
   readonly vectors: Vectors;
   readonly features: serving.GetFeaturesResponse | undefined;
   readonly scores: readonly number[];
+}
+
+/** Tells the rollout what became of the call. */
+async function counted(
+  route: CallRoute | undefined,
+  { name, version }: ReadyModel,
+  work: () => Promise<Part>,
+): Promise<Part> {
+  if (!route) return work();
+  const startedMs = performance.now();
+  try {
+    const part = await work();
+    route.served(name, version, { t: 'answered', ms: performance.now() - startedMs, scores: part.scores });
+    return part;
+  } catch (thrown) {
+    if (isServerFault(thrown)) route.served(name, version, { t: 'failed' });
+    throw thrown;
+  }
 }
 
 async function predictGroup(

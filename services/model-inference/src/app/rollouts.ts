@@ -1,0 +1,273 @@
+import { MeshError, newId, ReasonCode, toMeshError } from '@millrace/kernel';
+import {
+  advance,
+  bucketOf,
+  checkPlan,
+  type Decision,
+  decide,
+  isCanary,
+  observe,
+  type Progress,
+  type RolloutPlan,
+  shareOf,
+  startProgress,
+} from '@millrace/rollouts';
+import { createTrafficCounts, type Served, type TrafficCounts } from './rollout-counts.ts';
+
+export type RolloutStatus = 'running' | 'paused' | 'promoted' | 'rolled_back' | 'superseded';
+export type RolloutAction = 'start' | 'hold' | 'advance' | 'promote' | 'rollback' | 'pause' | 'resume';
+
+/** A decision as it is audited. */
+export interface AuditedDecision {
+  readonly rollout: string;
+  readonly deployment: string;
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly decidedUs: number;
+  readonly by: string;
+  readonly action: RolloutAction;
+  readonly reason: string;
+  readonly decision: Decision;
+}
+
+/** All of a rollout: what is kept. */
+export interface RolloutRecord {
+  readonly id: string;
+  readonly deployment: string;
+  /** The deployment that it changes; another version ends it. */
+  readonly deploymentVersion: string;
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly plan: RolloutPlan;
+  readonly status: RolloutStatus;
+  readonly progress: Progress;
+  readonly decisions: readonly AuditedDecision[];
+  readonly baseline: TrafficCounts['baseline'];
+}
+
+export interface RolloutStore {
+  load(): Promise<readonly RolloutRecord[]>;
+  put(record: RolloutRecord): Promise<void>;
+  audit(decision: AuditedDecision): Promise<void>;
+}
+
+export interface RolloutDeps {
+  readonly store: RolloutStore;
+  readonly deploymentVersion: (name: string) => string | undefined;
+  /** The version of a model that serves; throws when it does not. */
+  readonly readyVersion: (model: string, version: string) => string;
+  /** Whether the deployment itself sends traffic to the version. */
+  readonly isTarget: (deployment: string, model: string, version: string) => boolean;
+  readonly nowUs: () => number;
+  readonly onProblem: (event: string, error: unknown) => void;
+}
+
+export interface StartRollout {
+  readonly deployment: string;
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly plan: RolloutPlan;
+  readonly by: string;
+}
+
+/** The candidate that a unit goes to in place of the deployment's own targets. */
+export interface Candidate {
+  readonly model: string;
+  readonly version: string;
+}
+
+/** Where rows of a call go, and what became of them. */
+export interface CallRoute {
+  candidateOf(unit: string): Candidate | undefined;
+  served(model: string, version: string, outcome: Served): void;
+}
+
+const decisionsMax = 100;
+const keepEveryUs = 5e6;
+
+interface Live {
+  record: RolloutRecord;
+  readonly counts: TrafficCounts;
+  keptUs: number;
+}
+
+export type Rollouts = Awaited<ReturnType<typeof createRollouts>>;
+
+/** The rollouts of this process. `tick` decides from what was counted since the last one. */
+export async function createRollouts(deps: RolloutDeps) {
+  const live = new Map<string, Live>();
+  let isTicking = false;
+  for (const record of await deps.store.load())
+    live.set(record.deployment, { record, counts: createTrafficCounts(record.baseline), keptUs: deps.nowUs() });
+
+  const isCurrent = ({ record }: Live) => deps.deploymentVersion(record.deployment) === record.deploymentVersion;
+  const find = (deployment: string): Live => {
+    const found = live.get(deployment);
+    if (!found)
+      throw new MeshError(
+        'UNKNOWN_ROLLOUT',
+        `deployment "${deployment}" has no rollout; begin one: millrace rollout start ${deployment} --model <name>`,
+        { deployment },
+      );
+    return found;
+  };
+
+  /** In effect at once; kept and audited before it resolves. */
+  async function conclude(one: Live, action: RolloutAction, by: string, reason: string, next: Partial<RolloutRecord>) {
+    const { record } = one;
+    const decision = decide(record.plan, record.progress, deps.nowUs());
+    const audited: AuditedDecision = {
+      rollout: record.id,
+      deployment: record.deployment,
+      model: record.model,
+      modelVersion: record.modelVersion,
+      decidedUs: deps.nowUs(),
+      by,
+      action,
+      reason,
+      decision,
+    };
+    const decisions = [...record.decisions, audited].slice(-decisionsMax);
+    one.record = { ...record, ...next, decisions, baseline: one.counts.baseline };
+    one.keptUs = deps.nowUs();
+    await deps.store.put(one.record);
+    await deps.store.audit(audited);
+  }
+
+  async function tickOne(one: Live): Promise<void> {
+    const { record } = one;
+    if (record.status !== 'running' && record.status !== 'paused') return;
+    if (!isCurrent(one)) return conclude(one, 'rollback', 'registry', 'DEPLOYMENT_CHANGED', { status: 'superseded' });
+    const progress = observe(record.plan, record.progress, one.counts.take());
+    one.record = { ...record, progress };
+    const nowUs = deps.nowUs();
+    const { action, reason } = decide(record.plan, progress, nowUs);
+    const last = record.decisions.at(-1);
+    if (record.status === 'paused' && action !== 'rollback') return;
+    if (action === 'rollback') return conclude(one, action, 'evidence', reason, { status: 'rolled_back' });
+    if (action === 'promote') return conclude(one, action, 'evidence', reason, { status: 'promoted' });
+    if (action === 'advance') {
+      one.counts.newStep();
+      return conclude(one, action, 'evidence', reason, { progress: advance(progress, nowUs) });
+    }
+    const isNews = reason !== 'EXPOSURE' && !(last?.action === 'hold' && last.reason === reason);
+    if (isNews) return conclude(one, 'hold', 'evidence', reason, {});
+    if (nowUs - one.keptUs < keepEveryUs) return;
+    one.keptUs = nowUs;
+    await deps.store.put({ ...one.record, baseline: one.counts.baseline });
+  }
+
+  return {
+    async start(given: StartRollout): Promise<RolloutRecord> {
+      const deploymentVersion = deps.deploymentVersion(given.deployment);
+      if (deploymentVersion === undefined)
+        throw new MeshError('UNKNOWN_DEPLOYMENT', `there is no deployment "${given.deployment}"`, {
+          deployment: given.deployment,
+        });
+      const before = live.get(given.deployment);
+      if (before && isCurrent(before) && (before.record.status === 'running' || before.record.status === 'paused'))
+        throw new MeshError(
+          'ROLLOUT_RUNS',
+          `deployment "${given.deployment}" has a rollout that is ${before.record.status}; promote it or roll it back first`,
+          { deployment: given.deployment, rollout: before.record.id },
+        );
+      const modelVersion = deps.readyVersion(given.model, given.modelVersion);
+      if (deps.isTarget(given.deployment, given.model, modelVersion))
+        throw new MeshError(
+          'INVALID_ARGUMENT',
+          `model "${given.model}" of version "${modelVersion}" serves deployment "${given.deployment}" already; name another version or model`,
+          { deployment: given.deployment, model: given.model, version: modelVersion },
+        );
+      const plan = checkPlan(given.plan);
+      const unseen = plan.guardrails.find(({ kind }) => kind === 'disagreement' || kind === 'quality');
+      if (unseen)
+        throw new MeshError(
+          'INVALID_ARGUMENT',
+          `guardrail "${unseen.kind}" is for simulations; live rollouts have errors, latency, not_finite and score_shift`,
+          { guardrail: unseen.kind },
+        );
+      const counts = createTrafficCounts(undefined);
+      const record: RolloutRecord = {
+        id: newId(),
+        deployment: given.deployment,
+        deploymentVersion,
+        model: given.model,
+        modelVersion,
+        plan,
+        status: 'running',
+        progress: startProgress(plan, deps.nowUs()),
+        decisions: [],
+        baseline: counts.baseline,
+      };
+      const one: Live = { record, counts, keptUs: 0 };
+      await conclude(one, 'start', given.by, 'ASKED', {});
+      live.set(given.deployment, one);
+      return one.record;
+    },
+    find: (deployment: string): RolloutRecord => find(deployment).record,
+    now: (record: RolloutRecord): Decision => decide(record.plan, record.progress, deps.nowUs()),
+    async control(deployment: string, action: string, by: string, reason: string): Promise<RolloutRecord> {
+      const one = find(deployment);
+      const { status } = one.record;
+      const next = nextStatus(action, status);
+      if (!next)
+        throw new MeshError(
+          'INVALID_ARGUMENT',
+          `the rollout of deployment "${deployment}" is ${status}: "${action}" does not apply; actions: promote, rollback, pause, resume`,
+          { deployment, action, status },
+        );
+      await conclude(one, next.action, by, reason || 'ASKED', { status: next.status });
+      return one.record;
+    },
+    /** What must be loaded. */
+    candidates: (): readonly Candidate[] =>
+      [...live.values()]
+        .filter(({ record }) => ['running', 'paused', 'promoted'].includes(record.status))
+        .map(({ record }) => ({ model: record.model, version: record.modelVersion })),
+    /** How a call to the deployment is routed; undefined without a rollout. */
+    route(deployment: string): CallRoute | undefined {
+      const one = live.get(deployment);
+      if (!one || !isCurrent(one)) return undefined;
+      const { record } = one;
+      const isOpen = record.status === 'running' || record.status === 'paused';
+      if (!isOpen && record.status !== 'promoted') return undefined;
+      const candidate = { model: record.model, version: record.modelVersion };
+      if (!isOpen) return { candidateOf: () => candidate, served: () => undefined };
+      const share = shareOf(record.plan, record.progress);
+      return {
+        candidateOf(unit) {
+          const isIn = isCanary(bucketOf(record.id, deployment, unit), share);
+          one.counts.exposed(unit, isIn);
+          return isIn ? candidate : undefined;
+        },
+        served: (model, version, outcome) =>
+          one.counts.add(model === candidate.model && version === candidate.version, outcome),
+      };
+    },
+    async tick(): Promise<void> {
+      if (isTicking) return;
+      isTicking = true;
+      for (const one of live.values()) await tickOne(one).catch((error) => deps.onProblem('rollout_not_kept', error));
+      isTicking = false;
+    },
+  };
+}
+
+/** Whether a failure speaks against the model version that answered: not the caller's mistakes, and not callers who left. */
+export function isServerFault(thrown: unknown): boolean {
+  const code: number = ReasonCode[toMeshError(thrown).reason];
+  return ![1, 3, 5].includes(code);
+}
+
+function nextStatus(
+  action: string,
+  status: RolloutStatus,
+): { readonly action: RolloutAction; readonly status: RolloutStatus } | undefined {
+  const isOpen = status === 'running' || status === 'paused';
+  if (action === 'promote' && isOpen) return { action, status: 'promoted' };
+  // a promotion can be taken back as well
+  if (action === 'rollback' && (isOpen || status === 'promoted')) return { action, status: 'rolled_back' };
+  if (action === 'pause' && status === 'running') return { action, status: 'paused' };
+  if (action === 'resume' && status === 'paused') return { action, status: 'running' };
+  return undefined;
+}
