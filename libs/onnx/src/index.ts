@@ -1,5 +1,15 @@
 export { type Batching, batchingOf } from './batch-safety.ts';
 export { readModel } from './model.ts';
 export { type ModelFacts, type NormalisedModel, normaliseOnnx } from './normalise.ts';
+export { type Float16Storage, storeFloat16 } from './quantize/float16.ts';
+export {
+  type GateLimits,
+  gateLimits,
+  gateProblems,
+  type OutputPair,
+  type OutputReport,
+  reportOutput,
+  wilsonLower,
+} from './quantize/gate.ts';
 export { type OrtOptions, quantizeOrt } from './quantize/ort.ts';
 export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions } from './quantize/row-wise.ts';

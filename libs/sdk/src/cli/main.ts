@@ -6,6 +6,7 @@ import { addHealthCommands } from './health-commands.ts';
 import { addLineageCommand } from './lineage-command.ts';
 import { addLoadCommands } from './load-commands.ts';
 import { addMaterializeCommands } from './materialize-commands.ts';
+import { addModelCommands } from './model-commands.ts';
 import { addParityCommand } from './parity-command.ts';
 import { addQualityCommand } from './quality-command.ts';
 import { addQuarantineCommands } from './quarantine-commands.ts';
@@ -38,5 +39,6 @@ addUsageCommand(program);
 addQualityCommand(program);
 addContractCommand(program);
 addRolloutCommands(program);
+addModelCommands(program);
 
 await program.parseAsync();

@@ -1,0 +1,183 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { MeshError } from '@millrace/kernel';
+import { type LayerDecision, normaliseOnnx, quantizeOrt, quantizeRowWise, storeFloat16 } from '@millrace/onnx';
+import Table from 'cli-table3';
+import { type Command, Option } from 'commander';
+import { type CommonOptions, positive, printJson, reportError } from './context.ts';
+import { readSamples } from './model-samples.ts';
+import { openModel } from './model-session.ts';
+import { compareModels, type QuantizeReport } from './quantize-report.ts';
+
+const forms = ['rowwise', 'ort', 'fp16'] as const;
+
+interface QuantizeOptions extends CommonOptions {
+  readonly form: (typeof forms)[number];
+  readonly samples: string;
+  readonly out: string;
+  readonly exclude?: readonly string[];
+  readonly minWeights?: number;
+  readonly perChannel?: boolean;
+  readonly reduceRange?: boolean;
+}
+
+export function addModelCommands(program: Command): void {
+  const command = program.command('model').description('look at model files and make them smaller');
+  command
+    .command('inspect')
+    .description(
+      'what an ONNX file says of itself, what is changed when it is served, and whether its requests may share a run',
+    )
+    .argument('<model.onnx>')
+    .action((path: string, _options, self: Command) => inspect(path, self.optsWithGlobals()));
+  command
+    .command('quantize')
+    .description(
+      'write a smaller model when it answers sample rows as the original does; exit code 1, and nothing written, when not',
+    )
+    .argument('<model.onnx>')
+    .addOption(
+      new Option(
+        '--form <form>',
+        'rowwise: INT8 whose answers do not depend on the batch; ort: as onnxruntime; fp16: storage',
+      )
+        .choices(forms)
+        .default('rowwise'),
+    )
+    .requiredOption(
+      '--samples <file>',
+      '512 rows or more as lines of JSON: {"<input>": [values of a row]} or requests of OIP',
+    )
+    .requiredOption('--out <file>', 'where the model goes; its report goes beside it (.quantization.json)')
+    .option('--exclude <node...>', 'nodes that stay as they are')
+    .option('--min-weights <n>', 'rowwise: layers with fewer weights stay as they are (32768)', positive)
+    .option('--per-channel', 'ort: a scale for each column of a weight')
+    .option('--reduce-range', 'weights of seven bits, for processors without VNNI')
+    .action((path: string, _options, self: Command) => quantize(path, self.optsWithGlobals()));
+}
+
+async function inspect(path: string, options: CommonOptions): Promise<void> {
+  try {
+    const { facts } = normaliseOnnx(await readModelFile(path));
+    if (options.json) return printJson(facts);
+    const table = new Table();
+    const opsets = Object.entries(facts.opsets).map(([domain, version]) => `${domain} ${version}`);
+    table.push(
+      ['producer', `${facts.producer || 'unknown'} ${facts.producerVersion}`.trim()],
+      ['IR version', String(facts.irVersion)],
+      ['opsets', opsets.join(', ')],
+      ['changed when served', facts.changes.join('\n') || 'nothing'],
+      ['batched', facts.batching.t === 'safe' ? 'yes' : `no: ${facts.batching.reason}`],
+      ...Object.entries(facts.labels).map(([output, labels]) => [`classes of ${output}`, labels.join(', ')]),
+      ...Object.entries(facts.metadata).map(([key, value]) => [key, value]),
+    );
+    process.stdout.write(`${table.toString()}\n`);
+  } catch (thrown) {
+    reportError(thrown, options);
+  }
+}
+
+async function quantize(path: string, options: QuantizeOptions): Promise<void> {
+  try {
+    const report = await quantizeFile(path, options);
+    if (options.json) printJson(report);
+    else printReport(report, options);
+    if (!report.passed) process.exitCode = 1;
+  } catch (thrown) {
+    reportError(thrown, options);
+  }
+}
+
+async function quantizeFile(path: string, options: QuantizeOptions): Promise<QuantizeReport> {
+  const bytes = await readModelFile(path);
+  const { bytes: made, layers } = quantized(bytes, options);
+  if (made.length >= bytes.length)
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `nothing in "${path}" gets smaller in the form ${options.form}${reasons(layers)}`,
+      {
+        path,
+        form: options.form,
+      },
+    );
+  const original = await openModel(bytes, `"${path}"`);
+  const smaller = await openModel(made, 'the quantized model');
+  try {
+    const samples = await readSamples(options.samples, original.inputs);
+    if (samples.rows === 0)
+      throw new MeshError('INVALID_ARGUMENT', `"${options.samples}" has no rows`, { path: options.samples });
+    const report = await compareModels({
+      form: options.form,
+      original,
+      quantized: smaller,
+      bytes: bytes.length,
+      quantizedBytes: made.length,
+      samples,
+      layers,
+    });
+    if (report.passed) {
+      await writeFile(options.out, made);
+      await writeFile(`${options.out}.quantization.json`, `${JSON.stringify(report, null, 2)}\n`);
+    }
+    return report;
+  } finally {
+    await original.close();
+    await smaller.close();
+  }
+}
+
+function quantized(
+  bytes: Uint8Array,
+  options: QuantizeOptions,
+): { readonly bytes: Uint8Array; readonly layers: readonly LayerDecision[] } {
+  const { exclude = [], minWeights, perChannel = false, reduceRange = false } = options;
+  if (options.form === 'fp16') return { bytes: storeFloat16(bytes).bytes, layers: [] };
+  if (options.form === 'ort') return { bytes: quantizeOrt(bytes, { exclude, perChannel, reduceRange }), layers: [] };
+  return quantizeRowWise(bytes, {
+    exclude,
+    reduceRange,
+    ...(minWeights === undefined ? {} : { weightValuesMin: minWeights }),
+  });
+}
+
+function reasons(layers: readonly LayerDecision[]): string {
+  if (layers.length === 0) return '; only float32 weights of MatMul and Gemm do';
+  const each = layers.map(({ node, weightValues, decision }) => `${node} (${weightValues} weights): ${decision}`);
+  return `: ${each.join(', ')}; --min-weights lowers the limit`;
+}
+
+async function readModelFile(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((cause) => {
+    throw new MeshError('INVALID_ARGUMENT', `"${path}" cannot be read: ${cause.message}`, { path }, { cause });
+  });
+}
+
+function printReport(report: QuantizeReport, options: QuantizeOptions): void {
+  const table = new Table();
+  table.push(
+    ['form', report.form],
+    ['size', `${report.bytes} → ${report.quantizedBytes} bytes (${report.sizeRatio.toFixed(3)})`],
+    ...report.speed.map(({ rows, us, quantizedUs, times }) => [
+      `a run of ${rows}`,
+      `${us.toFixed(0)} → ${quantizedUs.toFixed(0)} µs (${times.toFixed(2)} × as fast)`,
+    ]),
+    ['a row depends on its batch by', `${report.batchVariance.original} → ${report.batchVariance.quantized}`],
+    ...report.outputs.map((output) => [`output ${output.output}`, describe(output)]),
+    ...report.layers.map(({ node, weightValues, decision }) => [
+      `layer ${node}`,
+      `${decision} (${weightValues} weights)`,
+    ]),
+  );
+  process.stdout.write(`${table.toString()}\n`);
+  if (report.passed) process.stdout.write(`passed over ${report.rows} rows: ${options.out}\n`);
+  else process.stderr.write(`refused, nothing written:\n${report.problems.map((one) => `  ${one}\n`).join('')}`);
+}
+
+function describe({ sqnrDb, maxDifference, agreement }: QuantizeReport['outputs'][number]): string {
+  const parts = [];
+  if (sqnrDb !== undefined) parts.push(`${sqnrDb.toFixed(1)} dB, at most ${maxDifference?.toPrecision(3)} apart`);
+  if (agreement)
+    parts.push(
+      `same label ${agreement.same} of ${agreement.rows} (${(agreement.lowerBound * 100).toFixed(2)} % proved)`,
+    );
+  return parts.join('; ');
+}
