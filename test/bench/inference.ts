@@ -1,11 +1,15 @@
 import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { measureBatching } from './inference/batching.ts';
+import { measureQuantized } from './inference/quantized.ts';
+import { measureQuantizer } from './inference/quantizer.ts';
 import { measureRollbackQuality } from './inference/rollback-quality.ts';
 
 /** Each gives one case or several that share a server. */
 const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | Promise<BenchCases>>> = {
   batching: measureBatching,
+  B6: measureQuantized,
   B11: measureRollbackQuality,
+  B17: measureQuantizer,
 };
 
 export const usage: BenchUsage = {
