@@ -14,7 +14,12 @@ vi.mock('@millrace/features', () => ({
   compileView: () => ({
     newState: () => ({ n: 0 }),
     isEmpty: ({ n }: { n: number }) => n === 0,
-    encodeState: ({ n }: { n: number }) => Buffer.from(String(n)),
+    encodeState: ({ n }: { n: number }, take: (bytes: number) => Buffer) => {
+      const text = String(n);
+      const bytes = take(text.length);
+      bytes.write(text);
+      return bytes;
+    },
     decodeState: (bytes: Buffer) => ({ n: Number(bytes.toString()) }),
   }),
 }));
@@ -47,7 +52,7 @@ function start(given: {
     readState: (id, key) => states.get(`${id} ${key}`),
     commit: async (changed) => {
       if (failCommit !== undefined) throw failCommit;
-      for (const { viewId, entityKey, bytes } of changed) states.set(`${viewId} ${entityKey}`, bytes);
+      for (const { viewId, entityKey, bytes } of changed) states.set(`${viewId} ${entityKey}`, Buffer.from(bytes));
     },
     scan: (id, _after, limit) =>
       [...states.keys()]
