@@ -8,3 +8,4 @@ export { canonicalJson, contentVersion, hash32, newId } from './hashing.ts';
 export { joinedId } from './joined-id.ts';
 export { quote } from './quote.ts';
 export { isReason, Reason, ReasonCode } from './reasons.ts';
+export { sleep } from './sleep.ts';

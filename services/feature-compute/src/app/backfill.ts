@@ -1,9 +1,9 @@
 import type { Scalar, ViewDefinition } from '@millrace/features';
+import { sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ViewCells } from '../domain/view-cells.ts';
 import type { ActiveView, Engine } from './engine.ts';
 import { createGate } from './gate.ts';
-import { sleep } from './sleep.ts';
 import type { WaitForHistory } from './wait-for-history.ts';
 
 /** What history holds of a source up to a position. */

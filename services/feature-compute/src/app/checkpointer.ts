@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { Engine } from './engine.ts';
 import type { RowFlusher } from './row-flusher.ts';
-import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
 
 /** How long states are encoded before events and rows get a turn. */

@@ -1,8 +1,7 @@
-import { newId } from '@millrace/kernel';
+import { newId, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Engine } from './engine.ts';
 import type { RowRewriter } from './row-rewriter.ts';
-import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
 
 /** What tells whether Redis still holds what was written to it. */

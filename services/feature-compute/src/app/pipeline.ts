@@ -1,11 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { DecodedBatch } from '@millrace/events';
-import { MeshError } from '@millrace/kernel';
+import { MeshError, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { Engine } from './engine.ts';
 import type { RowFlusher } from './row-flusher.ts';
-import { sleep } from './sleep.ts';
 
 export type StreamMessage = {
   readonly seq: number;

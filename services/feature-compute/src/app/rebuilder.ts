@@ -1,5 +1,5 @@
 import type { Clock } from '@millrace/kernel';
-import { toMeshError } from '@millrace/kernel';
+import { sleep, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Cell, Shard } from '../domain/cells.ts';
 import type { Retraction } from '../domain/retractions.ts';
@@ -8,7 +8,6 @@ import type { EntityKeys, HistoryExtent, ViewHistory } from './backfill.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { ActiveView, Engine } from './engine.ts';
 import type { RowFlusher } from './row-flusher.ts';
-import { sleep } from './sleep.ts';
 import type { WaitForHistory } from './wait-for-history.ts';
 
 /** Rounds are this far apart at least: corrections that come together are looked up together. */

@@ -1,11 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { ViewDefinition } from '@millrace/features';
-import type { Clock } from '@millrace/kernel';
+import { type Clock, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { Cell, Shard } from '../domain/cells.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { ActiveView, Engine } from './engine.ts';
-import { sleep } from './sleep.ts';
 import { createWakeUp } from './wake-up.ts';
 
 /** An empty row stands for none. */

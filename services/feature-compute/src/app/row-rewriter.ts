@@ -1,8 +1,7 @@
-import type { Clock } from '@millrace/kernel';
+import { type Clock, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { ActiveView, Engine } from './engine.ts';
 import type { Row, RowFlusher, RowWriter } from './row-flusher.ts';
-import { sleep } from './sleep.ts';
 import type { StateStore } from './state-store.ts';
 
 const batchRows = 500;

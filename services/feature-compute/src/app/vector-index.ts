@@ -1,7 +1,6 @@
 import { dimensionOf, type ViewDefinition, viewFeatureTypes } from '@millrace/features';
-import { toMeshError } from '@millrace/kernel';
+import { sleep, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
-import { sleep } from './sleep.ts';
 
 /** A feature that can be searched: the last vector of each entity. */
 export interface IndexedFeature {

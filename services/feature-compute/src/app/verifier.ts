@@ -1,5 +1,5 @@
 import type { ViewDefinition } from '@millrace/features';
-import { type Clock, toMeshError } from '@millrace/kernel';
+import { type Clock, sleep, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { viewId } from '../domain/view-record.ts';
 import type { CompareSamples, ServedSample } from './compare-samples.ts';
@@ -7,7 +7,6 @@ import type { ComputeMetrics } from './compute-metrics.ts';
 import type { RaiseMismatchAlert } from './mismatch-alerts.ts';
 import type { Provenance, ReportMismatches } from './report-mismatches.ts';
 import type { Settled } from './settled.ts';
-import { sleep } from './sleep.ts';
 
 /** Rows of one view that somebody read; their keys are in the view's order. */
 export type ServedRows = {

@@ -1,8 +1,7 @@
 import type { ViewDefinition } from '@millrace/features';
-import { type Clock, MeshError } from '@millrace/kernel';
+import { type Clock, MeshError, sleep } from '@millrace/kernel';
 import type { CompareSamples, ServedSample, Verification } from './compare-samples.ts';
 import type { ReportMismatches } from './report-mismatches.ts';
-import { sleep } from './sleep.ts';
 
 export type VerifySamples = (
   view: ViewDefinition,

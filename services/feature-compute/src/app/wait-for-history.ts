@@ -1,5 +1,5 @@
+import { sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
-import { sleep } from './sleep.ts';
 
 /** Resolves when history has everything of a source up to a position, or the signal aborts. */
 export type WaitForHistory = (source: string, position: number, signal: AbortSignal) => Promise<void>;

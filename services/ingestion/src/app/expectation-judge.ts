@@ -1,4 +1,4 @@
-import { type Clock, toMeshError } from '@millrace/kernel';
+import { type Clock, sleep, toMeshError } from '@millrace/kernel';
 import { createAlertPace, type Telemetry } from '@millrace/runtime';
 import {
   type Check,
@@ -11,7 +11,6 @@ import {
 } from '@millrace/sources';
 import type { RowTally } from '../domain/row-tally.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
-import { pause } from './pause.ts';
 import type { SourceBlock, SourceBlocks } from './source-blocks.ts';
 
 export type ExpectationResult = IntervalOutcome & {
@@ -176,7 +175,7 @@ export function createExpectationJudge(deps: {
             });
           });
         }
-        await pause(lookEveryMs, signal);
+        await sleep(lookEveryMs, signal);
       }
     },
   };

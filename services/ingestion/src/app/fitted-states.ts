@@ -1,8 +1,7 @@
-import { contentVersion } from '@millrace/kernel';
+import { contentVersion, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 import { type Fitted, needsFitted } from '../domain/treatments.ts';
-import { pause } from './pause.ts';
 
 export type FieldStatistics = Fitted & { readonly rows: number };
 
@@ -64,7 +63,7 @@ export async function openFittedStates(deps: {
     async run(signal: AbortSignal): Promise<void> {
       while (!signal.aborted) {
         await fitDue();
-        await pause(lookEveryMs, signal);
+        await sleep(lookEveryMs, signal);
       }
     },
   };

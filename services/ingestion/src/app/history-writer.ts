@@ -1,8 +1,8 @@
+import { sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import type { PackedBatch } from '../domain/pack.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
-import { pause } from './pause.ts';
 
 export type HistoryMessage = { readonly seq: number; readonly batch: PackedBatch; readonly pending: number };
 
@@ -79,7 +79,7 @@ export function createHistoryWriter(deps: {
         metrics.historyFailed(loop.definition.name);
         const error = cause instanceof Error ? cause.message : String(cause);
         telemetry.log.warn({ event: 'history_retry', source: loop.definition.name, error, backoffMs });
-        await pause(backoffMs, signal);
+        await sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, 5_000);
       }
     }

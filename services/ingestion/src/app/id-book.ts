@@ -1,6 +1,6 @@
+import { sleep } from '@millrace/kernel';
 import type { PackedBatch } from '../domain/pack.ts';
 import { type IdIndex, type IndexedMessage, idKey, type SourceTally } from './id-index.ts';
-import { pause } from './pause.ts';
 
 /** A batch whose events are on their way; `done` settles when all of them are durable, or rejects. */
 export type Ticket = {
@@ -177,7 +177,7 @@ export class IdBook {
   /** Commits until the signal aborts, and once more. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if ((await this.commit()) < commitMessagesMax) await pause(commitIntervalMs, signal);
+      if ((await this.commit()) < commitMessagesMax) await sleep(commitIntervalMs, signal);
     }
     while ((await this.commit()) > 0);
   }

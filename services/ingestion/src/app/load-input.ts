@@ -1,13 +1,12 @@
 import type { InputRow, RowChunk, RowMapping, RowReader } from '@millrace/inputs';
 import type { Clock } from '@millrace/kernel';
-import { MeshError } from '@millrace/kernel';
+import { MeshError, sleep } from '@millrace/kernel';
 import { problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import type { AcceptBatch, Quarantine } from './accept-batch.ts';
 import type { RejectedEvent } from './batch-outcome.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
 import type { RowCounts, RowRejection } from './load-store.ts';
-import { pause } from './pause.ts';
 
 export type InputParts = {
   readonly accept: AcceptBatch;
@@ -106,7 +105,7 @@ async function acceptPatiently(
       return await accept(source, events);
     } catch (cause) {
       if (!(cause instanceof MeshError) || cause.reason !== 'OVERLOADED') throw cause;
-      await pause(cause.retryAfterMs ?? retryPauseMs, signal);
+      await sleep(cause.retryAfterMs ?? retryPauseMs, signal);
       signal.throwIfAborted();
     }
   }

@@ -1,8 +1,7 @@
 import type { ViewDefinition } from '@millrace/features';
-import { type Clock, toMeshError } from '@millrace/kernel';
+import { type Clock, sleep, toMeshError } from '@millrace/kernel';
 import { createAlertPace, type Telemetry } from '@millrace/runtime';
 import type { FeatureCheck, FeatureMeasure, FeatureOutcome } from '@millrace/sources';
-import { sleep } from '../sleep.ts';
 import type { ViewChecks, ViewChecksOf } from './view-checks.ts';
 
 export type FeatureResult = FeatureOutcome & {

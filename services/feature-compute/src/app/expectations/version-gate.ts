@@ -1,6 +1,5 @@
-import type { Clock } from '@millrace/kernel';
+import { type Clock, sleep } from '@millrace/kernel';
 import type { ActiveView } from '../engine.ts';
-import { sleep } from '../sleep.ts';
 import type { StateStore } from '../state-store.ts';
 import type { FeatureJudge, FeatureResult } from './feature-judge.ts';
 import type { ViewChecks, ViewChecksOf } from './view-checks.ts';

@@ -1,8 +1,7 @@
 import type { ViewDefinition } from '@millrace/features';
-import { type Clock, MeshError, toMeshError } from '@millrace/kernel';
+import { type Clock, MeshError, sleep, toMeshError } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
 import { type FailedExpectation, refuseBlocked } from '../expectations/table-checks.ts';
-import { sleep } from '../sleep.ts';
 import {
   type Materialization,
   type MaterializationBook,

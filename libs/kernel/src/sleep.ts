@@ -1,6 +1,7 @@
-/** Waits, or returns at once when the signal aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits, or returns early when the signal aborts: the caller looks at the signal. */
+export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
     const done = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', done);
@@ -8,6 +9,5 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     };
     const timer = setTimeout(done, ms);
     signal.addEventListener('abort', done, { once: true });
-    if (signal.aborted) done();
   });
 }
