@@ -1,5 +1,6 @@
+export { floatsAttribute, intsAttribute, stringsAttribute, textAttribute } from './attribute-values.ts';
 export { type Batching, batchingOf } from './batch-safety.ts';
-export { readModel } from './model.ts';
+export { attributeOf, intAttribute, type OnnxGraph, type OnnxNode, readModel } from './model.ts';
 export { type ModelFacts, type NormalisedModel, normaliseOnnx } from './normalise.ts';
 export { type Float16Storage, storeFloat16 } from './quantize/float16.ts';
 export {
@@ -13,3 +14,5 @@ export {
 } from './quantize/gate.ts';
 export { type OrtOptions, quantizeOrt } from './quantize/ort.ts';
 export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions } from './quantize/row-wise.ts';
+export { mlDomain } from './schema.ts';
+export { callerInputs, valueType } from './values.ts';
