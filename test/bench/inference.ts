@@ -1,11 +1,13 @@
 import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { measureBatching } from './inference/batching.ts';
+import { measureProtocol } from './inference/protocol.ts';
 import { measureQuantized } from './inference/quantized.ts';
 import { measureQuantizer } from './inference/quantizer.ts';
 import { measureRollbackQuality } from './inference/rollback-quality.ts';
 
 /** Each gives one case or several that share a server. */
 const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | Promise<BenchCases>>> = {
+  B1: measureProtocol,
   batching: measureBatching,
   B6: measureQuantized,
   B11: measureRollbackQuality,

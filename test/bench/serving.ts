@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { serving } from '@millrace/contracts';
 import { openServingWorld, type ServingWorld } from '../integration/serving-world.ts';
 import { type BenchCases, type BenchContext, median } from './bench.ts';
 import { cpuMs } from './grpc/cpu.ts';
-import { checkAnswer, method, pin, pinned, prepare, readRequest, round1, round3, runClient } from './serving-load.ts';
+import { startBareServer } from './grpc/start-bare-server.ts';
+import { checkAnswer, method, pin, prepare, readRequest, round1, round3, runClient } from './serving-load.ts';
 
 const rounds = 3;
 const secondsPerRun = 5;
@@ -56,7 +54,7 @@ async function measureCase(
   const answerBytes = Buffer.from(serving.GetFeaturesResponse.encode(answer).finish());
   writeFileSync(requestFile, serving.GetFeaturesRequest.encode(sent).finish());
   writeFileSync(answerFile, answerBytes);
-  const bare = await startBareServer(answerFile);
+  const bare = await startBareServer(answerFile, method);
   const load = (address: string) =>
     runClient<Measured>('lean-client.ts', [
       address,
@@ -97,12 +95,4 @@ async function measureCase(
     ratio: round3(rps / bareRps),
     cpu_ms: round3(median(ours.map((one) => one.cpu_ms))),
   };
-}
-
-async function startBareServer(answerFile: string): Promise<{ address: string; child: ChildProcess }> {
-  const child = spawn(...pinned(0, [join(import.meta.dirname, 'grpc', 'bare-server.ts'), answerFile]), {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return { address: (JSON.parse(line) as { address: string }).address, child };
 }

@@ -2,15 +2,16 @@ import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
 /**
- * The peer that online-serving is measured against: grpc-js and nothing else, answering the bytes of a file.
- * Usage: node bare-server.ts <answer file>. Prints `{"address"}` when it listens.
+ * The peer that our servers are measured against: grpc-js and nothing else, answering the bytes of a file.
+ * Usage: node bare-server.ts <answer file> </package.Service/Method>. Prints `{"address"}` when it listens.
  */
 const answer = readFileSync(process.argv[2] ?? '');
+const path = process.argv[3] ?? '';
 const server = new Server();
 server.addService(
   {
-    GetFeatures: {
-      path: '/millrace.serving.v1.FeatureService/GetFeatures',
+    answer: {
+      path,
       requestStream: false,
       responseStream: false,
       requestSerialize: (bytes: Buffer) => bytes,
@@ -19,7 +20,7 @@ server.addService(
       responseSerialize: (bytes: Buffer) => bytes,
     },
   },
-  { GetFeatures: (_call: unknown, callback: (error: null, bytes: Buffer) => void) => callback(null, answer) },
+  { answer: (_call: unknown, callback: (error: null, bytes: Buffer) => void) => callback(null, answer) },
 );
 server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;
