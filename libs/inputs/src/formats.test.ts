@@ -178,3 +178,16 @@ test('a name without a known ending asks for the format', async () => {
   await expect(read(write('rows', 'a\n1\n'))).rejects.toThrow('name one of csv, ndjson');
   expect(await read(write('rows', 'a\n1\n'), { format: 'csv' })).toHaveLength(1);
 });
+
+test('a column called __proto__ is one as any other', async () => {
+  const csv = await read(write('proto.csv', '__proto__,a\nx,1'));
+  const ndjson = await read(write('proto.ndjson', '{"__proto__":"x","a":"1"}'));
+  const table = new Table({ __protX__: vectorFromArray(['x'], new Utf8()), a: vectorFromArray(['1'], new Utf8()) });
+  const renamed = Buffer.from(tableToIPC(table, 'file')).toString('latin1').replaceAll('__protX__', '__proto__');
+  const arrow = await read(write('proto.arrow', Buffer.from(renamed, 'latin1')));
+  const row = [
+    ['__proto__', 'x'],
+    ['a', '1'],
+  ];
+  expect(fieldsOf([...csv, ...ndjson, ...arrow]).map((fields) => Object.entries(fields))).toEqual([row, row, row]);
+});

@@ -30,6 +30,11 @@ function eventOf(fields: Record<string, unknown>, over: Partial<definitions.RowF
   return { id, eventTimeUs, fields: JSON.parse(Buffer.from(json).toString()) as Record<string, unknown> };
 }
 
+test('a column called __proto__ that fits no field is seen by the validator', () => {
+  const { fields } = eventOf(JSON.parse('{"at":"2012-01-02","__proto__":"x"}') as Record<string, unknown>);
+  expect(Object.entries(fields)).toContainEqual(['__proto__', 'x']);
+});
+
 test('text becomes what the field is; columns find their fields whatever their case and punctuation', () => {
   const event = eventOf({
     At: '2012-01-02',

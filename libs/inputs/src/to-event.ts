@@ -1,5 +1,5 @@
 import { definitions } from '@millrace/contracts';
-import { fieldName, joinedId, MeshError } from '@millrace/kernel';
+import { fieldName, joinedId, MeshError, setField } from '@millrace/kernel';
 import { type Convert, converterOf, plain, toJson } from './convert.ts';
 import type { InputRow } from './rows.ts';
 import { toTimeUs } from './times.ts';
@@ -53,7 +53,7 @@ export function compileMapping(
         if (column === operationColumn && column !== '') continue;
         const target = targetOf(column);
         const value = row.fields[column];
-        if (target === undefined) event[column] = plain(value);
+        if (target === undefined) setField(event, column, plain(value));
         else if (target.t === 'field') event[target.field] = target.convert(value);
       }
       const id = format.idColumns.length === 0 ? `${idBase}-${row.number}` : rowId(row.fields, format.idColumns);
@@ -61,7 +61,7 @@ export function compileMapping(
       const time = toTimeUs(given, format.timeFormat);
       // what is no time is kept for those who look at it in quarantine
       if (time === undefined && given !== '' && given !== undefined && given !== null)
-        event[format.timeColumn] = plain(given);
+        setField(event, format.timeColumn, plain(given));
       return {
         id,
         eventTimeUs: time ?? rowTimeUs,

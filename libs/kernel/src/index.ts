@@ -8,4 +8,5 @@ export { canonicalJson, contentVersion, hash32, newId } from './hashing.ts';
 export { joinedId } from './joined-id.ts';
 export { quote } from './quote.ts';
 export { isReason, Reason, ReasonCode } from './reasons.ts';
+export { setField } from './set-field.ts';
 export { sleep } from './sleep.ts';

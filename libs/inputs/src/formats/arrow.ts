@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { MeshError } from '@millrace/kernel';
+import { MeshError, setField } from '@millrace/kernel';
 import { DataType, type RecordBatch, RecordBatchReader, type Vector } from 'apache-arrow';
 import { chunkRowsMax, type InputRow, Instant, type RowChunk, type RowReader } from '../rows.ts';
 
@@ -65,7 +65,7 @@ function readerOf(vector: Vector, type: DataType): ReadValue {
 function rowsOf(read: ReturnType<typeof columnReaders>, before: number, from: number, to: number): InputRow[] {
   return Array.from({ length: to - from }, (_, at) => {
     const fields: Record<string, unknown> = {};
-    for (const [name, value] of read) fields[name] = value(from + at);
+    for (const [name, value] of read) setField(fields, name, value(from + at));
     return { t: 'row', number: before + from + at + 1, fields };
   });
 }

@@ -245,3 +245,28 @@ test('what is not of the schema in a block is told with its row and field, and r
   await expect(read(await grown(1, row, row))).rejects.toThrow(/bytes are left after its last row/);
   await expect(read(await grown(2 ** 40, row))).rejects.toThrow(/says that it has 1099511627776 rows/);
 });
+
+test('a field called __proto__ is one as any other, a nested and an absent one too', async () => {
+  const place = { type: 'record', name: 'P', fields: [{ name: '__protX__', type: 'string' }] };
+  const fields = [
+    { name: '__protX__', type: 'string' },
+    { name: 'place', type: ['null', place] },
+  ];
+  const path = join(folder, `${files++}.avro`);
+  const schema = { type: 'record', name: 'R', fields } as unknown as avsc.Schema;
+  const encoder = new avsc.streams.BlockEncoder(schema, { writeHeader: true });
+  const rows = [null, { __protX__: 'y' }].map((place) => ({ __protX__: 'x', place }));
+  await pipeline(Readable.from(rows), encoder, createWriteStream(path));
+  // avsc cannot write a field of this name, and its names are in the header alone
+  const renamed = readFileSync(path, 'latin1').replaceAll('__protX__', '__proto__');
+  writeFileSync(path, renamed, 'latin1');
+  const found = await read(path);
+  const rowOf = (nested: string | null) => [
+    ['__proto__', 'x'],
+    ['place.__proto__', nested],
+  ];
+  expect(found.map((row) => (row.t === 'row' ? Object.entries(row.fields) : row.message))).toEqual([
+    rowOf(null),
+    rowOf('y'),
+  ]);
+});

@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream';
-import { MeshError } from '@millrace/kernel';
+import { MeshError, setField } from '@millrace/kernel';
 import { CsvError, type Options, parse } from 'csv-parse';
 import { openBytes } from '../byte-stream.ts';
 import type { Compression } from '../format.ts';
@@ -88,7 +88,7 @@ function toRow({ record, info }: Parsed, number: number, columns: readonly strin
       const message = `line ${info.lines}, column "${columns[at]}" is not UTF-8; encode the file as UTF-8 or name its encoding, latin1`;
       return { t: 'bad', number, raw: raw(), message };
     }
-    fields[columns[at] as string] = value;
+    setField(fields, columns[at] as string, value);
   }
   return { t: 'row', number, fields };
 }

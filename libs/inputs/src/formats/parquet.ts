@@ -1,4 +1,4 @@
-import { MeshError } from '@millrace/kernel';
+import { MeshError, setField } from '@millrace/kernel';
 import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { chunkRowsMax, type InputRow, Instant, type RowChunk, type RowReader } from '../rows.ts';
@@ -93,7 +93,7 @@ function rowsOf(
   return Array.from({ length: to - from }, (_, at) => {
     const row = from + at;
     const fields: Record<string, unknown> = {};
-    for (const column of columns) fields[column] = values.get(column)?.[row - groupStart] ?? null;
+    for (const column of columns) setField(fields, column, values.get(column)?.[row - groupStart] ?? null);
     return { t: 'row', number: row + 1, fields };
   });
 }

@@ -1,3 +1,4 @@
+import { setField } from '@millrace/kernel';
 import { Unreadable } from '../bad-payload.ts';
 import { Cursor } from '../cursor.ts';
 import { valuesOf } from './fields.ts';
@@ -71,7 +72,7 @@ function recordSteps(
 function valueStep(column: string, read: AvroRead): Step {
   return (cursor, out) => {
     cursor.field = column;
-    out[column] = read(cursor);
+    setField(out, column, read(cursor));
   };
 }
 
@@ -84,6 +85,6 @@ function nestedStep(type: AvroType, steps: readonly Step[], columns: readonly st
     cursor.field = column;
     const branch = type.branches[branchOf(cursor, type.branches.length)];
     if (branch?.t === 'record') all(cursor, out);
-    else for (const each of columns) out[each] = null;
+    else for (const each of columns) setField(out, each, null);
   };
 }
