@@ -15,4 +15,4 @@ export {
 export { type OrtOptions, quantizeOrt } from './quantize/ort.ts';
 export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions } from './quantize/row-wise.ts';
 export { mlDomain } from './schema.ts';
-export { callerInputs, valueType } from './values.ts';
+export { callerInputs, typeName, valueType } from './values.ts';

@@ -11,6 +11,8 @@ import {
   readModel,
   stringsAttribute,
   textAttribute,
+  typeName,
+  valueType,
 } from '@millrace/onnx';
 import { damaged, sampleInstead, unsupported } from '../problems.ts';
 import { checked, type TreeEnsemble, type TreeLeaf, type TreeNode } from '../trees.ts';
@@ -49,7 +51,7 @@ export function readOnnxTrees(bytes: Uint8Array, features: number): TreeEnsemble
     featureNames: [],
     outputs,
     baseValues: bases,
-    isFloat32: true,
+    isFloat32: !isDouble(graph, node),
   });
 }
 
@@ -65,6 +67,13 @@ function treesOf(graph: OnnxGraph): OnnxNode {
       `export the trees alone, or ${sampleInstead}`,
     );
   return node;
+}
+
+/** onnxruntime compares float64 inputs as such, all others as float32. */
+function isDouble(graph: OnnxGraph, node: OnnxNode): boolean {
+  const input = callerInputs(graph).find(({ name }) => name === node.inputs[0]);
+  const type = input && valueType(input);
+  return type?.t === 'tensor' && typeName(type.elemType) === 'double';
 }
 
 interface Leaf {

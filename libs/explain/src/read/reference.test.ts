@@ -57,10 +57,38 @@ test('an ONNX file with covers: every order, missing values and two targets in o
   expect(first?.map(({ base }) => base)).toEqual([expect.closeTo(0.8425, 12), expect.closeTo(0.12, 12)]);
 });
 
-test('an ONNX file whose covers are all 1 is refused with what to give', () => {
-  expect(() => readOnnxTrees(readFileSync(join(fixtures, 'xgboost-binary.onnx')), 6)).toThrow(
-    /does not say.*save_model\('model.json'\)/,
-  );
+test.each(['binary', 'multiclass'])('an ONNX classifier (%s) with covers has the margins of the library', (kind) => {
+  const expected = expectedOf(`xgboost-${kind}`);
+  const trees = readOnnxTrees(readFileSync(join(fixtures, `covers-${kind}.onnx`)), 6);
+  const explained = treeExplainer(trees)(rowsOf(expected));
+  expect(explained.length).toBe(12);
+  for (const [row, outputs] of explained.entries()) {
+    const margins = [expected.margins[row] ?? []].flat();
+    expect(outputs.length).toBe(margins.length);
+    for (const [output, { margin, residual }] of outputs.entries()) {
+      expect(Math.abs(margin - (margins[output] ?? Number.NaN))).toBeLessThan(1e-5);
+      expect(Math.abs(residual)).toBeLessThan(1e-12);
+    }
+  }
+});
+
+test('an ONNX model of float64 inputs compares them as float64', () => {
+  const { rows, single, double } = JSON.parse(textOf('hitrates-double.expected.json'));
+  expect(single).not.toEqual(double);
+  for (const [name, expected] of [
+    ['hitrates', single],
+    ['hitrates-double', double],
+  ] as const) {
+    const explained = treeExplainer(readOnnxTrees(readFileSync(join(fixtures, `${name}.onnx`)), 3))(rows);
+    expect(explained.map((outputs) => outputs.map(({ margin }) => margin))).toEqual(expected);
+  }
+});
+
+test.each([
+  ['xgboost-binary', 6, /it has no nodes_hitrates.*save_model\('model.json'\)/],
+  ['hitrates-ones', 3, /a node has 1, the two below it 1 and 1.*save_model\('model.json'\)/],
+])('an ONNX file without covers (%s) is refused with what to give', (name, features, message) => {
+  expect(() => readOnnxTrees(readFileSync(join(fixtures, `${name}.onnx`)), features)).toThrow(message);
 });
 
 test('what has no exact attributions is refused by name', () => {
