@@ -1,9 +1,7 @@
-import type { History } from '@millrace/history';
+import { fromVerdictRow, type History, type ResultRow, toVerdictRow } from '@millrace/history';
 import type { FeatureResult, FeatureResultBook } from '../app/expectations/feature-judge.ts';
 
 const table = 'feature_expectation_results';
-
-type Row = Readonly<Record<string, string | number | null>>;
 
 /** `feature_expectation_results` in ClickHouse, for 30 days. */
 export function createFeatureResultBook(history: History): FeatureResultBook {
@@ -26,17 +24,11 @@ export function createFeatureResultBook(history: History): FeatureResultBook {
   return {
     async add(results) {
       await ensured();
-      const values = results.map(({ startUs, endUs, observed, ...rest }) => ({
-        ...rest,
-        start_us: startUs,
-        end_us: endUs,
-        observed: observed ?? null,
-      }));
-      await history.client.insert({ table, format: 'JSONEachRow', values });
+      await history.client.insert({ table, format: 'JSONEachRow', values: results.map(toStored) });
     },
     async list({ view, expectation, limit, latest }) {
       await ensured();
-      const rows = await history.query<Row>(
+      const rows = await history.query<ResultRow>(
         `SELECT * FROM ${table} WHERE view = {view: String} AND ({expectation: String} = '' OR expectation = {expectation: String})
          ORDER BY end_us DESC, expectation ${latest ? 'LIMIT 1 BY expectation' : ''} LIMIT {limit: UInt32}`,
         { view, expectation, limit },
@@ -46,19 +38,16 @@ export function createFeatureResultBook(history: History): FeatureResultBook {
   };
 }
 
-function fromStored(row: Row): FeatureResult {
+function toStored(result: FeatureResult): ResultRow {
+  const { view, version, severity } = result;
+  return { view, version, severity, ...toVerdictRow(result) };
+}
+
+function fromStored(row: ResultRow): FeatureResult {
   return {
     view: String(row.view),
     version: String(row.version),
-    expectation: String(row.expectation),
-    check: String(row.check),
     severity: String(row.severity) as FeatureResult['severity'],
-    outcome: String(row.outcome) as FeatureResult['outcome'],
-    startUs: Number(row.start_us),
-    endUs: Number(row.end_us),
-    observed: row.observed === null ? undefined : Number(row.observed),
-    bound: String(row.bound),
-    rows: Number(row.rows),
-    message: String(row.message),
+    ...fromVerdictRow(row),
   };
 }

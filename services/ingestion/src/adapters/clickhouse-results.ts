@@ -1,12 +1,10 @@
-import { eventTable, type History } from '@millrace/history';
+import { eventTable, fromVerdictRow, type History, type ResultRow, toVerdictRow } from '@millrace/history';
 import { type Check, isCorrectable, type Measured } from '@millrace/sources';
 import type { ExpectationResult, ResultBook } from '../app/expectation-judge.ts';
 
 const table = 'expectation_results';
 /** Values of an interval that a KS distance is computed of; more are sampled. */
 const sampleMax = 10_000;
-
-type Row = Readonly<Record<string, string | number | null>>;
 
 /** `expectation_results` in ClickHouse, for 30 days. */
 export function createResultBook(history: History): ResultBook {
@@ -34,7 +32,7 @@ export function createResultBook(history: History): ResultBook {
     },
     async list({ source, expectation, afterUs, limit, latest }) {
       await ensured();
-      const rows = await history.query<Row>(
+      const rows = await history.query<ResultRow>(
         `SELECT * FROM ${table} WHERE source = {source: String} AND ({expectation: String} = '' OR expectation = {expectation: String})
          AND end_us > {after: Int64} ORDER BY end_us DESC, expectation ${latest ? 'LIMIT 1 BY expectation' : ''} LIMIT {limit: UInt32}`,
         { source, expectation, after: afterUs, limit },
@@ -135,34 +133,10 @@ function categoryConditions(field: string, categories: readonly string[]): strin
   return [...each, `toString(${field}) NOT IN (${literals.join(', ')})`];
 }
 
-function toStored(result: ExpectationResult): Record<string, unknown> {
-  return {
-    source: result.source,
-    source_version: result.sourceVersion,
-    expectation: result.expectation,
-    check: result.check,
-    outcome: result.outcome,
-    start_us: result.startUs,
-    end_us: result.endUs,
-    observed: result.observed ?? null,
-    bound: result.bound,
-    rows: result.rows,
-    message: result.message,
-  };
+function toStored(result: ExpectationResult): ResultRow {
+  return { source: result.source, source_version: result.sourceVersion, ...toVerdictRow(result) };
 }
 
-function fromStored(row: Row): ExpectationResult {
-  return {
-    source: String(row.source),
-    sourceVersion: String(row.source_version),
-    expectation: String(row.expectation),
-    check: String(row.check),
-    outcome: String(row.outcome) as ExpectationResult['outcome'],
-    startUs: Number(row.start_us),
-    endUs: Number(row.end_us),
-    observed: row.observed === null ? undefined : Number(row.observed),
-    bound: String(row.bound),
-    rows: Number(row.rows),
-    message: String(row.message),
-  };
+function fromStored(row: ResultRow): ExpectationResult {
+  return { source: String(row.source), sourceVersion: String(row.source_version), ...fromVerdictRow(row) };
 }
