@@ -71,6 +71,8 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isTarget: (name, model, version) =>
       deploymentOf(name)?.spec.targets.some((target) => target.model === model && target.modelVersion === version) ??
       false,
+    targetsOf: (name) => deploymentOf(name)?.spec.targets.map(({ model }) => model) ?? [],
+    hasOutcome: (name) => registry.current().models.get(name)?.spec.outcome !== undefined,
     nowUs: () => clock.nowUs(),
     onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
   });
@@ -91,7 +93,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   life.onStop('rollouts', () => clearInterval(ticks));
 
   const log = createPredictionLog(nats, { signal, telemetry });
-  const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax });
+  const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax, onJudged: rollouts.judged });
   void followOutcomes({
     link: nats,
     book: outcomes,

@@ -82,12 +82,13 @@ function show(rollout: contract.Rollout | undefined, options: CommonOptions): vo
     head: ['guardrail', 'verdict', 'candidate', 'stable', 'p worse', 'p beyond margin'],
     style: { head: [], border: [] },
   });
-  for (const { guardrail, verdict, canary, stable, pWorse, pGood } of latest?.evidence ?? [])
+  for (const { guardrail, verdict, canary, stable, canaryLosses, stableLosses, pWorse, pGood } of latest?.evidence ??
+    [])
     evidence.push([
       guardrail,
       verdict,
-      countText(canary),
-      countText(stable),
+      countText(canary) || lossText(canaryLosses),
+      countText(stable) || lossText(stableLosses),
       pWorse.toPrecision(2),
       pGood.toPrecision(2),
     ]);
@@ -100,6 +101,10 @@ function show(rollout: contract.Rollout | undefined, options: CommonOptions): vo
 
 function countText(count: contract.RolloutCount | undefined): string {
   return count && count.trials > 0 ? `${count.hits} of ${count.trials}` : '';
+}
+
+function lossText(losses: contract.RolloutLosses | undefined): string {
+  return losses && losses.count > 0 ? `loss ${losses.mean.toFixed(4)} of ${losses.count}` : '';
 }
 
 function toWire(plan: RolloutPlan): contract.RolloutPlan {

@@ -1,4 +1,4 @@
-import { RunningQuality } from '../domain/quality.ts';
+import { logLoss, RunningQuality } from '../domain/quality.ts';
 
 export interface ModelQuality {
   readonly model: string;
@@ -10,16 +10,30 @@ export interface ModelQuality {
   readonly positiveRate: number;
 }
 
+/** A prediction whose outcome came. */
+export interface Judged {
+  readonly deployment: string;
+  readonly model: string;
+  readonly modelVersion: string;
+  readonly predictedUs: number;
+  /** The log loss, in nats. */
+  readonly loss: number;
+  /** Where the outcome is in the EVENTS stream. */
+  readonly outcomeSeq: number;
+}
+
 /** Predictions that wait for their outcome, and the quality of those that got one. A function of the PREDICTIONS and EVENTS streams. */
 export interface OutcomeBook {
   predicted(prediction: {
+    readonly deployment: string;
     readonly model: string;
     readonly modelVersion: string;
+    readonly predictedUs: number;
     readonly key: string;
     readonly score: number;
   }): void;
   /** Counts for every model version whose outcomes the source carries and that predicted this key. */
-  outcome(model: string, key: string, positive: boolean): void;
+  outcome(model: string, key: string, positive: boolean, seq: number): void;
   quality(model: string): readonly ModelQuality[];
   readonly pending: number;
   /** Predictions forgotten because too many waited. */
@@ -33,12 +47,22 @@ interface Tally {
   readonly quality: RunningQuality;
 }
 
-export function createOutcomeBook(limits: { readonly pendingMax: number }): OutcomeBook {
+interface Waiting {
+  readonly tally: Tally;
+  readonly score: number;
+  readonly deployment: string;
+  readonly predictedUs: number;
+}
+
+export function createOutcomeBook(options: {
+  readonly pendingMax: number;
+  readonly onJudged: (judged: Judged) => void;
+}): OutcomeBook {
   const tallies = new Map<string, Tally>();
-  const pending = new Map<string, { readonly tally: Tally; readonly score: number }[]>();
+  const pending = new Map<string, Waiting[]>();
   let forgotten = 0;
   return {
-    predicted({ model, modelVersion, key, score }) {
+    predicted({ deployment, model, modelVersion, predictedUs, key, score }) {
       const id = `${model}@${modelVersion}`;
       const tally = tallies.get(id) ?? { model, modelVersion, predictions: 0, quality: new RunningQuality() };
       tallies.set(id, tally);
@@ -47,17 +71,21 @@ export function createOutcomeBook(limits: { readonly pendingMax: number }): Outc
       if (key === '' || Number.isNaN(score)) return;
       const path = `${model}\n${key}`;
       const waiting = pending.get(path);
-      if (waiting) waiting.push({ tally, score });
-      else pending.set(path, [{ tally, score }]);
-      if (pending.size > limits.pendingMax) {
+      if (waiting) waiting.push({ tally, score, deployment, predictedUs });
+      else pending.set(path, [{ tally, score, deployment, predictedUs }]);
+      if (pending.size > options.pendingMax) {
         const [oldest] = pending.keys();
         if (oldest !== undefined) pending.delete(oldest);
         forgotten++;
       }
     },
-    outcome(model, key, positive) {
+    outcome(model, key, positive, outcomeSeq) {
       const path = `${model}\n${key}`;
-      for (const { tally, score } of pending.get(path) ?? []) tally.quality.add(score, positive);
+      for (const { tally, score, deployment, predictedUs } of pending.get(path) ?? []) {
+        tally.quality.add(score, positive);
+        const loss = logLoss(score, positive);
+        options.onJudged({ deployment, model, modelVersion: tally.modelVersion, predictedUs, loss, outcomeSeq });
+      }
       pending.delete(path);
     },
     quality: (model) =>

@@ -1,4 +1,13 @@
-import { type ArmCounts, noCount, noCounts, quantilesOf, type Slice } from '@millrace/rollouts';
+import {
+  type ArmCounts,
+  type Moments,
+  mergeMoments,
+  noCount,
+  noCounts,
+  noMoments,
+  quantilesOf,
+  type Slice,
+} from '@millrace/rollouts';
 
 /** What became of one call's rows of one arm. */
 export type Served =
@@ -13,6 +22,8 @@ export interface Baseline {
 
 export interface TrafficCounts {
   add(isCanary: boolean, served: Served): void;
+  /** The outcome of a prediction came: its loss. */
+  judged(isCanary: boolean, loss: number): void;
   /** A unit took part; the first time in a step counts. */
   exposed(unit: string, isCanary: boolean): void;
   /** What was counted since the last time. */
@@ -36,9 +47,19 @@ interface OpenArm {
   notFinite: number;
   units: number;
   bins: number[];
+  losses: Moments;
 }
 
-const emptyArm = (): OpenArm => ({ calls: 0, errors: 0, timed: 0, slow: 0, notFinite: 0, units: 0, bins: [] });
+const emptyArm = (): OpenArm => ({
+  calls: 0,
+  errors: 0,
+  timed: 0,
+  slow: 0,
+  notFinite: 0,
+  units: 0,
+  bins: [],
+  losses: noMoments,
+});
 
 /** A call of many rows is one trial of errors and latency: its rows share their fate. */
 export function createTrafficCounts(known: Baseline | undefined): TrafficCounts {
@@ -71,6 +92,10 @@ export function createTrafficCounts(known: Baseline | undefined): TrafficCounts 
       if (!served.scores.every(Number.isFinite)) arm.notFinite++;
       if (scoreEdges !== undefined) countScores(arm, served.scores, scoreEdges);
       if (!isCanary) learn(served.ms, served.scores);
+    },
+    judged(isCanary, loss) {
+      const arm = isCanary ? arms.canary : arms.stable;
+      arm.losses = mergeMoments(arm.losses, { count: 1, mean: loss, squares: 0 });
     },
     exposed(unit, isCanary) {
       if (units.size >= unitsMax || units.has(unit)) return;
@@ -108,6 +133,7 @@ function closed(arm: OpenArm): ArmCounts {
     latency: { trials: arm.timed, hits: arm.slow },
     notFinite: { trials: arm.calls - arm.errors, hits: arm.notFinite },
     scoreBins: arm.bins,
+    losses: arm.losses,
     units: arm.units,
   };
 }

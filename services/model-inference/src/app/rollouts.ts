@@ -12,6 +12,7 @@ import {
   shareOf,
   startProgress,
 } from '@millrace/rollouts';
+import type { Judged } from './outcomes.ts';
 import { createTrafficCounts, type Served, type TrafficCounts } from './rollout-counts.ts';
 
 export type RolloutStatus = 'running' | 'paused' | 'promoted' | 'rolled_back' | 'superseded';
@@ -43,6 +44,8 @@ export interface RolloutRecord {
   readonly progress: Progress;
   readonly decisions: readonly AuditedDecision[];
   readonly baseline: TrafficCounts['baseline'];
+  /** The last event whose outcomes `progress` holds: after a restart they are read again from the first. */
+  readonly judgedSeq: number;
 }
 
 export interface RolloutStore {
@@ -58,6 +61,10 @@ export interface RolloutDeps {
   readonly readyVersion: (model: string, version: string) => string;
   /** Whether the deployment itself sends traffic to the version. */
   readonly isTarget: (deployment: string, model: string, version: string) => boolean;
+  /** The deployment's models of its own. */
+  readonly targetsOf: (deployment: string) => readonly string[];
+  /** Whether a model's definition says where its outcomes come from. */
+  readonly hasOutcome: (model: string) => boolean;
   readonly nowUs: () => number;
   readonly onProblem: (event: string, error: unknown) => void;
 }
@@ -89,6 +96,7 @@ interface Live {
   record: RolloutRecord;
   readonly counts: TrafficCounts;
   keptUs: number;
+  judgedSeq: number;
 }
 
 export type Rollouts = Awaited<ReturnType<typeof createRollouts>>;
@@ -98,7 +106,12 @@ export async function createRollouts(deps: RolloutDeps) {
   const live = new Map<string, Live>();
   let isTicking = false;
   for (const record of await deps.store.load())
-    live.set(record.deployment, { record, counts: createTrafficCounts(record.baseline), keptUs: deps.nowUs() });
+    live.set(record.deployment, {
+      record,
+      counts: createTrafficCounts(record.baseline),
+      keptUs: deps.nowUs(),
+      judgedSeq: record.judgedSeq ?? 0,
+    });
 
   const isCurrent = ({ record }: Live) => deps.deploymentVersion(record.deployment) === record.deploymentVersion;
   const find = (deployment: string): Live => {
@@ -139,7 +152,7 @@ export async function createRollouts(deps: RolloutDeps) {
     if (record.status !== 'running' && record.status !== 'paused') return;
     if (!isCurrent(one)) return conclude(one, 'rollback', 'registry', 'DEPLOYMENT_CHANGED', { status: 'superseded' });
     const progress = observe(record.plan, record.progress, one.counts.take());
-    one.record = { ...record, progress };
+    one.record = { ...record, progress, judgedSeq: one.judgedSeq };
     const nowUs = deps.nowUs();
     const { action, reason } = decide(record.plan, progress, nowUs);
     const last = record.decisions.at(-1);
@@ -179,13 +192,7 @@ export async function createRollouts(deps: RolloutDeps) {
           { deployment: given.deployment, model: given.model, version: modelVersion },
         );
       const plan = checkPlan(given.plan);
-      const unseen = plan.guardrails.find(({ kind }) => kind === 'disagreement' || kind === 'quality');
-      if (unseen)
-        throw new MeshError(
-          'INVALID_ARGUMENT',
-          `guardrail "${unseen.kind}" is for simulations; live rollouts have errors, latency, not_finite and score_shift`,
-          { guardrail: unseen.kind },
-        );
+      checkGuardrails(plan, [given.model, ...deps.targetsOf(given.deployment)], deps.hasOutcome);
       const counts = createTrafficCounts(undefined);
       const record: RolloutRecord = {
         id: newId(),
@@ -198,8 +205,9 @@ export async function createRollouts(deps: RolloutDeps) {
         progress: startProgress(plan, deps.nowUs()),
         decisions: [],
         baseline: counts.baseline,
+        judgedSeq: 0,
       };
-      const one: Live = { record, counts, keptUs: 0 };
+      const one: Live = { record, counts, keptUs: 0, judgedSeq: 0 };
       await conclude(one, 'start', given.by, 'ASKED', {});
       live.set(given.deployment, one);
       return one.record;
@@ -244,6 +252,16 @@ export async function createRollouts(deps: RolloutDeps) {
           one.counts.add(model === candidate.model && version === candidate.version, outcome),
       };
     },
+    /** An outcome came, perhaps for a second time after a restart; of predictions since the rollout began it is evidence. */
+    judged({ deployment, model, modelVersion, predictedUs, loss, outcomeSeq }: Judged): void {
+      const one = live.get(deployment);
+      if (!one || !isCurrent(one)) return;
+      const { record } = one;
+      const isOpen = record.status === 'running' || record.status === 'paused';
+      if (!isOpen || predictedUs < record.progress.startedUs || outcomeSeq <= record.judgedSeq) return;
+      one.judgedSeq = outcomeSeq;
+      one.counts.judged(model === record.model && modelVersion === record.modelVersion, loss);
+    },
     async tick(): Promise<void> {
       if (isTicking) return;
       isTicking = true;
@@ -257,6 +275,24 @@ export async function createRollouts(deps: RolloutDeps) {
 export function isServerFault(thrown: unknown): boolean {
   const code: number = ReasonCode[toMeshError(thrown).reason];
   return ![1, 3, 5].includes(code);
+}
+
+function checkGuardrails(plan: RolloutPlan, models: readonly string[], hasOutcome: (model: string) => boolean): void {
+  for (const { kind } of plan.guardrails) {
+    if (kind === 'disagreement')
+      throw new MeshError(
+        'INVALID_ARGUMENT',
+        `guardrail "${kind}" is for simulations; live rollouts have errors, latency, not_finite, score_shift and quality`,
+        { guardrail: kind },
+      );
+    const model = kind === 'quality' ? models.find((name) => !hasOutcome(name)) : undefined;
+    if (model !== undefined)
+      throw new MeshError(
+        'INVALID_ARGUMENT',
+        `guardrail "quality" needs outcomes, and the definition of model "${model}" says nothing of where they come from; give it an outcome`,
+        { guardrail: kind, model },
+      );
+  }
 }
 
 function nextStatus(

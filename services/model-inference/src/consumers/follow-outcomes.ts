@@ -40,9 +40,10 @@ export async function followOutcomes(deps: FollowDeps): Promise<void> {
   let moved = Promise.withResolvers<void>();
   const predictions = (async () => {
     for await (const { seq, batch } of deps.predictions(1, signal)) {
-      const { model, modelVersion, predictionKeys, scores } = batch;
+      const { deployment, model, modelVersion, predictionKeys, scores } = batch;
+      const predictedUs = Number(batch.predictedUs);
       for (const [row, score] of scores.entries())
-        book.predicted({ model, modelVersion, key: predictionKeys[row] ?? '', score });
+        book.predicted({ deployment, model, modelVersion, predictedUs, key: predictionKeys[row] ?? '', score });
       predictedSeq = seq;
       moved.resolve();
     }
@@ -55,12 +56,12 @@ export async function followOutcomes(deps: FollowDeps): Promise<void> {
     }
   };
   const outcomes = (async () => {
-    for await (const { data } of readStream(link, { stream: 'EVENTS', fromSeq: from, signal })) {
+    for await (const { data, seq } of readStream(link, { stream: 'EVENTS', fromSeq: from, signal })) {
       const batch = decodeEventBatch(data);
       const joins = joinsOf(deps.snapshot(), batch.source);
       if (joins.length === 0) continue;
       await caughtUp();
-      for (const join of joins) takeOutcomes(batch, join, book);
+      for (const join of joins) takeOutcomes(batch, seq, join, book);
     }
   })();
   await Promise.all([predictions, outcomes]);
@@ -77,14 +78,14 @@ function joinsOf({ models }: RegistrySnapshot, source: string): Join[] {
   );
 }
 
-function takeOutcomes(batch: DecodedBatch, { model, outcome }: Join, book: OutcomeBook): void {
+function takeOutcomes(batch: DecodedBatch, seq: number, { model, outcome }: Join, book: OutcomeBook): void {
   const keys = batch.columns.get(outcome.keyField);
   const labels = batch.columns.get(outcome.labelField);
   if (!keys || !labels) return;
   for (let row = 0; row < batch.count; row++) {
     const key = textOf(keys, row);
     const label = positive(labels, row);
-    if (key !== undefined && label !== undefined) book.outcome(model, key, label);
+    if (key !== undefined && label !== undefined) book.outcome(model, key, label, seq);
   }
 }
 

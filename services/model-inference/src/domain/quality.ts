@@ -2,6 +2,12 @@
 const bins = 65_536;
 const smallest = Number.EPSILON;
 
+/** In nats, the probability clipped to [2⁻⁵², 1 − 2⁻⁵²]. */
+export function logLoss(score: number, positive: boolean): number {
+  const clipped = Math.min(1 - smallest, Math.max(smallest, score));
+  return positive ? -Math.log(clipped) : -Math.log1p(-clipped);
+}
+
 export interface QualityFigures {
   readonly outcomes: number;
   /** NaN until both classes were seen. */
@@ -29,7 +35,7 @@ export class RunningQuality {
     side[bin] = (side[bin] as number) + 1;
     this.#count++;
     this.#positiveCount += Number(positive);
-    this.#loss -= positive ? Math.log(clipped) : Math.log1p(-clipped);
+    this.#loss += logLoss(score, positive);
   }
 
   figures(): QualityFigures {

@@ -52,7 +52,7 @@ function guardrailOf({ kind, tolerance, margin, negligible, limit, weight }: con
     default:
       throw new MeshError(
         'INVALID_ARGUMENT',
-        `"${kind}" is no guardrail; guardrails: errors, latency, not_finite, score_shift`,
+        `"${kind}" is no guardrail; guardrails: errors, latency, not_finite, score_shift, quality`,
         { guardrail: kind },
       );
   }
@@ -111,5 +111,9 @@ function decisionToWire(decision: Decision): contract.RolloutDecision {
 }
 
 function evidenceToWire({ guardrail, verdict, canary, stable, pWorse, pGood, alpha, beta }: Evidence) {
-  return { guardrail, verdict, canary: canary.rate, stable: stable.rate, pWorse, pGood, alpha, beta };
+  const losses = {
+    canaryLosses: { count: canary.losses.count, mean: canary.losses.mean },
+    stableLosses: { count: stable.losses.count, mean: stable.losses.mean },
+  };
+  return { guardrail, verdict, canary: canary.rate, stable: stable.rate, ...losses, pWorse, pGood, alpha, beta };
 }

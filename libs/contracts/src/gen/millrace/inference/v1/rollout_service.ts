@@ -94,6 +94,14 @@ export interface RolloutCount {
   hits: number;
 }
 
+/** Losses of predictions whose outcome came. */
+export interface RolloutLosses {
+  /** How many. */
+  count: number;
+  /** Their mean, log loss in nats. */
+  mean: number;
+}
+
 /** What one guardrail says. */
 export interface RolloutEvidence {
   /** Its kind. */
@@ -116,6 +124,12 @@ export interface RolloutEvidence {
   alpha: number;
   /** The error of finding it good. */
   beta: number;
+  /** Of the candidate; of quality. */
+  canaryLosses:
+    | RolloutLosses
+    | undefined;
+  /** Of what serves; of quality. */
+  stableLosses: RolloutLosses | undefined;
 }
 
 /** A decision with the numbers that it rests on. */
@@ -765,8 +779,86 @@ export const RolloutCount: MessageFns<RolloutCount> = {
   },
 };
 
+function createBaseRolloutLosses(): RolloutLosses {
+  return { count: 0, mean: 0 };
+}
+
+export const RolloutLosses: MessageFns<RolloutLosses> = {
+  encode(message: RolloutLosses, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(9).double(message.count);
+    }
+    if (message.mean !== 0) {
+      writer.uint32(17).double(message.mean);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RolloutLosses {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRolloutLosses();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.count = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.mean = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RolloutLosses>): RolloutLosses {
+    return RolloutLosses.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RolloutLosses>): RolloutLosses {
+    const message = createBaseRolloutLosses();
+    message.count = object.count ?? 0;
+    message.mean = object.mean ?? 0;
+    return message;
+  },
+};
+
 function createBaseRolloutEvidence(): RolloutEvidence {
-  return { guardrail: "", verdict: "", canary: undefined, stable: undefined, pWorse: 0, pGood: 0, alpha: 0, beta: 0 };
+  return {
+    guardrail: "",
+    verdict: "",
+    canary: undefined,
+    stable: undefined,
+    pWorse: 0,
+    pGood: 0,
+    alpha: 0,
+    beta: 0,
+    canaryLosses: undefined,
+    stableLosses: undefined,
+  };
 }
 
 export const RolloutEvidence: MessageFns<RolloutEvidence> = {
@@ -794,6 +886,12 @@ export const RolloutEvidence: MessageFns<RolloutEvidence> = {
     }
     if (message.beta !== 0) {
       writer.uint32(65).double(message.beta);
+    }
+    if (message.canaryLosses !== undefined) {
+      RolloutLosses.encode(message.canaryLosses, writer.uint32(74).fork()).join();
+    }
+    if (message.stableLosses !== undefined) {
+      RolloutLosses.encode(message.stableLosses, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -875,6 +973,22 @@ export const RolloutEvidence: MessageFns<RolloutEvidence> = {
             message.beta = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.canaryLosses = RolloutLosses.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.stableLosses = RolloutLosses.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -904,6 +1018,12 @@ export const RolloutEvidence: MessageFns<RolloutEvidence> = {
     message.pGood = object.pGood ?? 0;
     message.alpha = object.alpha ?? 0;
     message.beta = object.beta ?? 0;
+    message.canaryLosses = (object.canaryLosses !== undefined && object.canaryLosses !== null)
+      ? RolloutLosses.fromPartial(object.canaryLosses)
+      : undefined;
+    message.stableLosses = (object.stableLosses !== undefined && object.stableLosses !== null)
+      ? RolloutLosses.fromPartial(object.stableLosses)
+      : undefined;
     return message;
   },
 };
