@@ -134,7 +134,7 @@ function concluded(audited: readonly Audited[], name: string) {
   return { last, quality, others };
 }
 
-test('on replayed flights a worse model is rolled back, and a better one promoted, by the log loss of their outcomes', async () => {
+test('on replayed flights a worse model is rolled back by log loss of outcomes, and a better one promoted as its log loss is within the limit', async () => {
   const start = (name: string, model: string) =>
     eventually(
       async () => {
@@ -168,7 +168,8 @@ test('on replayed flights a worse model is rolled back, and a better one promote
   const better = concluded(audited, 'simple');
   expect(better.last).toMatchObject({ action: 'promote', reason: 'ALL_GUARDRAILS_PASSED', by: 'evidence' });
   expect(better.quality.verdict).toBe('passed');
-  expect(better.quality.canary.losses.mean).toBeLessThan(better.quality.stable.losses.mean);
+  // shown to be no worse by more than the limit; by how much it is better takes more outcomes than a promotion waits for
+  expect(better.quality.pGood).toBeLessThanOrEqual(0.05);
 
   const [rolledBack, promoted] = await Promise.all([millrace('status', 'flight_delay'), millrace('status', 'simple')]);
   expect(rolledBack.out).toMatch(/reversed [0-9a-f]+ is rolled_back, with 0.00 % of traffic/);
