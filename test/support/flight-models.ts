@@ -15,7 +15,7 @@ interface ModelCard {
 
 const card = JSON.parse(readFileSync(join(flightsDir, 'model', 'model.json'), 'utf8')) as ModelCard;
 
-/** The trained flight-delay model with each coefficient multiplied: −1 takes every feature for its opposite, 0 knows only the base rate. */
+/** The trained flight-delay model with each coefficient multiplied: −1 takes every feature for its opposite. */
 export function scaledDelayModel(name: string, factor: number, modelDir: string) {
   const bytes = scaleCoefficients(readFileSync(join(flightsDir, 'model', 'flight-delay.onnx')), factor);
   const uri = `${name}.onnx`;
