@@ -14,6 +14,7 @@ import { int64Tensor, readTensor } from '../tensor.ts';
 import { fieldsOf, varintField } from '../wire.ts';
 import { writeModel } from '../write-model.ts';
 import { gemmToMatMul } from './gemm.ts';
+import { int8Opset } from './int8-opset.ts';
 import { sorted, withoutUnused } from './tidy.ts';
 import { isFloatWeight, type Quantized, quantizeWeight } from './weights.ts';
 
@@ -37,7 +38,6 @@ interface Draft {
   readonly made: Set<string>;
 }
 
-const opsetMin = 11;
 /** What `onnx.save_model` keeps apart, in bytes as Python counts them: with the head of an object. */
 const externalBytesMin = 1_024;
 const pythonBytesHead = 33;
@@ -51,15 +51,7 @@ const others: readonly string[] = ['Attention', 'LSTM', 'EmbedLayerNormalization
  */
 export function quantizeOrt(bytes: Uint8Array, options: OrtOptions = {}): Uint8Array {
   const model = readModel(bytes);
-  const opset = model.opsets.find(({ domain }) => domain === '')?.version ?? 0;
-  if (opset < opsetMin)
-    throw new MeshError(
-      'INVALID_ARGUMENT',
-      `the model is of opset ${opset}, and INT8 needs ${opsetMin} or newer; export it again`,
-      {
-        opset,
-      },
-    );
+  int8Opset(model);
   const { graph, gemmOf } = gemmToMatMul(model.graph);
   const weights = new Set(graph.initializers.map(({ name }) => name));
   const draft: Draft = {

@@ -4,6 +4,7 @@ import { dataType } from '../schema.ts';
 import { floatsOf, int64Tensor, rawTensor, readTensor } from '../tensor.ts';
 import { writeModel } from '../write-model.ts';
 import { gemmToMatMul } from './gemm.ts';
+import { int8Opset } from './int8-opset.ts';
 import { sorted, withoutUnused } from './tidy.ts';
 import { isFloatWeight, quantizeWeight } from './weights.ts';
 
@@ -29,7 +30,6 @@ export interface RowWise {
 }
 
 const weightValuesMinDefault = 32_768;
-const opsetMin = 11;
 /** The smallest scale: of a row of zeros. */
 const scaleMin = 2 ** -100;
 /** Operators whose outputs are never below zero: their activations take all eight bits. */
@@ -42,15 +42,7 @@ const nonNegative: readonly string[] = ['Relu', 'Sigmoid', 'Softmax', 'HardSigmo
  */
 export function quantizeRowWise(bytes: Uint8Array, options: RowWiseOptions = {}): RowWise {
   const model = readModel(bytes);
-  const opset = model.opsets.find(({ domain }) => domain === '')?.version ?? 0;
-  if (opset < opsetMin)
-    throw new MeshError(
-      'INVALID_ARGUMENT',
-      `the model is of opset ${opset}, and INT8 needs ${opsetMin} or newer; export it again`,
-      {
-        opset,
-      },
-    );
+  const opset = int8Opset(model);
   const { exclude = [], weightValuesMin = weightValuesMinDefault, reduceRange = false } = options;
   checkNames(exclude, model.graph.nodes);
   const { graph, gemmOf } = gemmToMatMul(model.graph);
