@@ -19,6 +19,7 @@ export {
   type GuardrailKind,
   type LimitGuardrail,
   type PlanStep,
+  planMessage,
   type RateGuardrail,
   type RolloutPlan,
 } from './plan.ts';

@@ -105,6 +105,26 @@ export function checkPlan(plan: RolloutPlan): RolloutPlan {
   return plan;
 }
 
+/** A plan as `millrace.inference.v1.RolloutPlan` has it: what a guardrail does not have is 0. */
+export function planMessage(plan: RolloutPlan) {
+  return {
+    steps: [...plan.steps],
+    guardrails: plan.guardrails.map((guardrail) => ({
+      tolerance: 0,
+      margin: 0,
+      negligible: 0,
+      limit: 0,
+      ...guardrail,
+    })),
+    alpha: plan.alpha,
+    beta: plan.beta,
+    rollbackMinRequests: plan.rollbackMinRequests,
+    killShare: plan.kill.share,
+    killRequests: plan.kill.requests,
+    maxSeconds: plan.maxSeconds,
+  };
+}
+
 function checkGuardrail(guardrail: Guardrail): void {
   const field = (name: string) => `guardrail "${guardrail.kind}": ${name}`;
   need(guardrail.weight > 0, field('weight'), guardrail.weight, 'be positive');

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import type { rollouts as contract } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
-import type { RolloutPlan } from '@millrace/rollouts';
+import { planMessage } from '@millrace/rollouts';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { rolloutPlan } from '../define/rollout-plan.ts';
@@ -50,7 +50,8 @@ export function addRolloutCommands(program: Command): void {
 
 function start(deployment: string, options: StartOptions): Promise<void> {
   return withServices(options, async (services) => {
-    const plan = options.plan === undefined ? undefined : toWire(rolloutPlan(await textOf(options.plan), options.plan));
+    const plan =
+      options.plan === undefined ? undefined : planMessage(rolloutPlan(await textOf(options.plan), options.plan));
     const { model, modelVersion } = options;
     const answer = await services.rollouts().startRollout({ deployment, model, modelVersion, plan, by: personName() });
     show(answer.rollout, options);
@@ -105,25 +106,6 @@ function countText(count: contract.RolloutCount | undefined): string {
 
 function lossText(losses: contract.RolloutLosses | undefined): string {
   return losses && losses.count > 0 ? `loss ${losses.mean.toFixed(4)} of ${losses.count}` : '';
-}
-
-function toWire(plan: RolloutPlan): contract.RolloutPlan {
-  return {
-    steps: [...plan.steps],
-    guardrails: plan.guardrails.map((guardrail) => ({
-      tolerance: 0,
-      margin: 0,
-      negligible: 0,
-      limit: 0,
-      ...guardrail,
-    })),
-    alpha: plan.alpha,
-    beta: plan.beta,
-    rollbackMinRequests: plan.rollbackMinRequests,
-    killShare: plan.kill.share,
-    killRequests: plan.kill.requests,
-    maxSeconds: plan.maxSeconds,
-  };
 }
 
 function textOf(file: string): Promise<string> {

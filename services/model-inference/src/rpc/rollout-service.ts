@@ -5,6 +5,7 @@ import {
   defaultPlan,
   type Evidence,
   type Guardrail,
+  planMessage,
   type RolloutPlan,
   shareOf,
 } from '@millrace/rollouts';
@@ -69,22 +70,7 @@ function toWire(record: RolloutRecord, rollouts: Rollouts): contract.Rollout {
     modelVersion: record.modelVersion,
     status: record.status,
     share: isOpen ? shareOf(plan, record.progress) : record.status === 'promoted' ? 1 : 0,
-    plan: {
-      steps: [...plan.steps],
-      guardrails: plan.guardrails.map((guardrail) => ({
-        tolerance: 0,
-        margin: 0,
-        negligible: 0,
-        limit: 0,
-        ...guardrail,
-      })),
-      alpha: plan.alpha,
-      beta: plan.beta,
-      rollbackMinRequests: plan.rollbackMinRequests,
-      killShare: plan.kill.share,
-      killRequests: plan.kill.requests,
-      maxSeconds: plan.maxSeconds,
-    },
+    plan: planMessage(plan),
     decisions: record.decisions.map(({ decidedUs, by, action, reason, decision }) => ({
       ...decisionToWire(decision),
       decidedUs: BigInt(decidedUs),
