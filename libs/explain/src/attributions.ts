@@ -1,5 +1,5 @@
+import { asCompared, checked, depthOf, marginsOf, type TreeEnsemble } from '@millrace/trees';
 import { addExpectation, createTreeShap } from './tree-shap.ts';
-import { asCompared, checked, depthOf, marginsOf, type TreeEnsemble } from './trees.ts';
 
 /** How a row's margin of one output comes about. */
 export interface Attributions {

@@ -1,7 +1,7 @@
+import { goesLeft, type TreeEnsemble, type TreeNode } from '@millrace/trees';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { treeExplainer } from './attributions.ts';
-import { goesLeft, type TreeEnsemble, type TreeNode } from './trees.ts';
 
 const features = 4;
 

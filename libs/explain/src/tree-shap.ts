@@ -1,4 +1,4 @@
-import { goesLeft, type TreeLeaf, type TreeNode } from './trees.ts';
+import { goesLeft, type TreeLeaf, type TreeNode } from '@millrace/trees';
 
 /** Adds the path-dependent Shapley values of one tree to `sums` [outputs, features]. O(leaves × depth²). */
 export type AddTree = (tree: readonly TreeNode[], row: Float64Array, sums: Float64Array) => void;

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readOnnxTrees, readTreeFile } from '@millrace/trees';
 import { expect, test } from 'vitest';
-import { treeExplainer } from '../attributions.ts';
-import { readOnnxTrees } from './onnx.ts';
-import { readTreeFile } from './tree-file.ts';
+import { treeExplainer } from './attributions.ts';
 
 interface Expected {
   readonly rows: readonly (readonly (number | null)[])[];
@@ -12,7 +11,7 @@ interface Expected {
   readonly margins: readonly (number | readonly number[])[];
 }
 
-const fixtures = join(import.meta.dirname, '..', 'fixtures');
+const fixtures = join(import.meta.dirname, 'fixtures');
 const textOf = (name: string) => readFileSync(join(fixtures, name), 'utf8');
 const expectedOf = (name: string): Expected => JSON.parse(textOf(`${name}.expected.json`));
 const rowsOf = ({ rows }: Pick<Expected, 'rows'>) => rows.map((row) => row.map((value) => value ?? Number.NaN));

@@ -1,0 +1,16 @@
+export { readLightgbm } from './read/lightgbm.ts';
+export { readOnnxTrees } from './read/onnx.ts';
+export { readTreeFile } from './read/tree-file.ts';
+export { readXgboost } from './read/xgboost.ts';
+export {
+  asCompared,
+  checked,
+  depthMax,
+  depthOf,
+  goesLeft,
+  marginsOf,
+  type TreeEnsemble,
+  type TreeLeaf,
+  type TreeNode,
+  type TreeSplit,
+} from './trees.ts';
