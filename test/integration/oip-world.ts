@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { oip, registry } from '@millrace/contracts';
 import { connect } from '@millrace/rpc';
-import { model } from '@millrace/sdk';
+import { type Defined, model } from '@millrace/sdk';
 import { createTestMesh, eventually } from '@millrace/testkit';
 
 /** The models of test/fixtures/oip, registered, in a model server without features. No file here is a test. */
@@ -16,15 +16,12 @@ export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
   const mesh = await createTestMesh({ stores: ['nats'] });
   try {
     const governance = await mesh.service('governance');
-    const service = await mesh.service('model-inference', {
-      MILLRACE_MODEL_DIR: oipDir,
-      MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1',
-      ...env,
-    });
+    const whole = { MILLRACE_MODEL_DIR: oipDir, MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1', ...env };
+    const service = await mesh.service('model-inference', whole);
     const timeout = { defaultTimeoutMs: 20_000 };
     const definitions = connect(registry.RegistryServiceService, governance.grpc, timeout);
     const client = connect(oip.GRPCInferenceServiceService, service.grpc, timeout);
-    const apply = (...defined: readonly ReturnType<typeof model>[]) =>
+    const apply = (...defined: readonly Defined[]) =>
       definitions.apply({
         definitions: defined.map(({ definition }) => definition),
         removals: [],
@@ -43,6 +40,9 @@ export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
       oip: client,
       registry: definitions,
       dir: mesh.dir,
+      mesh,
+      service,
+      env: whole,
       apply,
       async close() {
         client.close();

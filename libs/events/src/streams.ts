@@ -18,7 +18,7 @@ const streams: Readonly<Record<StreamName, Partial<StreamConfig>>> = {
   EVENTS: { subjects: ['millrace.events.*.*'], max_bytes: 8 * gib },
   QUARANTINE: { subjects: ['millrace.quarantine.*.*'], max_bytes: gib },
   PREDICTIONS: { subjects: ['millrace.predictions.*'], max_bytes: 2 * gib },
-  ROLLOUT_DECISIONS: { subjects: ['millrace.rollouts.*'], max_bytes: gib / 4 },
+  ROLLOUT_DECISIONS: { subjects: ['millrace.rollouts.*', 'millrace.aliases.*'], max_bytes: gib / 4 },
   ALERTS: { subjects: ['millrace.alerts.*'], max_bytes: gib / 4 },
 };
 

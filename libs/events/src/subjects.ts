@@ -8,6 +8,7 @@ export const subjects = {
   served: (view: string) => `millrace.served.${view}`,
   alerts: (severity: string) => `millrace.alerts.${severity}`,
   predictions: (model: string) => `millrace.predictions.${model}`,
+  aliases: (model: string) => `millrace.aliases.${model}`,
   rollouts: (deployment: string) => `millrace.rollouts.${deployment}`,
   feedback: (model: string) => `millrace.feedback.${model}`,
 } as const;

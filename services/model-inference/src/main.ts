@@ -4,10 +4,12 @@ import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { openAliasStore } from './adapters/nats-aliases.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
+import { createAliases } from './app/aliases.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
@@ -16,13 +18,14 @@ import { createModelBook } from './app/model-book.ts';
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict } from './app/predict.ts';
+import { createPreparation } from './app/prepare-version.ts';
 import { createRepository, knownModels } from './app/repository.ts';
-import { createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { createRest } from './http/rest.ts';
+import { aliasService } from './rpc/alias-service.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
 import { rolloutService } from './rpc/rollout-service.ts';
@@ -50,15 +53,15 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       onBatch: metrics.batchRan,
     }),
   );
-  const responseCacheMs = (name: string) =>
-    Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
-  const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: metrics.cacheUsed });
   const unloaded = new Set<string>();
   const isKnown = (name: string, version: string) =>
     unloaded.has(name) || (version === '' && registry.current().models.has(name));
+  const aliasStore = await openAliasStore(nats, signal);
   const book = createModelBook({
     isKnown,
-    load: async (request) => cache.wrap(await runtime.load(request), request.name, () => responseCacheMs(request.name)),
+    aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
+    aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
+    load: runtime.load,
     onChange: metrics.modelChanged,
     onUnload(model) {
       metrics.modelUnloaded(model);
@@ -67,14 +70,22 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   });
   const infer = createServeInfer({ book, infer: createInfer({ book }), nowMs: () => clock.nowUs() / 1000 });
   life.onStop('models', () => book.close());
+  const preparation = createPreparation({ book, follow: () => follow() });
+  const aliases = createAliases({
+    store: aliasStore,
+    nowUs: () => clock.nowUs(),
+    currentVersion: (name) => registry.current().models.get(name)?.version,
+    prepare: preparation.prepare,
+  });
   const deploymentOf = (name: string) => registry.current().deployments.get(name);
   const rollouts = await createRollouts({
     store: await openRolloutStore(nats, signal),
     deploymentVersion: (name) => deploymentOf(name)?.version,
     readyVersion: (model, version) => book.ready(model, version).version,
     isTarget: (name, model, version) =>
-      deploymentOf(name)?.spec.targets.some((target) => target.model === model && target.modelVersion === version) ??
-      false,
+      deploymentOf(name)?.spec.targets.some(
+        (target) => target.model === model && book.find(model, target.modelVersion)?.version === version,
+      ) ?? false,
     targetsOf: (name) => deploymentOf(name)?.spec.targets.map(({ model }) => model) ?? [],
     hasOutcome: (name) => registry.current().models.get(name)?.spec.outcome !== undefined,
     nowUs: () => clock.nowUs(),
@@ -86,11 +97,12 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     version: async (name, version) =>
       (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
     isUnloaded: (name) => unloaded.has(name),
-    candidates: rollouts.candidates,
+    candidates: () => [...rollouts.candidates(), ...aliases.wanted(), ...preparation.wanted()],
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
   await follow();
   registry.onChange(() => void follow());
+  aliasStore.onChange(() => void follow());
   const retries = setInterval(() => void follow(), loadRetryMs);
   life.onStop('load retries', () => clearInterval(retries));
   const ticks = setInterval(() => void rollouts.tick(), rolloutTickMs);
@@ -142,6 +154,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const services = [
     predictionService({ predict, outcomes, snapshot: registry.current }),
     rolloutService(rollouts),
+    aliasService(aliases),
     oipService(oip),
   ];
   const grpc = await life.start('grpc', () =>

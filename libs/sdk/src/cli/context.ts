@@ -1,4 +1,6 @@
+import { userInfo } from 'node:os';
 import {
+  aliases,
   type compute,
   compute as computeContract,
   featureQuality,
@@ -67,6 +69,7 @@ export function openServices(options: CommonOptions) {
       keep(connect(search.SearchServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
+    aliases: () => keep(connect(aliases.AliasServiceService, address('model-inference'), { defaultTimeoutMs })),
     rollouts: () => keep(connect(rollouts.RolloutServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {
       for (const client of opened) client.close();
@@ -101,6 +104,11 @@ const remedies: Readonly<Partial<Record<Reason, string>>> = {
   SERVICE_UNAVAILABLE: '; is the mesh running? try: millrace doctor',
   LEAKAGE_FOUND: ': --allow-leakage <reason>',
 };
+
+/** Who asks, for audits. */
+export function personName(): string {
+  return userInfo().username;
+}
 
 /** The value of an option that is a number above 0. */
 export function positive(text: string): number {

@@ -3,6 +3,7 @@ import { MeshError } from '@millrace/kernel';
 import { type LayerDecision, normaliseOnnx, quantizeOrt, quantizeRowWise, storeFloat16 } from '@millrace/onnx';
 import Table from 'cli-table3';
 import { type Command, Option } from 'commander';
+import { addAliasCommands } from './alias-commands.ts';
 import { type CommonOptions, positive, printJson, reportError } from './context.ts';
 import { readSamples } from './model-samples.ts';
 import { openModel } from './model-session.ts';
@@ -21,7 +22,11 @@ interface QuantizeOptions extends CommonOptions {
 }
 
 export function addModelCommands(program: Command): void {
-  const command = program.command('model').description('look at model files and make them smaller');
+  const command = program
+    .command('model')
+    .alias('models')
+    .description('names that point to model versions; look at model files and make them smaller');
+  addAliasCommands(command);
   command
     .command('inspect')
     .description(

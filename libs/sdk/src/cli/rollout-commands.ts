@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import type { rollouts as contract } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { planMessage } from '@millrace/rollouts';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { rolloutPlan } from '../define/rollout-plan.ts';
-import { type CommonOptions, printJson, withServices } from './context.ts';
+import { type CommonOptions, personName, printJson, withServices } from './context.ts';
 import { addSimulateCommand } from './rollout-simulate.ts';
 
 interface StartOptions extends CommonOptions {
@@ -117,8 +116,4 @@ function textOf(file: string): Promise<string> {
       { cause },
     );
   });
-}
-
-function personName(): string {
-  return userInfo().username;
 }

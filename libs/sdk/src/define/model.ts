@@ -1,5 +1,4 @@
 import type { definitions } from '@millrace/contracts';
-import { parseDurationUs } from '@millrace/kernel';
 import type { FeatureService } from './feature-service.ts';
 import type { Source } from './source.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
@@ -25,8 +24,6 @@ export interface ModelOptions extends MetadataOptions {
   readonly output?: { readonly name: string; readonly column?: number };
   /** How outcomes are found: events of `source` whose `key` equals the prediction's key, with the outcome in `label`. */
   readonly outcome?: { readonly source: Source; readonly key: string; readonly label: string };
-  /** Answers are given again to equal rows for so long (`10m`); left out: every request runs the model. For models whose answers are not drawn at random. */
-  readonly responseCache?: { readonly ttl: string };
 }
 
 /** An ONNX model. */
@@ -51,12 +48,12 @@ export function model(name: string, options: ModelOptions): Model {
       keyField: options.outcome.key,
       labelField: options.outcome.label,
     },
-    responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
 }
 
 export interface DeploymentOptions extends MetadataOptions {
+  /** A version, or `@` and an alias (`@champion`), followed whenever it moves; left out: the current version when this is applied. */
   readonly targets: readonly { readonly model: Model; readonly version?: string; readonly weight?: number }[];
 }
 

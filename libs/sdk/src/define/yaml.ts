@@ -165,7 +165,6 @@ const modelDocument = z.strictObject({
     .optional(),
   output: z.strictObject({ name: z.string(), column: z.int().optional() }).optional(),
   outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
-  response_cache: z.strictObject({ ttl: duration }).optional(),
 });
 const deploymentDocument = z.strictObject({
   kind: z.literal('deployment'),
@@ -350,6 +349,5 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
       keyField: given.outcome.key,
       labelField: given.outcome.label,
     },
-    responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
   };
 }

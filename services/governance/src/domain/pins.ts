@@ -31,7 +31,8 @@ function pinsOf({ spec }: definitions.Definition) {
     return spec.value.targets.map(({ model, modelVersion }, index) => ({
       field: `targets.${index}`,
       path: `model/${model}`,
-      version: modelVersion,
+      // an alias points to whatever it points to when it is asked
+      version: modelVersion.startsWith('@') ? '' : modelVersion,
     }));
   return [];
 }

@@ -12,7 +12,7 @@ export function followRegistry(deps: {
   readonly version: (name: string, version: string) => Promise<Registered<definitions.Model> | undefined>;
   /** Models that callers have unloaded. */
   readonly isUnloaded: (name: string) => boolean;
-  /** What rollouts send traffic to. */
+  /** What rollouts send traffic to, and what aliases point to. */
   readonly candidates: () => readonly { readonly model: string; readonly version: string }[];
   readonly onProblem: (model: string, error: unknown) => void;
 }): () => Promise<void> {
@@ -26,7 +26,8 @@ export function followRegistry(deps: {
       spec.targets.map(({ model, modelVersion }) => ({ model, version: modelVersion })),
     );
     for (const { model, version } of [...targets, ...deps.candidates()]) {
-      if (version === '' || wanted.has(`${model}@${version}`)) continue;
+      // aliases name their versions themselves
+      if (version === '' || version.startsWith('@') || wanted.has(`${model}@${version}`)) continue;
       const pinned = await deps.version(model, version).catch((error) => deps.onProblem(model, error));
       if (pinned) wanted.set(`${model}@${version}`, { name: model, version, spec: pinned.spec });
     }

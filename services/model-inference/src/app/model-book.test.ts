@@ -5,7 +5,7 @@ import { chooseBatching } from '../domain/batching-choice.ts';
 import { createModelBook, type LoadedModel } from './model-book.ts';
 
 /** A book whose loads end when the test says so. */
-function openBook() {
+function openBook(aliases: Map<string, readonly string[]> = new Map()) {
   const loads: { readonly uri: string; readonly end: PromiseWithResolvers<LoadedModel> }[] = [];
   const closed: string[] = [];
   const told: string[] = [];
@@ -17,6 +17,8 @@ function openBook() {
     },
     onChange: ({ version, state }) => told.push(`${version} ${state.t}`),
     onUnload: ({ version }) => told.push(`${version} unloaded`),
+    aliased: (_name, alias) => aliases.get(alias),
+    aliasesOf: () => [...aliases.keys()],
   });
   const loaded = (uri: string): LoadedModel => ({
     inputs: [],
@@ -76,7 +78,7 @@ test('a model is MODEL_NOT_READY with a time to retry, then ready; an unknown on
   await succeed('v1');
   expect(book.settled()).toBe(true);
   expect(book.ready('m', '').version).toBe('v1');
-  expect(() => book.ready('m', 'v9')).toThrow('there is no model "m" of version "v9"; models: m');
+  expect(() => book.ready('m', 'v9')).toThrow('model "m" has no version or alias "v9"; versions: v1; aliases: none');
 });
 
 test.each([
@@ -92,6 +94,37 @@ test.each([
   await succeed('v2');
   expect(book.ready('m', '').version).toBe('v2');
   expect(closed).toEqual(pinned.length === 0 ? ['v1'] : []);
+});
+
+test('an alias answers with its version; moved, with the version before until the new one has loaded; the rest is named', async () => {
+  const aliases = new Map([['champion', ['v1']]]);
+  const { book, want, succeed, fail } = openBook(aliases);
+  want('v1', 'v2');
+  // after a start nothing has answered for it: it waits for its own version
+  aliases.set('champion', ['v2', 'v1']);
+  await succeed('v1');
+  expect(() => book.ready('m', 'champion')).toThrow(expect.objectContaining({ reason: 'MODEL_NOT_READY' }));
+  aliases.set('champion', ['v1']);
+  for (const [name, version] of [
+    ['m', 'champion'],
+    ['m', '@champion'],
+    ['m@champion', ''],
+  ] as const)
+    expect(book.ready(name, version)).toMatchObject({ name: 'm', version: 'v1' });
+  aliases.set('champion', ['v2', 'v1']);
+  expect(book.ready('m', 'champion').version).toBe('v1');
+  await fail('v2', 'broken');
+  expect(book.ready('m', 'champion').version).toBe('v1');
+  want('v1', 'v2');
+  await succeed('v2');
+  expect(book.ready('m', 'champion').version).toBe('v2');
+  for (const [name, version] of [
+    ['m', '@other'],
+    ['m@other', ''],
+  ] as const)
+    expect(() => book.ready(name, version)).toThrow(
+      'model "m" has no alias "other"; versions: v1, v2; aliases: champion',
+    );
 });
 
 test('a version that is replaced before it has loaded is closed when it has, and nothing is said of it', async () => {

@@ -63,6 +63,7 @@ export interface ModelBook {
   want(models: readonly WantedModel[], current: ReadonlyMap<string, string>): void;
   /** UNKNOWN_MODEL; MODEL_NOT_READY while it loads; MODEL_LOAD_FAILED. */
   ready(name: string, version: string): BookedModel & { readonly loaded: LoadedModel };
+  /** A version is one of the model's, an alias (`champion`, `@champion`), or '' for the current one; a name may bring its alias (`fraud@champion`). */
   find(name: string, version: string): BookedModel | undefined;
   versions(name: string): readonly string[];
   all(): readonly BookedModel[];
@@ -78,6 +79,9 @@ export function createModelBook(deps: {
   /** A version has loaded, or has failed with another reason than before. */
   readonly onChange?: (model: BookedModel) => void;
   readonly onUnload?: (model: BookedModel) => void;
+  /** Where an alias of a model points: a version, and the one before it. */
+  readonly aliased?: (name: string, alias: string) => readonly string[] | undefined;
+  readonly aliasesOf?: (name: string) => readonly string[];
   /** Whether there is such a version, although it is not served now. */
   readonly isKnown?: (name: string, version: string) => boolean;
 }): ModelBook {
@@ -85,6 +89,8 @@ export function createModelBook(deps: {
   /** By name: what answers until the current version has loaded. */
   const standIns = new Map<string, BookedModel>();
   const loading = new Map<BookedModel, Promise<void>>();
+  /** By name and alias: the version that answered for it last. */
+  const answered = new Map<string, string>();
   let currentVersions: ReadonlyMap<string, string> = new Map();
   const key = (name: string, version: string) => `${name}@${version}`;
 
@@ -122,11 +128,50 @@ export function createModelBook(deps: {
     }
   }
 
-  const find = (name: string, version: string) => {
-    if (version !== '') return models.get(key(name, version));
+  /** Until the version that an alias points to has loaded, the one that answered for it before does. */
+  function findAliased(name: string, alias: string): BookedModel | undefined {
+    const [version, ...before] = deps.aliased?.(name, alias) ?? [];
+    if (version === undefined) return undefined;
+    const target = models.get(key(name, version));
+    const id = key(name, alias);
+    if (target?.state.t === 'ready') answered.set(id, version);
+    const last = answered.get(id);
+    const standIn = last !== undefined && before.includes(last) ? models.get(key(name, last)) : undefined;
+    return target?.state.t !== 'ready' && standIn?.state.t === 'ready' ? standIn : target;
+  }
+
+  const find = (name: string, version: string): BookedModel | undefined => {
+    if (version !== '')
+      return models.get(key(name, version)) ?? findAliased(name, version.startsWith('@') ? version.slice(1) : version);
+    const at = name.lastIndexOf('@');
+    if (at > 0) return findAliased(name.slice(0, at), name.slice(at + 1));
     const current = currentOf(name);
     return current?.state.t === 'ready' ? current : (standIns.get(name) ?? current);
   };
+
+  function unknown(given: string, wanted: string): MeshError {
+    const at = wanted === '' ? given.lastIndexOf('@') : -1;
+    const [name, version] = at > 0 ? [given.slice(0, at), given.slice(at)] : [given, wanted];
+    const versions = versionsOf(name);
+    const aliases = deps.aliasesOf?.(name) ?? [];
+    const metadata = { model: name, version };
+    if (versions.length + aliases.length > 0 && version !== '')
+      return new MeshError(
+        'UNKNOWN_MODEL',
+        `model "${name}" has no ${version.startsWith('@') ? `alias "${version.slice(1)}"` : `version or alias "${version}"`}; versions: ${versions.join(', ') || 'none'}; aliases: ${aliases.join(', ') || 'none'}`,
+        metadata,
+      );
+    const names = [...new Set([...models.values()].map((known) => known.name))];
+    const of = version === '' ? '' : ` of version "${version}"`;
+    return new MeshError(
+      'UNKNOWN_MODEL',
+      `there is no model "${name}"${of}; models: ${names.join(', ') || 'none yet'}`,
+      metadata,
+    );
+  }
+
+  const versionsOf = (name: string) =>
+    [...models.values()].filter((model) => model.name === name).map(({ version }) => version);
 
   return {
     want(wanted, current) {
@@ -161,14 +206,7 @@ export function createModelBook(deps: {
             model: name,
           },
         );
-      if (!model) {
-        const names = [...new Set([...models.values()].map((known) => known.name))];
-        throw new MeshError(
-          'UNKNOWN_MODEL',
-          `there is no model "${name}"${version ? ` of version "${version}"` : ''}; models: ${names.join(', ') || 'none yet'}`,
-          { model: name, version },
-        );
-      }
+      if (!model) throw unknown(name, version);
       if (model.state.t === 'failed') throw model.state.cause;
       if (model.state.t === 'loading')
         throw new MeshError(
@@ -179,7 +217,7 @@ export function createModelBook(deps: {
         );
       return { ...model, loaded: model.state.loaded };
     },
-    versions: (name) => [...models.values()].filter((model) => model.name === name).map(({ version }) => version),
+    versions: versionsOf,
     all: () => [...models.values()],
     async settle(name) {
       const wait = () => [...loading].flatMap(([model, done]) => (model.name === name ? [done] : []));
