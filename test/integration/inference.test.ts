@@ -297,3 +297,26 @@ test('health and other models answer while a model computes for seconds', async 
   expect(computedMs).toBeGreaterThan(1_000);
   expect(Math.max(...waitsMs)).toBeLessThan(Math.min(500, computedMs / 2));
 });
+
+test('a model with a response cache gives an answer again to an equal row, of the same version with and without it', async () => {
+  const { inputs, outputs } = expected.linear;
+  const version = async () => (await world.oip.modelMetadata({ name: 'linear', version: '' })).versions;
+  const before = await version();
+  await world.apply(onnxModel('linear', { responseCache: { ttl: '1h' } }));
+  const used = async () => {
+    const text = await (await fetch(`http://${world.inference.http}/metrics`)).text();
+    const of = (use: string) =>
+      Number(new RegExp(`cache_rows_total\\{[^}]*model="linear",use="${use}"[^}]*\\} (\\d+)`).exec(text)?.[1] ?? 0);
+    return { hit: of('hit'), miss: of('miss') };
+  };
+  const rows = inputs.X ?? [];
+  await eventually(async () => {
+    await infer('linear', [fp32('X', rows.slice(0, 2), 'raw')]);
+    return (await used()).hit > 0;
+  });
+  const { hit, miss } = await used();
+  const answer = await infer('linear', [fp32('X', [...rows].reverse(), 'raw')]);
+  expectClose(floatsOf(answer.rawOutputContents[0]).reverse(), outputs.Y?.flat());
+  expect(await used()).toEqual({ hit: hit + 2, miss: miss + 2 });
+  expect(await version()).toEqual(before);
+});

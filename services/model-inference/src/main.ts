@@ -20,6 +20,7 @@ import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict } from './app/predict.ts';
 import { createPreparation } from './app/prepare-version.ts';
 import { createRepository, knownModels } from './app/repository.ts';
+import { createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { loadConfig } from './config.ts';
@@ -53,6 +54,9 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       onBatch: metrics.batchRan,
     }),
   );
+  const responseCacheMs = (name: string) =>
+    Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
+  const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: metrics.cacheUsed });
   const unloaded = new Set<string>();
   const isKnown = (name: string, version: string) =>
     unloaded.has(name) || (version === '' && registry.current().models.has(name));
@@ -61,7 +65,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
-    load: runtime.load,
+    load: async (request) => cache.wrap(await runtime.load(request), request.name, () => responseCacheMs(request.name)),
     onChange: metrics.modelChanged,
     onUnload(model) {
       metrics.modelUnloaded(model);

@@ -1,4 +1,5 @@
 import type { definitions } from '@millrace/contracts';
+import { parseDurationUs } from '@millrace/kernel';
 import type { FeatureService } from './feature-service.ts';
 import type { Source } from './source.ts';
 import { type Defined, define, type MetadataOptions } from './types.ts';
@@ -24,6 +25,8 @@ export interface ModelOptions extends MetadataOptions {
   readonly output?: { readonly name: string; readonly column?: number };
   /** How outcomes are found: events of `source` whose `key` equals the prediction's key, with the outcome in `label`. */
   readonly outcome?: { readonly source: Source; readonly key: string; readonly label: string };
+  /** Answers are given again to equal rows for so long (`10m`); left out: every request runs the model. For models whose answers are not drawn at random. */
+  readonly responseCache?: { readonly ttl: string };
 }
 
 /** An ONNX model. */
@@ -48,6 +51,7 @@ export function model(name: string, options: ModelOptions): Model {
       keyField: options.outcome.key,
       labelField: options.outcome.label,
     },
+    responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
 }

@@ -165,6 +165,7 @@ const modelDocument = z.strictObject({
     .optional(),
   output: z.strictObject({ name: z.string(), column: z.int().optional() }).optional(),
   outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
+  response_cache: z.strictObject({ ttl: duration }).optional(),
 });
 const deploymentDocument = z.strictObject({
   kind: z.literal('deployment'),
@@ -349,5 +350,6 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
       keyField: given.outcome.key,
       labelField: given.outcome.label,
     },
+    responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
   };
 }

@@ -129,6 +129,7 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
         );
     }
   }
+  if (model.responseCacheTtlUs < 0n) report('response_cache_ttl_us', 'cannot be negative');
   if (model.outcome) validateOutcome(model.outcome, catalog, report);
 }
 

@@ -1,5 +1,6 @@
 import type { Telemetry } from '@millrace/runtime';
 import type { BookedModel, LoadedModel } from './model-book.ts';
+import type { CacheUse } from './response-cache.ts';
 
 const rowsBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -41,7 +42,17 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
     'requests whose features those calls read',
   );
   const readRows = metrics.counter('millrace_inference_feature_rows_total', 'rows of those calls');
+  const cached = metrics.counter(
+    'millrace_inference_cache_rows_total',
+    'rows of models with a response cache: hit, shared with an equal row that was running, miss',
+    ['model', 'use'],
+  );
   return {
+    cacheUsed(model: string, use: CacheUse): void {
+      cached.inc(use.hits, { model, use: 'hit' });
+      cached.inc(use.shared, { model, use: 'shared' });
+      cached.inc(use.misses, { model, use: 'miss' });
+    },
     featuresRead(requests: number, rows: number): void {
       reads.inc();
       fused.inc(requests);

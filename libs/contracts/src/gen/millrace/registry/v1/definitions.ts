@@ -709,7 +709,11 @@ export interface Model {
   /** The column of the output tensor that holds the score of the positive class. */
   outputColumn: number;
   /** How outcomes are found for predictions; unset: none. */
-  outcome: OutcomeJoin | undefined;
+  outcome:
+    | OutcomeJoin
+    | undefined;
+  /** How long an answer may be given again to an equal row, in µs; 0: every request runs the model. Not part of the version. */
+  responseCacheTtlUs: bigint;
 }
 
 /** How the outcome of a prediction is read from events. */
@@ -3806,6 +3810,7 @@ function createBaseModel(): Model {
     outputName: "",
     outputColumn: 0,
     outcome: undefined,
+    responseCacheTtlUs: 0n,
   };
 }
 
@@ -3837,6 +3842,12 @@ export const Model: MessageFns<Model> = {
     }
     if (message.outcome !== undefined) {
       OutcomeJoin.encode(message.outcome, writer.uint32(74).fork()).join();
+    }
+    if (message.responseCacheTtlUs !== 0n) {
+      if (BigInt.asIntN(64, message.responseCacheTtlUs) !== message.responseCacheTtlUs) {
+        throw new globalThis.Error("value provided for field message.responseCacheTtlUs of type int64 too large");
+      }
+      writer.uint32(720).int64(message.responseCacheTtlUs);
     }
     return writer;
   },
@@ -3926,6 +3937,14 @@ export const Model: MessageFns<Model> = {
             message.outcome = OutcomeJoin.decode(reader, reader.uint32());
             continue;
           }
+          case 90: {
+            if (tag !== 720) {
+              break;
+            }
+
+            message.responseCacheTtlUs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3954,6 +3973,9 @@ export const Model: MessageFns<Model> = {
     message.outcome = (object.outcome !== undefined && object.outcome !== null)
       ? OutcomeJoin.fromPartial(object.outcome)
       : undefined;
+    message.responseCacheTtlUs = (object.responseCacheTtlUs !== undefined && object.responseCacheTtlUs !== null)
+      ? BigInt(object.responseCacheTtlUs)
+      : 0n;
     return message;
   },
 };
