@@ -93,7 +93,7 @@ test.each([
 test('what has no exact attributions is refused by name', () => {
   const xgboost = textOf('xgboost-binary.json');
   const lightgbm = textOf('lightgbm-binary.txt');
-  expect(() => readTreeFile(xgboost.replace('"name":"gbtree"', '"name":"dart"'))).toThrow(/booster "dart"/);
+  expect(() => readTreeFile(xgboost.replace('"name":"gbtree"', '"name":"gblinear"'))).toThrow(/booster "gblinear"/);
   expect(() => readTreeFile(xgboost.replaceAll('"binary:logistic"', '"own"'))).toThrow(/objective "own"/);
   expect(() => readTreeFile(xgboost.replace('"categories_nodes":[]', '"categories_nodes":[0]'))).toThrow(/categories/);
   expect(() => readTreeFile(lightgbm.replace('is_linear=0', 'is_linear=1'))).toThrow(/linear/);

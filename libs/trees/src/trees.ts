@@ -13,8 +13,10 @@ export interface TreeSplit {
   readonly t: 'split';
   readonly feature: number;
   readonly threshold: number;
-  /** A row goes left when its value is so to the threshold. */
-  readonly decision: '<' | '<=';
+  /** A row goes left when its value is so to the threshold, or is one of the categories. */
+  readonly decision: '<' | '<=' | 'in';
+  /** Bits by category, of a split by `in`. */
+  readonly categories?: Uint32Array;
   readonly missing: Missing;
   readonly missingLeft: boolean;
   readonly left: number;
@@ -50,12 +52,28 @@ export const depthMax = 256;
 const nodesMax = 10_000_000;
 const outputsMax = 100_000;
 
+/** LightGBM's kZeroThreshold. */
+export const zeroMax = 1e-35;
+
 export function goesLeft(split: TreeSplit, value: number): boolean {
   const compared = Number.isNaN(value) && split.missing !== 'nan' ? 0 : value;
   if (Number.isNaN(compared)) return split.missingLeft;
-  // LightGBM's kZeroThreshold
-  if (split.missing === 'zero' && Math.abs(compared) <= 1e-35) return split.missingLeft;
+  if (split.missing === 'zero' && Math.abs(compared) <= zeroMax) return split.missingLeft;
+  if (split.decision === 'in') return hasCategory(split.categories, compared);
   return split.decision === '<' ? compared < split.threshold : compared <= split.threshold;
+}
+
+/** A category is the whole part of a value; one that no training row had is in no set. */
+export function hasCategory(categories: Uint32Array | undefined, value: number): boolean {
+  const category = Math.trunc(value);
+  return category >= 0 && (((categories?.[Math.floor(category / 32)] ?? 0) >>> (category % 32)) & 1) === 1;
+}
+
+/** Bits of the categories. */
+export function categoryBits(categories: readonly number[]): Uint32Array {
+  const bits = new Uint32Array(Math.floor(Math.max(-1, ...categories) / 32) + 1);
+  for (const category of categories) bits[category >>> 5] = (bits[category >>> 5] ?? 0) | (1 << (category & 31));
+  return bits;
 }
 
 /** The values as the model compares them. */

@@ -1,5 +1,6 @@
-import { damaged, sampleInstead, unsupported } from '../problems.ts';
-import { checked, depthMax, type Missing, type TreeEnsemble, type TreeNode } from '../trees.ts';
+import { damaged, unsupported } from '../problems.ts';
+import type { Link, TreeModel } from '../tree-model.ts';
+import { categoryBits, checked, depthMax, type Missing, type TreeEnsemble, type TreeNode } from '../trees.ts';
 import { jsonReader, parseJson } from './json.ts';
 
 const format = 'LightGBM';
@@ -7,16 +8,60 @@ const read = jsonReader(format);
 
 /** The trees of `booster.save_model('x.txt')` or of `json.dumps(booster.dump_model())`, all of them. Covers are counts of rows. */
 export function readLightgbm(text: string): TreeEnsemble {
-  return checked(text.trimStart().startsWith('{') ? fromJson(text) : fromText(text));
+  return readLightgbmModel(text).ensemble;
 }
 
-function fromText(text: string): TreeEnsemble {
+export function readLightgbmModel(text: string): TreeModel {
+  const { ensemble, objective } = text.trimStart().startsWith('{') ? fromJson(text) : fromText(text);
+  return { library: 'lightgbm', libraryVersion: '', objective, link: linkOf(objective), ensemble: checked(ensemble) };
+}
+
+interface Content {
+  readonly ensemble: TreeEnsemble;
+  /** Its name and its parameters, as `binary sigmoid:1`; empty for one of the author's own, whose margins are the predictions. */
+  readonly objective: string;
+}
+
+function linkOf(objective: string): Link {
+  const [name = '', ...parameters] = objective.split(' ');
+  const sigmoid = parameters.find((parameter) => parameter.startsWith('sigmoid:'))?.slice('sigmoid:'.length);
+  switch (name) {
+    case 'binary':
+    case 'multiclassova':
+      return { t: 'logistic', slope: read.number(sigmoid ?? 1, 'sigmoid') };
+    case 'cross_entropy':
+      return { t: 'logistic', slope: 1 };
+    case 'cross_entropy_lambda':
+      return { t: 'softplus' };
+    case 'multiclass':
+      return { t: 'softmax' };
+    case 'poisson':
+    case 'gamma':
+    case 'tweedie':
+      return { t: 'exp' };
+    case 'regression':
+    case 'regression_l1':
+    case 'huber':
+    case 'fair':
+    case 'quantile':
+    case 'mape':
+    case 'lambdarank':
+    case 'rank_xendcg':
+    case '':
+    case 'custom':
+      return parameters.includes('sqrt') ? { t: 'signed_square' } : { t: 'identity' };
+    default:
+      throw unsupported(format, `has the objective "${name}", which is not known here`, 'convert it to ONNX');
+  }
+}
+
+function fromText(text: string): Content {
   const [head = '', ...sections] = (text.split('\nend of trees')[0] ?? '').split(/\nTree=\d+\r?\n/);
   const header = entriesOf(head);
   if (sections.length === 0) throw damaged(format, 'it has no trees');
   if (/^average_output\s*$/m.test(head)) throw averaged();
   const outputs = read.number(header.get('num_tree_per_iteration'), 'num_tree_per_iteration');
-  return {
+  const ensemble = {
     trees: sections.map((section, index) => textTree(entriesOf(section), index, index % outputs)),
     features: read.number(header.get('max_feature_idx'), 'max_feature_idx') + 1,
     featureNames: header.get('feature_names')?.split(' ') ?? [],
@@ -24,6 +69,7 @@ function fromText(text: string): TreeEnsemble {
     baseValues: new Array<number>(outputs).fill(0),
     isFloat32: false,
   };
+  return { ensemble, objective: header.get('objective')?.trim() ?? '' };
 }
 
 function entriesOf(section: string): Map<string, string> {
@@ -35,6 +81,12 @@ function entriesOf(section: string): Map<string, string> {
   );
 }
 
+/** As the file writes thresholds that every number passes. */
+const infinities: Readonly<Record<string, number>> = {
+  inf: Number.POSITIVE_INFINITY,
+  '-inf': Number.NEGATIVE_INFINITY,
+};
+
 const missingOf: readonly Missing[] = ['none', 'zero', 'nan'];
 
 /** Splits first, then leaves, which the file numbers −1, −2, … */
@@ -42,7 +94,7 @@ function textTree(entries: ReadonlyMap<string, string>, index: number, output: n
   const column = (name: string, length: number): number[] => {
     const words = (entries.get(name) ?? '').split(' ').filter((word) => word !== '');
     if (words.length !== length) throw damaged(format, `tree ${index} has ${words.length} of ${name}, not ${length}`);
-    return words.map((word) => read.number(word, `${name} of tree ${index}`));
+    return words.map((word) => read.number(infinities[word] ?? word, `${name} of tree ${index}`));
   };
   const leaves = read.number(entries.get('num_leaves'), `num_leaves of tree ${index}`);
   if (!Number.isInteger(leaves) || leaves < 1) throw damaged(format, `tree ${index} has ${leaves} leaves`);
@@ -62,29 +114,40 @@ function textTree(entries: ReadonlyMap<string, string>, index: number, output: n
     column('split_feature', splits),
     column('internal_count', splits),
   ];
+  const isCategorical = decisions.some((decision) => (decision & 1) === 1);
+  const categories = isCategorical ? categoriesOf(entries, index) : [];
   const nodeOf = (child: number | undefined = 0) => (child < 0 ? splits + ~child : child);
   const splitNodes = decisions.map((decision, at): TreeNode => {
-    if ((decision & 1) === 1) throw categorical();
-    return {
-      t: 'split',
-      feature: features[at] ?? 0,
-      threshold: thresholds[at] ?? 0,
-      decision: '<=',
-      missing: missingOf[(decision >> 2) & 3] ?? 'none',
-      missingLeft: (decision & 2) === 2,
-      left: nodeOf(left[at]),
-      right: nodeOf(right[at]),
-      cover: covers[at] ?? 0,
-    };
+    const way = { left: nodeOf(left[at]), right: nodeOf(right[at]), cover: covers[at] ?? 0 };
+    const split = { t: 'split', feature: features[at] ?? 0, threshold: thresholds[at] ?? 0, ...way } as const;
+    if ((decision & 1) === 1) return { ...split, ...byCategories(categories[split.threshold], index) };
+    const missing = missingOf[(decision >> 2) & 3] ?? 'none';
+    return { ...split, decision: '<=', missing, missingLeft: (decision & 2) === 2 };
   });
   return [...splitNodes, ...leafNodes];
 }
 
-function fromJson(text: string): TreeEnsemble {
+/** A missing value is in no set of categories. */
+function byCategories(categories: Uint32Array | undefined, index: number) {
+  if (!categories) throw damaged(format, `a split of tree ${index} has no categories`);
+  return { decision: 'in', missing: 'nan', missingLeft: false, categories } as const;
+}
+
+/** Sets of categories, as bits, in the order of the tree's splits by them. */
+function categoriesOf(entries: ReadonlyMap<string, string>, index: number): Uint32Array[] {
+  if (!entries.has('cat_boundaries')) throw damaged(format, `tree ${index} splits by categories and has none`);
+  const numbers = (name: string) =>
+    (entries.get(name) ?? '').split(' ').map((word) => read.number(word, `${name} of tree ${index}`));
+  const bounds = numbers('cat_boundaries');
+  const words = Uint32Array.from(numbers('cat_threshold'));
+  return bounds.slice(1).map((end, at) => words.slice(bounds[at] ?? 0, end));
+}
+
+function fromJson(text: string): Content {
   const file = read.record(parseJson(format, text, 'write json.dumps(booster.dump_model())'), 'the file');
   if (file.average_output === true) throw averaged();
   const outputs = read.number(file.num_tree_per_iteration, 'num_tree_per_iteration');
-  return {
+  const ensemble = {
     trees: read.list(file.tree_info, 'tree_info').map((info, index) => {
       const nodes: TreeNode[] = [];
       addJsonNode(read.record(info, `tree_info[${index}]`).tree_structure, nodes, index % outputs, 0);
@@ -96,6 +159,7 @@ function fromJson(text: string): TreeEnsemble {
     baseValues: new Array<number>(outputs).fill(0),
     isFloat32: false,
   };
+  return { ensemble, objective: read.text(file.objective ?? '', 'objective') };
 }
 
 const missingNames: Readonly<Record<string, Missing>> = { None: 'none', Zero: 'zero', NaN: 'nan' };
@@ -111,35 +175,40 @@ function addJsonNode(value: unknown, nodes: TreeNode[], output: number, depth: n
     nodes.push({ t: 'leaf', values: [{ output, value: read.number(given.leaf_value, 'leaf_value') }], cover });
     return at;
   }
-  if (given.decision_type !== '<=') throw categorical();
-  const missing = missingNames[read.text(given.missing_type, 'missing_type')];
-  if (!missing) throw damaged(format, `it has the missing_type "${String(given.missing_type)}"`);
   // the children's places are known when they are there
   nodes.push({ t: 'leaf', values: [], cover: 0 });
   const left = addJsonNode(given.left_child, nodes, output, depth + 1);
   const right = addJsonNode(given.right_child, nodes, output, depth + 1);
-  nodes[at] = {
+  const split = {
     t: 'split',
     feature: read.number(given.split_feature, 'split_feature'),
-    threshold: read.number(given.threshold, 'threshold'),
-    decision: '<=',
-    missing,
-    missingLeft: given.default_left === true,
     left,
     right,
     cover: read.number(given.internal_count, 'internal_count'),
-  };
+  } as const;
+  nodes[at] = { ...split, ...jsonDecision(given) };
   return at;
 }
 
+function jsonDecision(given: Readonly<Record<string, unknown>>) {
+  if (given.decision_type === '==') {
+    const categories = read.text(given.threshold, 'threshold').split('||');
+    const chosen = categories.map((category) => read.number(category, 'threshold'));
+    const wrong = chosen.find((category) => !(category >= 0 && category < 2 ** 24));
+    if (wrong !== undefined) throw damaged(format, `it has the category ${wrong}`);
+    return { threshold: 0, ...byCategories(categoryBits(chosen), 0) };
+  }
+  if (given.decision_type !== '<=') throw damaged(format, `it has the decision "${String(given.decision_type)}"`);
+  const missing = missingNames[read.text(given.missing_type, 'missing_type')];
+  if (!missing) throw damaged(format, `it has the missing_type "${String(given.missing_type)}"`);
+  const threshold = read.number(given.threshold, 'threshold');
+  return { threshold, decision: '<=', missing, missingLeft: given.default_left === true } as const;
+}
+
 function averaged() {
-  return unsupported(format, 'averages its trees (boosting "rf")', sampleInstead);
+  return unsupported(format, 'averages its trees (boosting "rf")', 'convert it to ONNX');
 }
 
 function linear() {
-  return unsupported(format, 'has linear models in its leaves', `train it with linear_tree=false, or ${sampleInstead}`);
-}
-
-function categorical() {
-  return unsupported(format, 'splits by categories', `encode them as numbers before training, or ${sampleInstead}`);
+  return unsupported(format, 'has linear models in its leaves', 'train it with linear_tree=false');
 }
