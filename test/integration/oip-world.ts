@@ -12,7 +12,7 @@ export const oipModels = ['every-type', 'half', 'identity', 'text', 'wide'] as c
 
 export type OipWorld = Awaited<ReturnType<typeof openOipWorld>>;
 
-export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
+export async function openOipWorld(env: Readonly<Record<string, string>> = {}, served: readonly string[] = oipModels) {
   const mesh = await createTestMesh({ stores: ['nats'] });
   try {
     const governance = await mesh.service('governance');
@@ -27,13 +27,15 @@ export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
         removals: [],
         allowBreaking: false,
       });
-    await apply(...oipModels.map((name) => oipModel(name, `${name}.onnx`)));
+    if (served.length > 0) await apply(...served.map((name) => oipModel(name, `${name}.onnx`)));
     const isReady = (name: string) =>
       client.modelReady({ name, version: '' }).then(
         ({ ready }) => ready,
         () => false,
       );
-    await eventually(async () => (await Promise.all(oipModels.map(isReady))).every(Boolean), { timeoutMs: 30_000 });
+    const ready = (...names: readonly string[]) =>
+      eventually(async () => (await Promise.all(names.map(isReady))).every(Boolean), { timeoutMs: 30_000 });
+    await ready(...served);
     return {
       grpc: service.grpc,
       http: service.http,
@@ -44,6 +46,7 @@ export async function openOipWorld(env: Readonly<Record<string, string>> = {}) {
       service,
       env: whole,
       apply,
+      ready,
       async close() {
         client.close();
         definitions.close();

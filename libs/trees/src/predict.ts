@@ -85,7 +85,7 @@ function linked(link: Exclude<Link, { readonly t: 'softmax' | 'argmax' }>, margi
 }
 
 function softmax(margins: Float32Array | Float64Array, to: Float64Array): void {
-  const largest = margins.reduce((most, margin) => Math.max(most, margin), Number.NEGATIVE_INFINITY);
+  const largest = margins[indexOfLargest(margins)] ?? 0;
   let sum = 0;
   for (let at = 0; at < margins.length; at++) {
     const weight = Math.exp((margins[at] ?? 0) - largest);

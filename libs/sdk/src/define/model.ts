@@ -20,6 +20,8 @@ export interface ModelOptions extends MetadataOptions {
   readonly uri: string;
   /** SHA-256 of the bytes, hex. */
   readonly sha256: string;
+  /** Left out: onnx. Native files are `booster.save_model(…)` as .json or .ubj (xgboost) and .txt (lightgbm). */
+  readonly format?: 'onnx' | 'xgboost' | 'lightgbm';
   readonly featureService?: FeatureService;
   readonly input?: { readonly name: string; readonly columns: readonly InputColumn[] };
   readonly output?: { readonly name: string; readonly column?: number };
@@ -29,12 +31,12 @@ export interface ModelOptions extends MetadataOptions {
   readonly responseCache?: { readonly ttl: string };
 }
 
-/** An ONNX model. */
+/** A model file: ONNX, or native of XGBoost or LightGBM. */
 export function model(name: string, options: ModelOptions): Model {
   const spec: definitions.Model = {
     uri: options.uri,
     sha256: options.sha256,
-    format: 'onnx',
+    format: options.format ?? 'onnx',
     featureService: options.featureService?.name ?? '',
     inputName: options.input?.name ?? '',
     inputColumns: (options.input?.columns ?? []).map((column) => ({

@@ -151,6 +151,7 @@ const modelDocument = z.strictObject({
   ...metadata,
   uri: z.string(),
   sha256: z.string(),
+  format: z.enum(['onnx', 'xgboost', 'lightgbm']).optional(),
   feature_service: z.string().optional(),
   input: z
     .strictObject({
@@ -333,7 +334,7 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
   return {
     uri: given.uri,
     sha256: given.sha256,
-    format: 'onnx',
+    format: given.format ?? 'onnx',
     featureService: given.feature_service ?? '',
     inputName: given.input?.name ?? '',
     inputColumns: (given.input?.columns ?? []).map((column) => ({

@@ -97,8 +97,11 @@ function validateExpressions(service: definitions.FeatureService, catalog: Catal
   }
 }
 
+const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm'];
+
 export function validateModel(model: definitions.Model, catalog: Catalog, report: Report): void {
-  if (model.format !== 'onnx') report('format', `format "${model.format}" is not served; use "onnx"`);
+  if (!formats.includes(model.format))
+    report('format', `format "${model.format}" is not served; use one of ${formats.join(', ')}`);
   if (model.uri === '') report('uri', 'is empty; write a path in the model repository or a file: URL');
   if (!/^[0-9a-f]{64}$/.test(model.sha256))
     report('sha256', `"${model.sha256}" is not a SHA-256; write 64 hex digits, as sha256sum prints them`);

@@ -30,6 +30,8 @@ export interface SessionSource {
   /** As registered: what errors call the file. */
   readonly uri: string;
   readonly model: string;
+  /** As registered. */
+  readonly format: string;
   readonly threads: number;
 }
 

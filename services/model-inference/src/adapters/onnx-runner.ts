@@ -103,7 +103,7 @@ async function open(
 }
 
 async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOptions) {
-  const { name, uri, sha256 } = request;
+  const { name, uri, sha256, format } = request;
   const path = pathOf(modelDir, uri);
   const file = await stat(path).catch((cause) => {
     throw new MeshError(
@@ -113,7 +113,7 @@ async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOpti
       { cause },
     );
   });
-  return { path, sha256, uri, model: name, threads, bytes: file.size };
+  return { path, sha256, uri, model: name, format, threads, bytes: file.size };
 }
 
 function pathOf(modelDir: string, uri: string): string {

@@ -1,20 +1,14 @@
-/** Runs ONNX sessions off the service's event loop: onnxruntime-node's create and run are synchronous. */
+/** Runs models off the service's event loop: onnxruntime-node's create and run are synchronous, and so are trees. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { MeshError } from '@millrace/kernel';
-import { normaliseOnnx } from '@millrace/onnx';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { keepHalfFloatsAsBits } from './half-floats.ts';
 import { measureSession } from './measure-session.ts';
-import type {
-  SessionShape,
-  SessionSource,
-  WireSpec,
-  WireTensor,
-  WorkerAnswer,
-  WorkerRequest,
-} from './onnx-messages.ts';
+import type { SessionSource, WireSpec, WireTensor, WorkerAnswer, WorkerRequest } from './onnx-messages.ts';
+import { openOnnx } from './onnx-session.ts';
+import type { Session } from './session.ts';
+import { openTrees } from './tree-session.ts';
 
 const port = parentPort;
 if (!port) throw new Error('onnx-worker runs as a worker');
@@ -22,8 +16,7 @@ keepHalfFloatsAsBits();
 
 interface Loaded {
   readonly model: string;
-  readonly session: InferenceSession;
-  readonly shape: SessionShape;
+  readonly session: Session;
 }
 const sessions = new Map<number, Loaded>();
 
@@ -52,7 +45,7 @@ async function serve(request: WorkerRequest): Promise<unknown> {
   if (request.t === 'load') {
     const loaded = await load(request.source);
     sessions.set(request.session, loaded);
-    return loaded.shape;
+    return loaded.session.shape;
   }
   const loaded = sessions.get(request.session);
   if (!loaded) throw new Error('its session is not in this worker');
@@ -62,8 +55,8 @@ async function serve(request: WorkerRequest): Promise<unknown> {
       return loaded.session.release();
     case 'measure':
       return measureSession(
-        loaded.shape,
-        (feeds) => run(loaded, feeds, namesOf(loaded.shape.outputs)),
+        loaded.session.shape,
+        (feeds) => run(loaded, feeds, namesOf(loaded.session.shape.outputs)),
         request.options,
       );
     case 'run':
@@ -75,7 +68,7 @@ async function serve(request: WorkerRequest): Promise<unknown> {
 
 const namesOf = (specs: readonly WireSpec[]) => specs.map(({ name }) => name);
 
-async function load({ path, sha256, uri, model, threads }: SessionSource): Promise<Loaded> {
+async function load({ path, sha256, uri, model, threads, format }: SessionSource): Promise<Loaded> {
   const bytes = read(path, uri, model);
   const digest = createHash('sha256').update(bytes).digest('hex');
   if (digest !== sha256)
@@ -85,19 +78,15 @@ async function load({ path, sha256, uri, model, threads }: SessionSource): Promi
       { model, uri, expected: sha256, found: digest },
     );
   try {
-    const { bytes: normalised, facts } = normaliseOnnx(bytes);
-    const session = await InferenceSession.create(normalised, {
-      executionProviders: ['cpu'],
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
-    });
-    const shape = { facts, inputs: specs(session.inputMetadata), outputs: specs(session.outputMetadata) };
-    return { model, session, shape };
+    return { model, session: await openSession(bytes, format, threads) };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError('MODEL_LOAD_FAILED', `model "${model}" could not be loaded: ${message}`, { model }, { cause });
   }
+}
+
+function openSession(bytes: Uint8Array, format: string, threads: number): Session | Promise<Session> {
+  return format === 'xgboost' || format === 'lightgbm' ? openTrees(bytes, format) : openOnnx(bytes, threads);
 }
 
 function read(path: string, uri: string, model: string): Buffer {
@@ -113,27 +102,9 @@ function read(path: string, uri: string, model: string): Buffer {
   }
 }
 
-function specs(metadata: InferenceSession['inputMetadata']): WireSpec[] {
-  return metadata.map((value) => {
-    if (!value.isTensor) throw new Error(`"${value.name}" is not a tensor; only ZipMap outputs can be turned into one`);
-    return {
-      name: value.name,
-      type: value.type,
-      shape: value.shape.map((size) => (typeof size === 'number' && size >= 0 ? size : -1)),
-    };
-  });
-}
-
 async function run({ model, session }: Loaded, feeds: readonly WireTensor[], fetches: readonly string[]) {
-  const tensors = Object.fromEntries(
-    feeds.map(({ name, type, shape, data }) => [name, new Tensor(type as 'float32', data as Float32Array, [...shape])]),
-  );
   try {
-    const results = await session.run(tensors, [...fetches]);
-    return fetches.flatMap((name): WireTensor[] => {
-      const tensor = results[name];
-      return tensor ? [{ name, type: tensor.type, shape: [...tensor.dims], data: tensor.data }] : [];
-    });
+    return await session.run(feeds, fetches);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError('MODEL_RUN_FAILED', `model "${model}" failed: ${message}`, { model }, { cause });

@@ -35,6 +35,7 @@ export interface LoadRequest {
   readonly name: string;
   readonly uri: string;
   readonly sha256: string;
+  readonly format: string;
 }
 
 export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;
@@ -100,7 +101,7 @@ export function createModelBook(deps: {
   async function load(model: BookedModel): Promise<void> {
     const before = model.state;
     try {
-      const loaded = await deps.load({ name: model.name, uri: model.spec.uri, sha256: model.spec.sha256 });
+      const loaded = await deps.load({ name: model.name, ...model.spec });
       model.state = { t: 'ready', loaded };
     } catch (thrown) {
       model.state = { t: 'failed', cause: toMeshError(thrown) };

@@ -1,6 +1,6 @@
 import type { modelConfig } from '@millrace/contracts';
 import type { ModelFacts } from '@millrace/onnx';
-import { servedConfig } from '../domain/model-config.ts';
+import { kindOf, servedConfig } from '../domain/model-config.ts';
 import type { VersionStatistics } from '../domain/model-statistics.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
 import type { ModelBook } from './model-book.ts';
@@ -63,10 +63,14 @@ export function createOipServer(deps: {
       return model?.state.t === 'ready';
     },
     metadata(name, version) {
-      const { inputs, outputs, facts } = book.ready(name, version).loaded;
-      return { versions: book.versions(name), platform: 'onnxruntime_onnx', inputs, outputs, facts };
+      const { loaded, spec } = book.ready(name, version);
+      const { inputs, outputs, facts } = loaded;
+      return { versions: book.versions(name), platform: kindOf(spec.format).platform, inputs, outputs, facts };
     },
-    config: (name, version) => servedConfig(name, book.ready(name, version).loaded),
+    config(name, version) {
+      const { loaded, spec } = book.ready(name, version);
+      return servedConfig(name, loaded, kindOf(spec.format));
+    },
     statistics(name, version) {
       if (name !== '') book.ready(name, version);
       const wanted = version === '' ? '' : book.ready(name, version).version;

@@ -24,6 +24,25 @@ export function dataTypeOf(datatype: Datatype): modelConfig.DataType {
   return dataTypes[datatype];
 }
 
+/** What runs a model, in Triton's words. */
+export interface ModelKind {
+  readonly platform: string;
+  readonly backend: string;
+  readonly file: string;
+}
+
+/** Of a registered format. */
+export function kindOf(format: string): ModelKind {
+  switch (format) {
+    case 'xgboost':
+      return { platform: 'xgboost', backend: 'trees', file: 'model.json' };
+    case 'lightgbm':
+      return { platform: 'lightgbm', backend: 'trees', file: 'model.txt' };
+    default:
+      return { platform: 'onnxruntime_onnx', backend: 'onnxruntime', file: 'model.onnx' };
+  }
+}
+
 /**
  * The configuration of a model as it is served, in Triton's words: tensors come from the model's file. `max_batch_size` is 0, and dims are
  * whole shapes, unless a configuration says otherwise.
@@ -31,16 +50,17 @@ export function dataTypeOf(datatype: Datatype): modelConfig.DataType {
 export function servedConfig(
   name: string,
   loaded: { readonly inputs: readonly TensorSpec[]; readonly outputs: readonly TensorSpec[] },
+  kind: ModelKind,
   given: modelConfig.ModelConfig = modelConfig.ModelConfig.fromPartial({}),
 ): modelConfig.ModelConfig {
   const dims = (shape: readonly number[]) => (given.maxBatchSize > 0 ? shape.slice(1) : shape).map(BigInt);
   return {
     ...given,
     name,
-    platform: 'onnxruntime_onnx',
-    backend: 'onnxruntime',
+    platform: kind.platform,
+    backend: kind.backend,
     versionPolicy: given.versionPolicy ?? { policyChoice: { $case: 'latest', value: { numVersions: 1 } } },
-    defaultModelFilename: given.defaultModelFilename || 'model.onnx',
+    defaultModelFilename: given.defaultModelFilename || kind.file,
     input: loaded.inputs.map(({ name: input, datatype, shape }) => ({
       name: input,
       dataType: dataTypeOf(datatype),

@@ -15,7 +15,9 @@ export function factsParameters(facts: ModelFacts): Map<string, oip.InferParamet
     ...Object.entries(facts.metadata).map(([key, value]) => [`metadata.${key}`, value] as const),
   ];
   return new Map<string, oip.InferParameter>([
-    ['ir_version', { parameterChoice: { $case: 'int64Param', value: BigInt(facts.irVersion) } }],
+    ...(facts.irVersion > 0
+      ? [['ir_version', { parameterChoice: { $case: 'int64Param', value: BigInt(facts.irVersion) } }] as const]
+      : []),
     ...texts
       .filter(([, value]) => value !== '')
       .map(([key, value]) => [key, { parameterChoice: { $case: 'stringParam', value } }] as const),

@@ -696,7 +696,7 @@ export interface Model {
   uri: string;
   /** SHA-256 of the bytes, hex; checked on load. */
   sha256: string;
-  /** The format; `onnx`. */
+  /** The format: `onnx`; `xgboost` or `lightgbm` for their native files. */
   format: string;
   /** The feature service that feeds it; empty when callers send tensors only. */
   featureService: string;
