@@ -40,6 +40,7 @@ function play(seed: number, canaryErrors: number, shift = 0, shareOfTraffic = 1)
       canary: arm(random, canary, canaryErrors, shift),
       stable: arm(random, 200 - canary, 0.005),
       pairs: noCount,
+      lossDifferences: [],
     };
     progress = observe(plan, progress, slice);
     const decision = decide(plan, progress, second * 1e6);
@@ -79,7 +80,12 @@ test('one whose scores move is rolled back for that', () => {
 
 test('half of twenty requests failing rolls back at once', () => {
   const random = createRandom(1);
-  const slice: Slice = { canary: arm(random, 20, 0.99), stable: arm(random, 180, 0.005), pairs: noCount };
+  const slice: Slice = {
+    canary: arm(random, 20, 0.99),
+    stable: arm(random, 180, 0.005),
+    pairs: noCount,
+    lossDifferences: [],
+  };
   expect(decide(plan, observe(plan, startProgress(plan, 0), slice), 100)).toMatchObject({
     action: 'rollback',
     reason: 'KILL_SWITCH',
@@ -105,6 +111,7 @@ test('progress survives JSON', () => {
       canary: arm(random, 20, 0.02),
       stable: arm(random, 180, 0.01),
       pairs: noCount,
+      lossDifferences: [],
     });
   const copy = JSON.parse(JSON.stringify(progress)) as Progress;
   expect(decide(plan, copy, 1e6)).toEqual(decide(plan, progress, 1e6));

@@ -1,5 +1,6 @@
 import type { Guardrail, LimitGuardrail, RateGuardrail } from './plan.ts';
 import { type ArmCounts, addCounts, noCount, type Slice } from './slice.ts';
+import { betsAbove, betsBelow } from './statistics/bets.ts';
 import { logMeanExp } from './statistics/log-sum.ts';
 import { differenceLogE, type Moments, mergeMoments, mixingRate, noMoments } from './statistics/means.ts';
 import { logLikelihoods, type RateCount } from './statistics/rate-ratio.ts';
@@ -133,20 +134,18 @@ function addScores({ limit }: LimitGuardrail, state: GuardrailState, slice: Slic
   );
 }
 
-/** Asymptotic: worse when the canary's mean loss is above the stable arm's by more than nothing, good when by less than the limit. */
+/** Worse when the canary's mean loss is above the stable arm's by more than nothing, good when by less than the limit; exact, from the first. */
 function addLosses({ limit }: LimitGuardrail, state: GuardrailState, slice: Slice): GuardrailState {
   const tally = (before: Tally, { losses }: ArmCounts) => ({ ...before, losses: mergeMoments(before.losses, losses) });
-  return withPeaks(
-    { ...state, canary: tally(state.canary, slice.canary), stable: tally(state.stable, slice.stable) },
-    ({ canary, stable }) => {
-      if (!isEnough(canary.losses) || !isEnough(stable.losses)) return [0, 0];
-      const rate = mixingRate(0.01, tightestAt);
-      return [
-        differenceLogE(canary.losses, stable.losses, 0, rate),
-        differenceLogE(stable.losses, canary.losses, -limit, rate),
-      ];
-    },
-  );
+  let { worse, better, peakWorse, peakGood } = state;
+  for (const difference of slice.lossDifferences) {
+    worse = summed(worse, betsAbove(difference, 0));
+    better = summed(better, betsBelow(difference, limit));
+    peakWorse = Math.max(peakWorse, logMeanExp(worse));
+    peakGood = Math.max(peakGood, logMeanExp(better));
+  }
+  const tallies = { canary: tally(state.canary, slice.canary), stable: tally(state.stable, slice.stable) };
+  return { ...state, ...tallies, worse, better, peakWorse, peakGood };
 }
 
 /** As `differenceLogE`, with no evidence at all in place of the little that a difference below the limit is: cheaper, and as valid. */

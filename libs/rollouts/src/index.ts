@@ -23,6 +23,7 @@ export {
   type RateGuardrail,
   type RolloutPlan,
 } from './plan.ts';
+export type { Labels } from './simulate/labels.ts';
 export { createRandom, type Random } from './simulate/random.ts';
 export { type RuleName, ruleNames } from './simulate/rules.ts';
 export { type SimulationResult, simulate } from './simulate/simulate.ts';
@@ -36,6 +37,7 @@ export {
 } from './simulate/traffic.ts';
 export { type ArmCounts, noCount, noCounts, type Slice } from './slice.ts';
 export { splitAlpha } from './statistics/alpha.ts';
+export { boundedLogLoss, createLossBlocks, type LossBlocks, lossMax } from './statistics/bets.ts';
 export {
   confidenceRadius,
   differenceInterval,

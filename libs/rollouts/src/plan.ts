@@ -1,4 +1,5 @@
 import { MeshError } from '@millrace/kernel';
+import { lossMax } from './statistics/bets.ts';
 
 /** Of requests that failed, were slower than the stable arm's 95 % or the SLO, or whose score is NaN or infinite. */
 export interface RateGuardrail {
@@ -129,8 +130,8 @@ function checkGuardrail(guardrail: Guardrail): void {
   const field = (name: string) => `guardrail "${guardrail.kind}": ${name}`;
   need(guardrail.weight > 0, field('weight'), guardrail.weight, 'be positive');
   if ('limit' in guardrail) {
-    // a distance and a share lie below 1, a loss anywhere
-    const below = guardrail.kind === 'quality' ? Number.POSITIVE_INFINITY : 1;
+    // a distance and a share lie below 1, a loss below the largest that there is
+    const below = guardrail.kind === 'quality' ? lossMax : 1;
     need(guardrail.limit > 0 && guardrail.limit < below, field('limit'), guardrail.limit, `lie between 0 and ${below}`);
     return;
   }

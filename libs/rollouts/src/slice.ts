@@ -8,7 +8,7 @@ export interface ArmCounts {
   readonly notFinite: RateCount;
   /** How many scores fell into each bin; the same bins in both arms and all slices. */
   readonly scoreBins: readonly number[];
-  /** Losses of predictions whose outcome came. */
+  /** Losses of predictions whose outcome came: to show; the evidence is in `lossDifferences`. */
   readonly losses: Moments;
   /** Units seen for the first time in this step. */
   readonly units: number;
@@ -20,6 +20,8 @@ export interface Slice {
   readonly stable: ArmCounts;
   /** Requests that both arms answered, and on how many they disagree. */
   readonly pairs: RateCount;
+  /** Of outcomes that came: mean losses of the canary less those of the stable arm, as `createLossBlocks` forms them. */
+  readonly lossDifferences: readonly number[];
 }
 
 export const noCount: RateCount = { trials: 0, hits: 0 };

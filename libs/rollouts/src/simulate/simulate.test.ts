@@ -30,6 +30,18 @@ test('slower answers and other scores are found', () => {
   expect(play({ ...healthy, scoreShift: 0.1 }, 'millrace').detectSP90).toBeLessThan(200);
 });
 
+test('with outcomes, equal models are not rolled back for their losses, and a noisier one is', () => {
+  const guarded: RolloutPlan = { ...plan, guardrails: [{ kind: 'quality', limit: 0.05, weight: 1 }] };
+  const quality = (scoreNoise: number) =>
+    simulate(guarded, syntheticTraffic(50, 300, { ...healthy, labels: { positiveRate: 0.05, scoreNoise } }), {
+      rule: 'millrace',
+      runs: 100,
+      seed: 3,
+    });
+  expect(quality(0).rolledBack).toBeLessThanOrEqual(0.03);
+  expect(quality(3).detectSP90).toBeLessThan(300);
+});
+
 test('the same seed plays the same rollouts', () => {
   const regression = { ...healthy, canaryErrorRate: 0.02 };
   expect(play(regression, 'millrace')).toEqual(play(regression, 'millrace'));

@@ -1,5 +1,6 @@
 import { type ArmCounts, noCount, noCounts, type Slice } from '../slice.ts';
 import { logNormalCdf } from '../statistics/normal.ts';
+import { drawLosses, type LabelledRow, type Labels, lossesOf, noLosses } from './labels.ts';
 import type { Random } from './random.ts';
 
 /** How the canary differs from what the stable arm does. */
@@ -10,6 +11,8 @@ export interface Regression {
   readonly slowdown: number;
   /** Added to the canary's scores. */
   readonly scoreShift: number;
+  /** Unless there are outcomes, no losses are drawn. */
+  readonly labels?: Labels | undefined;
 }
 
 /** Traffic of one run: what both arms did in the next second, with the canary's share of it; undefined at its end. */
@@ -34,10 +37,17 @@ export function syntheticTraffic(requestsPerS: number, seconds: number, regressi
     let second = 0;
     return (share) => {
       if (second++ >= seconds) return undefined;
-      return {
+      const arms = {
         canary: draw(random, random.poisson(requestsPerS * share), canary),
         stable: draw(random, random.poisson(requestsPerS * (1 - share)), stable),
+      };
+      const { labels } = regression;
+      const losses = labels ? drawLosses(random, labels, arms.canary.units, arms.stable.units) : noLosses;
+      return {
+        canary: { ...arms.canary, losses: losses.canary },
+        stable: { ...arms.stable, losses: losses.stable },
         pairs: noCount,
+        lossDifferences: losses.differences,
       };
     };
   };
@@ -79,6 +89,8 @@ export interface LoggedPrediction {
   readonly score: number;
   readonly latencyMs: number | undefined;
   readonly isError: boolean;
+  /** Of the event that was predicted, where it is known. */
+  readonly outcome?: boolean | undefined;
 }
 
 /**
@@ -99,14 +111,23 @@ export function loggedTraffic(log: readonly LoggedPrediction[], seconds: number,
       if (second >= last) return undefined;
       const rows = bySecond[second++ % bySecond.length] ?? [];
       const arms = { canary: emptyArm(), stable: emptyArm() };
+      const labelled: LabelledRow[] = [];
       for (const row of rows) {
         const isCanary = random.unit() < share;
         const isError = row.isError || (isCanary && random.unit() < extra);
         const slower = isCanary ? regression.slowdown : 1;
         const shift = isCanary ? regression.scoreShift : 0;
+        if (!isError && row.outcome !== undefined && !Number.isNaN(row.score))
+          labelled.push({ isCanary, score: row.score, positive: row.outcome });
         count(isCanary ? arms.canary : arms.stable, row, isError, slower, shift, edges, slowMs);
       }
-      return { canary: closed(arms.canary), stable: closed(arms.stable), pairs: noCount };
+      const losses = lossesOf(random, regression.labels?.scoreNoise ?? 0, labelled);
+      return {
+        canary: { ...closed(arms.canary), losses: losses.canary },
+        stable: { ...closed(arms.stable), losses: losses.stable },
+        pairs: noCount,
+        lossDifferences: losses.differences,
+      };
     };
   };
 }

@@ -21,6 +21,8 @@ interface SimulateOptions extends CommonOptions {
   readonly error: readonly [stable: number, canary: number];
   readonly slowdown: number;
   readonly scoreShift: number;
+  readonly positiveRate?: number;
+  readonly scoreNoise: number;
   readonly log?: string;
   readonly runs: number;
   readonly hours: number;
@@ -39,9 +41,11 @@ export function addSimulateCommand(rollout: Command): void {
     .option('--error <stable:canary>', 'error rates of the arms', errorRates, [0.005, 0.01] as const)
     .option('--slowdown <factor>', 'latencies of the canary relative to the stable arm’s', positive, 1)
     .option('--score-shift <d>', 'added to the canary’s scores', numberOf, 0)
+    .option('--positive-rate <p>', 'draws outcomes for a quality guardrail, this share of them positive', rateOf)
+    .option('--score-noise <sd>', 'of the canary’s log-odds, where there are outcomes', numberOf, 0)
     .option(
       '--log <file>',
-      'replays predictions, a JSON object a line: predicted_us, score, and latency_ms and error if known',
+      'replays predictions, a JSON object a line: predicted_us, score, and latency_ms, error and outcome if known',
     )
     .option('--runs <n>', 'how many rollouts are played', positive, 200)
     .option('--hours <n>', 'how long each is watched', positive, 1)
@@ -57,8 +61,25 @@ async function simulateRollout(file: string | undefined, options: SimulateOption
   const plan = rolloutPlan(file === undefined ? '' : await textOf(file), file ?? 'default plan');
   const log = options.log === undefined ? undefined : await predictionsOf(options.log);
   const [stableErrorRate, canaryErrorRate] = options.error;
-  const changed = { stableErrorRate, canaryErrorRate, slowdown: options.slowdown, scoreShift: options.scoreShift };
-  const healthy = { stableErrorRate, canaryErrorRate: stableErrorRate, slowdown: 1, scoreShift: 0 };
+  const labelsWith = (scoreNoise: number) =>
+    options.positiveRate === undefined && log === undefined
+      ? undefined
+      : { positiveRate: options.positiveRate ?? 0.5, scoreNoise };
+  checkQuality(plan, log, options);
+  const changed = {
+    stableErrorRate,
+    canaryErrorRate,
+    slowdown: options.slowdown,
+    scoreShift: options.scoreShift,
+    labels: labelsWith(options.scoreNoise),
+  };
+  const healthy = {
+    stableErrorRate,
+    canaryErrorRate: stableErrorRate,
+    slowdown: 1,
+    scoreShift: 0,
+    labels: labelsWith(0),
+  };
   const rows = ruleNames.map((rule) => ({
     rule,
     healthy: play(plan, healthy, log, options, rule),
@@ -100,6 +121,7 @@ const logged = z.object({
   score: z.number().nullable(),
   latency_ms: z.number().nonnegative().optional(),
   error: z.boolean().optional(),
+  outcome: z.boolean().optional(),
 });
 
 async function predictionsOf(file: string): Promise<LoggedPrediction[]> {
@@ -114,9 +136,25 @@ async function predictionsOf(file: string): Promise<LoggedPrediction[]> {
         `${file}:${index + 1}: ${z.prettifyError(parsed.error).replace(/\s+/g, ' ')}`,
         { file, line: index + 1 },
       );
-    const { predicted_us: predictedUs, score, latency_ms: latencyMs, error } = parsed.data;
-    return { predictedUs, score: score ?? Number.NaN, latencyMs, isError: error ?? false };
+    const { predicted_us: predictedUs, score, latency_ms: latencyMs, error, outcome } = parsed.data;
+    return { predictedUs, score: score ?? Number.NaN, latencyMs, isError: error ?? false, outcome };
   });
+}
+
+/** A guardrail that can see nothing would let nothing be promoted, and say nothing of why. */
+function checkQuality(
+  { guardrails }: RolloutPlan,
+  log: readonly LoggedPrediction[] | undefined,
+  { positiveRate, scoreNoise }: SimulateOptions,
+): void {
+  const hasOutcomes = log ? log.some(({ outcome }) => outcome !== undefined) : positiveRate !== undefined;
+  const remedy = log ? 'give the logged predictions an "outcome"' : 'give --positive-rate';
+  if (!hasOutcomes && guardrails.some(({ kind }) => kind === 'quality'))
+    throw new MeshError('INVALID_ARGUMENT', `the plan's guardrail "quality" needs outcomes; ${remedy}`, {
+      guardrail: 'quality',
+    });
+  if (!hasOutcomes && scoreNoise !== 0)
+    throw new MeshError('INVALID_ARGUMENT', `--score-noise shows in outcomes alone; ${remedy}`, { scoreNoise });
 }
 
 function jsonOf(line: string): unknown {
@@ -144,6 +182,12 @@ function errorRates(text: string): readonly [number, number] {
   if (rest.length > 0 || !isRate(stable) || !isRate(canary))
     throw new InvalidArgumentError('write two rates in [0, 1), as in 0.005:0.01');
   return [stable, canary];
+}
+
+function rateOf(text: string): number {
+  const rate = Number(text);
+  if (!(rate > 0 && rate < 1)) throw new InvalidArgumentError('write a share between 0 and 1');
+  return rate;
 }
 
 function numberOf(text: string): number {

@@ -1,4 +1,5 @@
-import { logLoss, RunningQuality } from '../domain/quality.ts';
+import { boundedLogLoss } from '@millrace/rollouts';
+import { RunningQuality } from '../domain/quality.ts';
 
 export interface ModelQuality {
   readonly model: string;
@@ -16,7 +17,7 @@ export interface Judged {
   readonly model: string;
   readonly modelVersion: string;
   readonly predictedUs: number;
-  /** The log loss, in nats. */
+  /** The log loss in nats, bounded as a guardrail takes it. */
   readonly loss: number;
   /** Where the outcome is in the EVENTS stream. */
   readonly outcomeSeq: number;
@@ -83,7 +84,7 @@ export function createOutcomeBook(options: {
       const path = `${model}\n${key}`;
       for (const { tally, score, deployment, predictedUs } of pending.get(path) ?? []) {
         tally.quality.add(score, positive);
-        const loss = logLoss(score, positive);
+        const loss = boundedLogLoss(score, positive);
         options.onJudged({ deployment, model, modelVersion: tally.modelVersion, predictedUs, loss, outcomeSeq });
       }
       pending.delete(path);

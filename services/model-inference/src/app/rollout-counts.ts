@@ -1,5 +1,6 @@
 import {
   type ArmCounts,
+  createLossBlocks,
   type Moments,
   mergeMoments,
   noCount,
@@ -64,6 +65,7 @@ const emptyArm = (): OpenArm => ({
 /** A call of many rows is one trial of errors and latency: its rows share their fate. */
 export function createTrafficCounts(known: Baseline | undefined): TrafficCounts {
   let arms = { canary: emptyArm(), stable: emptyArm() };
+  const blocks = createLossBlocks();
   let units = new Set<string>();
   let { slowMs, scoreEdges } = known ?? { slowMs: undefined, scoreEdges: undefined };
   const latencies: number[] = [];
@@ -96,6 +98,7 @@ export function createTrafficCounts(known: Baseline | undefined): TrafficCounts 
     judged(isCanary, loss) {
       const arm = isCanary ? arms.canary : arms.stable;
       arm.losses = mergeMoments(arm.losses, { count: 1, mean: loss, squares: 0 });
+      blocks.add(isCanary, loss);
     },
     exposed(unit, isCanary) {
       if (units.size >= unitsMax || units.has(unit)) return;
@@ -103,7 +106,12 @@ export function createTrafficCounts(known: Baseline | undefined): TrafficCounts 
       (isCanary ? arms.canary : arms.stable).units++;
     },
     take() {
-      const slice = { canary: closed(arms.canary), stable: closed(arms.stable), pairs: noCount };
+      const slice = {
+        canary: closed(arms.canary),
+        stable: closed(arms.stable),
+        pairs: noCount,
+        lossDifferences: blocks.take(),
+      };
       arms = { canary: emptyArm(), stable: emptyArm() };
       return slice;
     },

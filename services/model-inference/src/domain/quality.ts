@@ -3,7 +3,7 @@ const bins = 65_536;
 const smallest = Number.EPSILON;
 
 /** In nats, the probability clipped to [2⁻⁵², 1 − 2⁻⁵²]. */
-export function logLoss(score: number, positive: boolean): number {
+function logLoss(score: number, positive: boolean): number {
   const clipped = Math.min(1 - smallest, Math.max(smallest, score));
   return positive ? -Math.log(clipped) : -Math.log1p(-clipped);
 }
