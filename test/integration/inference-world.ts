@@ -40,7 +40,7 @@ const originDelays = featureView('origin_delays', {
   source: arrivals,
   features: (of) => ({ mean_1h: of.mean('delay', { window: sliding('1h') }) }),
 });
-const lateness = featureService('lateness', {
+export const lateness = featureService('lateness', {
   ...about,
   features: [feature(originDelays, 'mean_1h', { as: 'delay' })],
 });

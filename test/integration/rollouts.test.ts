@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { rollouts as contract, inference } from '@millrace/contracts';
+import { rollouts as contract, inference, oip } from '@millrace/contracts';
 import { openNats, readStream } from '@millrace/events';
 import { connect } from '@millrace/rpc';
 import { deployment } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runMillrace } from './cli-world.ts';
-import { type InferenceWorld, onnxModel, openInferenceWorld, plain } from './inference-world.ts';
+import { type InferenceWorld, lateness, onnxModel, openInferenceWorld, plain } from './inference-world.ts';
 
 let world: InferenceWorld;
 let client: ReturnType<typeof openClient>;
@@ -20,13 +20,23 @@ const ofColumn = (name: string, column: number) =>
 const twin = ofColumn('twin', 1);
 const broken = ofColumn('broken', 7);
 const shifted = ofColumn('shifted', 0);
-const names = ['good', 'bad', 'other', 'hand'] as const;
+const names = ['good', 'bad', 'other', 'hand', 'tensors', 'shadowed', 'agreeing'] as const;
+/** Its inputs have other names than `plain`’s. */
+const stranger = onnxModel('two-inputs');
+const lateTwin = onnxModel('late_twin', {
+  file: 'logistic',
+  featureService: lateness,
+  input: { name: 'X', columns: [{ feature: 'delay' }, { request: 'wind', fill: 0.5 }] },
+  output: { name: 'probabilities', column: 1 },
+});
+const even = deployment('even', { owner: 'tests', targets: [{ model: plain }, { model: twin }] });
 
 beforeAll(async () => {
   world = await openInferenceWorld();
   const deployments = names.map((name) => deployment(name, { owner: 'tests', targets: [{ model: plain }] }));
-  await world.apply(plain, twin, broken, shifted, ...deployments);
-  await world.allReady('plain', 'twin', 'broken', 'shifted');
+  await world.applyPredictions();
+  await world.apply(lateTwin, plain, twin, broken, shifted, stranger, even, ...deployments);
+  await world.allReady('late', 'late_twin', 'plain', 'twin', 'broken', 'shifted', 'two-inputs');
   client = openClient();
 }, 180_000);
 
@@ -35,16 +45,16 @@ afterAll(async () => {
   await world?.close();
 });
 
-const guardrail = { tolerance: 1, margin: 3, negligible: 0.05, limit: 0, weight: 1 };
-const plan: contract.RolloutPlan = {
+const guardrail = { tolerance: 1, margin: 3, negligible: 0.05, limit: 0, weight: 1, threshold: undefined };
+const plan = contract.RolloutPlan.fromPartial({
   steps: [
-    { share: 0.3, minSeconds: 0.5, minRequests: 50 },
-    { share: 0.5, minSeconds: 0.5, minRequests: 100 },
+    { share: 0.3, shadow: 0, minSeconds: 0.5, minRequests: 50 },
+    { share: 0.5, shadow: 0, minSeconds: 0.5, minRequests: 100 },
   ],
   guardrails: [
     { ...guardrail, kind: 'errors' },
     { ...guardrail, kind: 'not_finite' },
-    { kind: 'score_shift', tolerance: 0, margin: 0, negligible: 0, limit: 0.25, weight: 1 },
+    { kind: 'score_shift', limit: 0.25, weight: 1 },
   ],
   alpha: 0.01,
   beta: 0.05,
@@ -52,7 +62,7 @@ const plan: contract.RolloutPlan = {
   killShare: 0.5,
   killRequests: 20,
   maxSeconds: 600,
-};
+});
 
 let unit = 0;
 /** A call for one new unit; the model that answered, or undefined when it failed. */
@@ -81,8 +91,8 @@ async function verdict(name: string): Promise<contract.Rollout> {
   throw new Error(`no verdict: ${JSON.stringify((await client.getRollout({ deployment: name })).rollout?.now)}`);
 }
 
-const start = (name: string, model: string) =>
-  client.startRollout({ deployment: name, model, modelVersion: '', plan, by: 'ada' });
+const start = (name: string, model: string, asked = plan) =>
+  client.startRollout({ deployment: name, model, modelVersion: '', plan: asked, by: 'ada' });
 
 test('a candidate whose calls fail is rolled back at once, and nothing fails afterwards', async () => {
   await start('bad', 'broken');
@@ -169,4 +179,148 @@ test('a rollout that cannot be is refused', async () => {
   await start('hand', 'twin');
   await expect(start('hand', 'shifted')).rejects.toMatchObject({ reason: 'ROLLOUT_RUNS' });
   await eventually(async () => (await client.getRollout({ deployment: 'hand' })).rollout?.status === 'running');
+});
+
+const tensors = (modelName: string, more: Partial<oip.ModelInferRequest> = {}) =>
+  oip.ModelInferRequest.fromPartial({
+    modelName,
+    inputs: [{ name: 'X', datatype: 'FP32', shape: [1n, 2n], contents: { fp32Contents: [1, 0.5] } }],
+    ...more,
+  });
+const ofUnit = (text: string) =>
+  new Map<string, oip.InferParameter>([['unit', { parameterChoice: { $case: 'stringParam', value: text } }]]);
+const modelOf = ({ parameters }: oip.ModelInferResponse) => parameters.get('model')?.parameterChoice?.value;
+
+test('tensors for a deployment go by weight, each unit to one model on every wire, and the answer says which version it was', async () => {
+  const versions = new Map<unknown, string>();
+  for (const name of ['plain', 'twin']) versions.set(name, (await world.oip.modelInfer(tensors(name))).modelVersion);
+  const units = Array.from({ length: 40 }, (_, at) => `unit ${at}`);
+  const unary = await Promise.all(
+    units.map((text) => world.oip.modelInfer(tensors('even', { parameters: ofUnit(text) }))),
+  );
+  expect(new Set(unary.map(modelOf))).toEqual(new Set(['plain', 'twin']));
+  for (const answer of unary) expect(answer.modelVersion).toBe(versions.get(modelOf(answer)));
+  expect(unary[0]?.modelName).toBe('even');
+
+  // the same units by the request's id on a stream, and by a header over REST
+  async function* requests() {
+    for (const text of units) yield tensors('even', { id: text });
+  }
+  const streamed: unknown[] = [];
+  for await (const { inferResponse } of world.oip.modelStreamInfer(requests()))
+    streamed.push(inferResponse && modelOf(inferResponse));
+  expect(streamed).toEqual(unary.map(modelOf));
+  for (const [at, text] of units.slice(0, 10).entries()) {
+    const answer = await fetch(`http://${world.inference.http}/v2/models/even/infer`, {
+      method: 'POST',
+      headers: { 'millrace-unit': text },
+      body: JSON.stringify({ inputs: [{ name: 'X', datatype: 'FP32', shape: [1, 2], data: [1, 0.5] }] }),
+    });
+    expect(await answer.json()).toMatchObject({
+      model_name: 'even',
+      parameters: { model: modelOf(unary[at] as never) },
+    });
+  }
+  expect((await world.oip.modelReady({ name: 'even', version: '' })).ready).toBe(true);
+  expect((await world.oip.modelMetadata({ name: 'even', version: '' })).inputs.map(({ name }) => name)).toEqual(['X']);
+  // a version that is named is not routed
+  const named = await world.oip.modelInfer(tensors('twin', { modelVersion: versions.get('twin') ?? '' }));
+  expect([named.modelVersion, modelOf(named)]).toEqual([versions.get('twin'), undefined]);
+  await expect(world.oip.modelInfer(tensors('even', { modelVersion: 'x' }))).rejects.toMatchObject({
+    reason: 'UNKNOWN_MODEL',
+  });
+});
+
+test('a candidate that cannot take the tensors that the deployment’s own model takes is rolled back', async () => {
+  await start('tensors', 'two-inputs');
+  await eventually(
+    async () => {
+      const answers = Array.from({ length: 20 }, () => world.oip.modelInfer(tensors('tensors')).catch(() => undefined));
+      await Promise.all(answers);
+      return (await client.getRollout({ deployment: 'tensors' })).rollout?.status === 'rolled_back';
+    },
+    { timeoutMs: 20_000 },
+  );
+  const after = await Promise.all(Array.from({ length: 40 }, () => world.oip.modelInfer(tensors('tensors'))));
+  expect(new Set(after.map(modelOf))).toEqual(new Set(['plain']));
+});
+
+const shadowPlan = contract.RolloutPlan.fromPartial({
+  ...plan,
+  steps: [
+    { share: 0, shadow: 1, minSeconds: 0.5, minRequests: 100 },
+    { share: 0.5, shadow: 0, minSeconds: 0.5, minRequests: 50 },
+  ],
+  guardrails: [
+    { ...guardrail, kind: 'errors' },
+    { kind: 'disagreement', limit: 0.2, weight: 1 },
+  ],
+});
+
+test('a shadow that disagrees is rolled back before any caller was answered by it, and the status says how', async () => {
+  await start('shadowed', 'shifted', shadowPlan);
+  const seen = new Set<string | undefined>();
+  await eventually(
+    async () => {
+      for (const model of await Promise.all(Array.from({ length: 10 }, () => call('shadowed')))) seen.add(model);
+      return (await client.getRollout({ deployment: 'shadowed' })).rollout?.status === 'rolled_back';
+    },
+    { timeoutMs: 20_000 },
+  );
+  expect(seen).toEqual(new Set(['plain']));
+  const { rollout } = await client.getRollout({ deployment: 'shadowed' });
+  const { shadow } = rollout ?? {};
+  expect(shadow?.disagreed).toBe(shadow?.pairs);
+  expect(shadow?.pairs).toBeGreaterThanOrEqual(20);
+  // p against 1 − p
+  expect(shadow?.meanDifference).toBeGreaterThan(0.1);
+  expect(shadow?.p95Difference).toBeGreaterThanOrEqual((shadow?.meanDifference ?? 0) * 0.9);
+  expect(rollout?.decisions.at(-1)).toMatchObject({ reason: 'GUARDRAIL_VIOLATED', by: 'evidence' });
+  const endpoints = join(world.dir, 'endpoints.json');
+  const { out } = await runMillrace(world.dir, ['--endpoints', endpoints, 'rollout', 'status', 'shadowed']);
+  expect(out).toMatch(/disagrees on (\d+) of \1 rows \(100.00 %\)/);
+  expect(out).toMatch(/\|Δ\| of scores: mean 0\.\d+, p95 0\.\d+; time: \d+\.\d+ ms/);
+});
+
+test('one that agrees goes on to be a canary, also of tensors; features are read once for both', async () => {
+  await start('agreeing', 'twin', shadowPlan);
+  await eventually(
+    async () => {
+      const calls = Array.from({ length: 10 }, () => world.oip.modelInfer(tensors('agreeing')));
+      await Promise.all([...calls, ...Array.from({ length: 10 }, () => call('agreeing'))]);
+      return (await client.getRollout({ deployment: 'agreeing' })).rollout?.status === 'promoted';
+    },
+    { timeoutMs: 30_000 },
+  );
+  const { rollout } = await client.getRollout({ deployment: 'agreeing' });
+  expect(rollout?.shadow).toMatchObject({ disagreed: 0, meanDifference: 0, failed: 0 });
+  expect(rollout?.decisions.map(({ action }) => action)).toEqual(
+    expect.arrayContaining(['start', 'advance', 'promote']),
+  );
+
+  await start('late', 'late_twin', shadowPlan);
+  const metric = async (name: string) => {
+    const text = await (await fetch(`http://${world.inference.http}/metrics`)).text();
+    return Number(new RegExp(`^${name}\\S* (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+  };
+  const before = await metric('millrace_inference_fused_predictions_total');
+  for (let at = 0; at < 30; at++)
+    await world.clients.predictions.predict(
+      inference.PredictRequest.fromPartial({
+        deployment: 'late',
+        keys: [{ name: 'origin', strings: ['ATL'] }],
+        requestData: [{ name: 'wind', doubles: [at] }],
+        predictionKeys: [`flight-${at}`],
+      }),
+    );
+  await eventually(async () => (await client.getRollout({ deployment: 'late' })).rollout?.shadow?.pairs === 30);
+  expect((await metric('millrace_inference_fused_predictions_total')) - before).toBe(30);
+});
+
+test('a plan whose disagreement has no shadow is refused', async () => {
+  const blind = { ...shadowPlan, steps: plan.steps };
+  await expect(start('even', 'shifted', blind)).rejects.toMatchObject({
+    reason: 'INVALID_ARGUMENT',
+    message: expect.stringContaining('without a step that shadows'),
+  });
 });

@@ -8,8 +8,8 @@ import { type ArmCounts, noCount, noCounts, type Slice } from './slice.ts';
 const plan: RolloutPlan = checkPlan({
   ...defaultPlan,
   steps: [
-    { share: 0.1, minSeconds: 20, minRequests: 200 },
-    { share: 0.5, minSeconds: 20, minRequests: 500 },
+    { share: 0.1, shadow: 0, minSeconds: 20, minRequests: 200 },
+    { share: 0.5, shadow: 0, minSeconds: 20, minRequests: 500 },
   ],
 });
 
@@ -122,8 +122,8 @@ test('a plan that cannot be is refused with what it must be', () => {
     { steps: [] },
     {
       steps: [
-        { share: 0.5, minSeconds: 1, minRequests: 1 },
-        { share: 0.1, minSeconds: 1, minRequests: 1 },
+        { share: 0.5, shadow: 0, minSeconds: 1, minRequests: 1 },
+        { share: 0.1, shadow: 0, minSeconds: 1, minRequests: 1 },
       ],
     },
     { alpha: 0 },

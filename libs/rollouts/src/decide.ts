@@ -119,6 +119,10 @@ export function shareOf(plan: RolloutPlan, { step }: Pick<Progress, 'step'>): nu
   return plan.steps[step]?.share ?? 0;
 }
 
+export function shadowShareOf(plan: RolloutPlan, { step }: Pick<Progress, 'step'>): number {
+  return plan.steps[step]?.shadow ?? 0;
+}
+
 function evidenceOf(plan: RolloutPlan, { guardrails }: Progress): Evidence[] {
   const weights = plan.guardrails.map(({ weight }) => weight);
   const alphas = splitAlpha(plan.alpha, weights);

@@ -8,13 +8,16 @@ export {
   type Evidence,
   observe,
   type Progress,
+  shadowShareOf,
   shareOf,
   startProgress,
 } from './decide.ts';
 export type { GuardrailState, Tally } from './guardrail.ts';
+export { addPairs, disagree, type Pair, type PairFigures, type PairTally, pairFigures, startPairs } from './pairs.ts';
 export {
   checkPlan,
   defaultPlan,
+  defaultThreshold,
   type Guardrail,
   type GuardrailKind,
   type LimitGuardrail,
@@ -35,7 +38,7 @@ export {
   syntheticTraffic,
   type Traffic,
 } from './simulate/traffic.ts';
-export { type ArmCounts, noCount, noCounts, type Slice } from './slice.ts';
+export { type ArmCounts, addCounts, noCount, noCounts, type Slice } from './slice.ts';
 export { splitAlpha } from './statistics/alpha.ts';
 export { boundedLogLoss, createLossBlocks, type LossBlocks, lossMax } from './statistics/bets.ts';
 export {

@@ -19,6 +19,8 @@ export interface LimitGuardrail {
   readonly kind: 'score_shift' | 'disagreement' | 'quality';
   /** Up to this is no regression; good once shown to be below it. */
   readonly limit: number;
+  /** Of disagreement: scores on different sides of it disagree; `defaultThreshold` unless given. */
+  readonly threshold?: number | undefined;
   readonly weight: number;
 }
 
@@ -28,6 +30,8 @@ export type GuardrailKind = Guardrail['kind'];
 export interface PlanStep {
   /** The canary's share of traffic; 0: it only shadows. */
   readonly share: number;
+  /** The share of the other traffic that is sent to the canary as well, and answered without it. */
+  readonly shadow: number;
   readonly minSeconds: number;
   /** The canary's requests in this step, or the pairs of a shadow. */
   readonly minRequests: number;
@@ -51,11 +55,13 @@ export interface RolloutPlan {
 /** Below this the split of units is not what the plan says, and no conclusion is drawn. */
 export const sampleRatioAlpha = 0.001;
 
+export const defaultThreshold = 0.5;
+
 export const defaultPlan: RolloutPlan = {
   steps: [
-    { share: 0.05, minSeconds: 30, minRequests: 100 },
-    { share: 0.25, minSeconds: 60, minRequests: 500 },
-    { share: 0.5, minSeconds: 60, minRequests: 1_000 },
+    { share: 0.05, shadow: 0, minSeconds: 30, minRequests: 100 },
+    { share: 0.25, shadow: 0, minSeconds: 60, minRequests: 500 },
+    { share: 0.5, shadow: 0, minSeconds: 60, minRequests: 1_000 },
   ],
   guardrails: [
     { kind: 'errors', tolerance: 1, margin: 2, negligible: 0.001, weight: 4 },
@@ -86,13 +92,15 @@ export function checkPlan(plan: RolloutPlan): RolloutPlan {
   need(plan.rollbackMinRequests >= 0, 'rollback_min_requests', plan.rollbackMinRequests, 'not be negative');
   need(plan.maxSeconds > 0, 'max_seconds', plan.maxSeconds, 'be positive');
   let before = 0;
-  for (const [at, { share, minSeconds, minRequests }] of plan.steps.entries()) {
+  for (const [at, { share, shadow, minSeconds, minRequests }] of plan.steps.entries()) {
     need(
       share >= before && share <= 0.99,
       `steps[${at}].share`,
       share,
       `lie between ${before} and 0.99, as shares only grow`,
     );
+    need(shadow >= 0 && shadow <= 1, `steps[${at}].shadow`, shadow, 'lie between 0 and 1');
+    need(share > 0 || shadow > 0, `steps[${at}].share`, share, 'be above 0 where the step has no shadow');
     need(minSeconds >= 0, `steps[${at}].min_seconds`, minSeconds, 'not be negative');
     need(minRequests >= 0, `steps[${at}].min_requests`, minRequests, 'not be negative');
     before = share;
@@ -102,6 +110,13 @@ export function checkPlan(plan: RolloutPlan): RolloutPlan {
     need(!kinds.has(guardrail.kind), `guardrail "${guardrail.kind}"`, 'given twice', 'be given once');
     kinds.add(guardrail.kind);
     checkGuardrail(guardrail);
+    const isBlind = guardrail.kind === 'disagreement' && !plan.steps.some(({ shadow }) => shadow > 0);
+    need(
+      !isBlind,
+      `guardrail "${guardrail.kind}"`,
+      'without a step that shadows',
+      'have one: steps: [{ shadow: 0.1, … }, …]',
+    );
   }
   return plan;
 }
@@ -115,6 +130,7 @@ export function planMessage(plan: RolloutPlan) {
       margin: 0,
       negligible: 0,
       limit: 0,
+      threshold: undefined,
       ...guardrail,
     })),
     alpha: plan.alpha,

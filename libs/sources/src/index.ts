@@ -1,4 +1,3 @@
-export { type BatchCheck, type BatchVerdict, compileBatchChecks } from './batch-checks.ts';
 export { batchProblems, scheduleProblem } from './batch-problems.ts';
 export { changeProblems, changesChanged, isCorrectable, operationProblem } from './change-problems.ts';
 export {
@@ -28,15 +27,4 @@ export {
   textReader,
   type UniqueCheck,
 } from './row-checks.ts';
-export { type SetTaker, setTakerOf } from './set-taker.ts';
-export {
-  type Check,
-  checkNames,
-  closesSource,
-  intervalOf,
-  isRowCheck,
-  type Scope,
-  type Severity,
-  scopeOf,
-  severityOf,
-} from './severity.ts';
+export { type Check, checkNames, intervalOf, isRowCheck, type Severity, severityOf } from './severity.ts';

@@ -9,7 +9,6 @@ import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
-import { saturatesHere } from './adapters/processor.ts';
 import { createAliases } from './app/aliases.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
@@ -23,7 +22,10 @@ import { createPreparation } from './app/prepare-version.ts';
 import { createRepository, knownModels } from './app/repository.ts';
 import { createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
+import { createRouteInfer } from './app/route-infer.ts';
 import { createServeInfer } from './app/serve-infer.ts';
+import { createShadowPredictions } from './app/shadow-predictions.ts';
+import { createShadowQueue, shadowLimits } from './app/shadow-queue.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { createRest } from './http/rest.ts';
@@ -45,7 +47,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const features = await life.start('online-serving', async () =>
     connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry, caller: 'model-inference' }),
   );
-  const metrics = createInferenceMetrics(telemetry, saturatesHere());
+  const metrics = createInferenceMetrics(telemetry);
 
   const runtime = await life.start('workers', async () =>
     createOnnxRuntime({
@@ -73,7 +75,6 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       infer.forget(model.name, model.version);
     },
   });
-  const infer = createServeInfer({ book, infer: createInfer({ book }), nowMs: () => clock.nowUs() / 1000 });
   life.onStop('models', () => book.close());
   const preparation = createPreparation({ book, follow: () => follow() });
   const aliases = createAliases({
@@ -94,7 +95,22 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     targetsOf: (name) => deploymentOf(name)?.spec.targets.map(({ model }) => model) ?? [],
     hasOutcome: (name) => registry.current().models.get(name)?.spec.outcome !== undefined,
     nowUs: () => clock.nowUs(),
+    onShadow: metrics.shadowed,
     onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
+  });
+  const shadows = createShadowQueue(shadowLimits);
+  const runModel = createInfer({ book });
+  const infer = createServeInfer({
+    book,
+    infer: runModel,
+    route: createRouteInfer({
+      book,
+      deployment: (name) => deploymentOf(name)?.spec,
+      rollout: rollouts.route,
+      infer: runModel,
+      queue: shadows,
+    }),
+    nowMs: () => clock.nowUs() / 1000,
   });
   const follow = followRegistry({
     book,
@@ -144,6 +160,11 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       timeoutMs: config.featuresTimeoutMs,
       onRead: metrics.featuresRead,
     }),
+    shadow: createShadowPredictions({
+      book,
+      queue: shadows,
+      featureService: (name) => registry.current().services.get(name)?.spec,
+    }),
     keep: log.keep,
     nowUs: () => clock.nowUs(),
     limits: config,
@@ -155,7 +176,13 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     known: () => knownModels(registry.current(), book),
     follow,
   });
-  const oip = createOipServer({ book, repository, infer, isKnown });
+  const oip = createOipServer({
+    book,
+    repository,
+    infer,
+    isKnown,
+    deployment: (name) => deploymentOf(name)?.spec,
+  });
   const services = [
     predictionService({ predict, outcomes, snapshot: registry.current }),
     rolloutService(rollouts),

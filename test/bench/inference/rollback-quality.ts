@@ -28,7 +28,7 @@ const regressions: Readonly<Record<string, Regression>> = {
 /** All guardrails, one step that never ends: an hour under watch. A shift of scores by a quarter of their deviation is a distance of 0.1. */
 const plan: RolloutPlan = {
   ...defaultPlan,
-  steps: [{ share, minSeconds: 2 * watchedS, minRequests: 0 }],
+  steps: [{ share, shadow: 0, minSeconds: 2 * watchedS, minRequests: 0 }],
   guardrails: defaultPlan.guardrails.map((guardrail) =>
     guardrail.kind === 'score_shift' ? { ...guardrail, limit: 0.05 } : guardrail,
   ),

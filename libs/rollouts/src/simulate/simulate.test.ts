@@ -5,7 +5,7 @@ import { simulate } from './simulate.ts';
 import { type LoggedPrediction, loggedTraffic, type Regression, syntheticTraffic } from './traffic.ts';
 
 const healthy: Regression = { stableErrorRate: 0.005, canaryErrorRate: 0.005, slowdown: 1, scoreShift: 0 };
-const plan: RolloutPlan = { ...defaultPlan, steps: [{ share: 0.1, minSeconds: 1e6, minRequests: 0 }] };
+const plan: RolloutPlan = { ...defaultPlan, steps: [{ share: 0.1, shadow: 0, minSeconds: 1e6, minRequests: 0 }] };
 const play = (regression: Regression, rule: 'millrace' | 'argo-like' | 'flagger-like' | 'naive-z', runs = 40) =>
   simulate(plan, syntheticTraffic(200, 900, regression), { rule, runs, seed: 1 });
 

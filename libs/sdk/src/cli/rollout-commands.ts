@@ -77,6 +77,8 @@ function show(rollout: contract.Rollout | undefined, options: CommonOptions): vo
   process.stdout.write(
     `${rollout.deployment}: ${rollout.model} ${rollout.modelVersion} is ${rollout.status}, with ${share} of traffic\n`,
   );
+  const shadowing = shadowText(rollout);
+  if (shadowing) process.stdout.write(`${shadowing}\n`);
   const latest = rollout.now ?? rollout.decisions.at(-1);
   const evidence = new Table({
     head: ['guardrail', 'verdict', 'candidate', 'stable', 'p worse', 'p beyond margin'],
@@ -97,6 +99,16 @@ function show(rollout: contract.Rollout | undefined, options: CommonOptions): vo
     process.stdout.write(
       `${new Date(Number(decidedUs) / 1000).toISOString()} ${by}: ${action}, ${reason} (${requests} requests)\n`,
     );
+}
+
+function shadowText({ shadow, shadowShare }: contract.Rollout): string {
+  if (!shadow) return '';
+  const { pairs, disagreed, onlyCandidate, onlyStable, mcnemarP, meanDifference, p95Difference } = shadow;
+  const share = pairs > 0 ? ` (${((100 * disagreed) / pairs).toFixed(2)} %)` : '';
+  return [
+    `shadow of ${(100 * shadowShare).toFixed(2)} %: disagrees on ${disagreed} of ${pairs} rows${share}, ${onlyCandidate} only above for the candidate, ${onlyStable} only for what serves (McNemar p ${mcnemarP.toPrecision(2)})`,
+    `  |Δ| of scores: mean ${meanDifference.toPrecision(3)}, p95 ${p95Difference.toPrecision(3)}; time: ${shadow.candidateMs.toFixed(2)} ms, what serves ${shadow.stableMs.toFixed(2)} ms; failed ${shadow.failed}, dropped ${shadow.dropped}`,
+  ].join('\n');
 }
 
 function countText(count: contract.RolloutCount | undefined): string {

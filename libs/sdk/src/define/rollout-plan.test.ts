@@ -5,10 +5,10 @@ import { rolloutPlan } from './rollout-plan.ts';
 test('what a plan leaves out is the default plan’s', () => {
   expect(rolloutPlan('', 'p.yaml')).toEqual(defaultPlan);
   const plan = rolloutPlan(
-    'steps: [{share: 0.1, min_seconds: 30}]\nguardrails: {latency: {}, quality: {limit: 0.02}}',
+    'steps: [{share: 0.1, shadow: 0, min_seconds: 30}]\nguardrails: {latency: {}, quality: {limit: 0.02}}',
     'p.yaml',
   );
-  expect(plan.steps).toEqual([{ share: 0.1, minSeconds: 30, minRequests: 0 }]);
+  expect(plan.steps).toEqual([{ share: 0.1, shadow: 0, minSeconds: 30, minRequests: 0 }]);
   expect(plan.guardrails).toEqual([
     { kind: 'latency', tolerance: 1.2, margin: 3, negligible: 0.001, weight: 1 },
     { kind: 'quality', limit: 0.02, weight: 1 },

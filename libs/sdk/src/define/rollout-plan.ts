@@ -10,10 +10,16 @@ const rate = z.strictObject({
   weight: z.number().optional(),
 });
 const limit = z.strictObject({ limit: z.number(), weight: z.number().optional() });
+const paired = limit.extend({ threshold: z.number().optional() });
 const schema = z.strictObject({
   steps: z
     .array(
-      z.strictObject({ share: z.number(), min_seconds: z.number().default(0), min_requests: z.number().default(0) }),
+      z.strictObject({
+        share: z.number().default(0),
+        shadow: z.number().default(0),
+        min_seconds: z.number().default(0),
+        min_requests: z.number().default(0),
+      }),
     )
     .optional(),
   guardrails: z
@@ -22,7 +28,7 @@ const schema = z.strictObject({
       latency: rate.optional(),
       not_finite: rate.optional(),
       score_shift: limit.optional(),
-      disagreement: limit.optional(),
+      disagreement: paired.optional(),
       quality: limit.optional(),
     })
     .optional(),
@@ -51,6 +57,7 @@ export function rolloutPlan(text: string, file: string): RolloutPlan {
     steps:
       given.steps?.map((step) => ({
         share: step.share,
+        shadow: step.shadow,
         minSeconds: step.min_seconds,
         minRequests: step.min_requests,
       })) ?? defaultPlan.steps,
@@ -76,7 +83,8 @@ function guardrailsOf(given: GivenGuardrails): Guardrail[] {
   });
   const limits = (['score_shift', 'disagreement', 'quality'] as const).flatMap((kind): Guardrail[] => {
     const own = given[kind];
-    return own ? [{ kind, limit: own.limit, weight: own.weight ?? 1 }] : [];
+    const threshold = kind === 'disagreement' ? given.disagreement?.threshold : undefined;
+    return own ? [{ kind, limit: own.limit, weight: own.weight ?? 1, threshold }] : [];
   });
   return [...rates, ...limits];
 }

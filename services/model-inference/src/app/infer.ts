@@ -5,6 +5,8 @@ import type { ModelBook, RunOptions } from './model-book.ts';
 
 export interface InferOutcome {
   readonly version: string;
+  /** The model that answered, where the request named a deployment. */
+  readonly routedTo?: string;
   readonly outputs: ReadonlyMap<string, Tensor>;
 }
 

@@ -1,12 +1,13 @@
 import type { Telemetry } from '@millrace/runtime';
 import type { BookedModel, LoadedModel } from './model-book.ts';
 import type { CacheUse } from './response-cache.ts';
+import type { Shadowed } from './rollout-counts.ts';
 
 const rowsBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
+const differenceBuckets = [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** @param saturates whether weights of all eight bits may saturate on this processor */
-export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: boolean) {
+export function createInferenceMetrics({ metrics, log }: Telemetry) {
   const predictions = metrics.counter('millrace_inference_predictions_total', 'predictions made', ['model']);
   const seconds = metrics.histogram(
     'millrace_inference_predict_seconds',
@@ -22,8 +23,6 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
     const { producer, producerVersion, irVersion, opsets, changes } = facts;
     const about = { producer, producerVersion, irVersion, opsets, changes };
     log.info({ event: 'model_loaded', model, version, ...about, batchRows: batching.rowsMax, batching: batching.why });
-    if (facts.metadata['millrace.quantization'] === 'rowwise int8' && saturates)
-      log.warn({ event: 'model_int8_saturates', model, version, remedy: 'quantize with --reduce-range: no VNNI here' });
     if (batching.unsafe) log.warn({ event: 'model_not_batched', model, version, reason: batching.unsafe });
   }
   const batchRows = metrics.histogram('millrace_inference_batch_rows', 'rows of a run', rowsBuckets, ['model']);
@@ -50,7 +49,36 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
     'rows of models with a response cache: hit, shared with an equal row that was running, miss',
     ['model', 'use'],
   );
+  const shadowCalls = metrics.counter(
+    'millrace_inference_shadow_calls_total',
+    'calls to shadows, by what became of them',
+    ['deployment', 'outcome'],
+  );
+  const shadowRows = metrics.counter('millrace_inference_shadow_rows_total', 'rows scored by a shadow as well', [
+    'deployment',
+  ]);
+  const differences = metrics.histogram(
+    'millrace_inference_shadow_score_difference',
+    'absolute difference of the scores of a shadow and of what answered',
+    differenceBuckets,
+    ['deployment'],
+  );
+  const shadowSeconds = metrics.histogram(
+    'millrace_inference_shadow_seconds',
+    'the same calls by the shadow and by what answered',
+    secondsBuckets,
+    ['deployment', 'arm'],
+  );
   return {
+    shadowed(deployment: string, outcome: Shadowed): void {
+      shadowCalls.inc(1, { deployment, outcome: outcome.t });
+      if (outcome.t !== 'paired') return;
+      shadowRows.inc(outcome.pairs.length, { deployment });
+      for (const { stable, canary } of outcome.pairs)
+        if (Number.isFinite(stable - canary)) differences.observe(Math.abs(stable - canary), { deployment });
+      shadowSeconds.observe(outcome.ms.canary / 1000, { deployment, arm: 'shadow' });
+      shadowSeconds.observe(outcome.ms.stable / 1000, { deployment, arm: 'stable' });
+    },
     cacheUsed(model: string, use: CacheUse): void {
       cached.inc(use.hits, { model, use: 'hit' });
       cached.inc(use.shared, { model, use: 'shared' });

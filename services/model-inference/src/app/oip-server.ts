@@ -1,4 +1,4 @@
-import type { modelConfig } from '@millrace/contracts';
+import type { definitions, modelConfig } from '@millrace/contracts';
 import type { ModelFacts } from '@millrace/onnx';
 import { kindOf, servedConfig } from '../domain/model-config.ts';
 import type { VersionStatistics } from '../domain/model-statistics.ts';
@@ -50,26 +50,34 @@ export function createOipServer(deps: {
   readonly book: ModelBook;
   readonly repository: Repository;
   readonly infer: InferStatistics;
+  readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly isKnown: (name: string, version: string) => boolean;
 }): OipServer {
   const { book, repository, infer } = deps;
+  /** A deployment is described as its first target is. */
+  const described = (name: string, version: string): [name: string, version: string] => {
+    const target = version === '' && !book.find(name, '') ? deps.deployment(name)?.targets[0] : undefined;
+    return target ? [target.model, target.modelVersion] : [name, version];
+  };
   return {
     book,
     repository,
     serve: infer.serve,
-    isReady(name, version) {
+    isReady(given, givenVersion) {
+      const [name, version] = described(given, givenVersion);
       const model = book.find(name, version);
       if (!model && !deps.isKnown(name, version)) book.ready(name, version);
       return model?.state.t === 'ready';
     },
-    metadata(name, version) {
+    metadata(given, givenVersion) {
+      const [name, version] = described(given, givenVersion);
       const { loaded, spec } = book.ready(name, version);
       const { inputs, outputs, facts } = loaded;
       return { versions: book.versions(name), platform: kindOf(spec.format).platform, inputs, outputs, facts };
     },
-    config(name, version) {
-      const { loaded, spec } = book.ready(name, version);
-      return servedConfig(name, loaded, kindOf(spec.format));
+    config(given, givenVersion) {
+      const { loaded, spec } = book.ready(...described(given, givenVersion));
+      return servedConfig(given, loaded, kindOf(spec.format));
     },
     statistics(name, version) {
       if (name !== '') book.ready(name, version);

@@ -1,11 +1,12 @@
 import type { definitions, inference, serving } from '@millrace/contracts';
 import { MeshError, newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
-import { routeOf } from '../domain/routing.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
+import { type PickedTarget, pickTarget } from './pick-target.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
+import type { ShadowPredictions } from './shadow-predictions.ts';
 
 /** Who waits for an answer. */
 export interface Caller {
@@ -13,6 +14,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** Epoch milliseconds. */
   readonly deadlineMs: number | undefined;
+  /** As of a run: 1 is the most urgent, 2 unless given. */
+  readonly priority?: number;
 }
 
 /** Reads features for rows; one call for all of them. */
@@ -50,6 +53,7 @@ export interface PredictDeps {
   readonly readFeatures: ReadFeatures;
   readonly keep: KeepPredictions;
   readonly nowUs: () => number;
+  readonly shadow: ShadowPredictions;
   readonly limits: { readonly rowsMax: number };
   readonly onPredictions: (model: string, rows: number, seconds: number) => void;
 }
@@ -73,6 +77,14 @@ export function createPredict(deps: PredictDeps): Predict {
     );
     const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
     await deps.keep(records, caller.signal);
+    if (route)
+      deps.shadow(
+        route,
+        parts,
+        (row) => unitOf(request, row),
+        asOfUs,
+        (model, members, shadowCaller) => predictGroup(deps, model, request, members, asOfUs, shadowCaller),
+      );
     const seconds = (performance.now() - startedMs) / 1000;
     for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
     return toResponse(parts, records, rows, request.omitExplanation);
@@ -117,7 +129,7 @@ function keyLength({ strings, int64s, bools }: serving.KeyColumn): number {
   return Math.max(strings.length, int64s.length, bools.length);
 }
 
-type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
+export type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
 interface Group {
   readonly model: ReadyModel;
   readonly members: readonly number[];
@@ -130,24 +142,10 @@ function groupByModel(
   book: ModelBook,
   route: CallRoute | undefined,
 ): Group[] {
-  const targets = deployment.targets.map(({ model, modelVersion, weight }) => ({
-    model,
-    version: modelVersion,
-    weight,
-  }));
-  const members = new Map<string, { readonly target: (typeof targets)[number]; readonly rows: number[] }>();
+  const members = new Map<string, { readonly target: PickedTarget; readonly rows: number[] }>();
   for (let row = 0; row < rows; row++) {
-    const unit = request.predictionKeys[row] || entityText(request.keys, row);
-    const candidate = route?.candidateOf(unit);
-    // one that is not loaded takes no traffic: after a restart the deployment's own targets may be there first
-    const isServing = candidate && book.find(candidate.model, candidate.version)?.state.t === 'ready';
-    const target = isServing ? { ...candidate, weight: 1 } : routeOf(targets, unit);
-    if (!target)
-      throw new MeshError(
-        'NOT_READY',
-        `deployment "${request.deployment}" sends traffic nowhere; give a target a weight`,
-        { deployment: request.deployment },
-      );
+    const unit = unitOf(request, row);
+    const target = pickTarget(request.deployment, deployment, unit, route, book);
     const id = `${target.model}@${target.version}`;
     const group = members.get(id) ?? { target, rows: [] as number[] };
     group.rows.push(row);
@@ -159,8 +157,11 @@ function groupByModel(
   }));
 }
 
-interface Part extends Group {
+export interface Part extends Group {
   readonly vectors: Vectors;
+  readonly requestData: readonly inference.RequestColumn[];
+  /** The model's run, with its wait for a worker. */
+  readonly runMs: number;
   readonly features: serving.GetFeaturesResponse | undefined;
   readonly scores: readonly number[];
 }
@@ -219,7 +220,9 @@ async function predictGroup(
         );
   const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
   const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
-  return { model, members, vectors, features: response, scores: await scoresOf(model, vectors, caller) };
+  const startedMs = performance.now();
+  const scores = await scoresOf(model, vectors, caller);
+  return { model, members, vectors, requestData, features: response, scores, runMs: performance.now() - startedMs };
 }
 
 /** What the feature service's expressions take of the request's data. */
@@ -237,7 +240,7 @@ function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buff
   return nulls.length === 0 ? nulls : Buffer.from(members.map((row) => nulls[row] ?? 0));
 }
 
-async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Promise<number[]> {
+export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Promise<number[]> {
   const { inputName, outputName, outputColumn } = model.spec;
   const spec = model.loaded.inputs.find(({ name }) => name === inputName);
   const datatype = spec?.datatype === 'FP64' ? 'FP64' : 'FP32';
@@ -267,6 +270,10 @@ async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Pr
       { model: model.name, output: outputName },
     );
   return Array.from({ length: vectors.rows }, (_, row) => Number(output.data[row * width + outputColumn]));
+}
+
+function unitOf(request: inference.PredictRequest, row: number): string {
+  return request.predictionKeys[row] || entityText(request.keys, row);
 }
 
 function entityText(keys: readonly serving.KeyColumn[], row: number): string {

@@ -1,19 +1,37 @@
 import {
   type ArmCounts,
+  addCounts,
+  addPairs,
   createLossBlocks,
+  defaultThreshold,
+  disagree,
   type Moments,
   mergeMoments,
   noCount,
   noCounts,
   noMoments,
+  type Pair,
+  type PairTally,
   quantilesOf,
+  type RateCount,
   type Slice,
+  startPairs,
 } from '@millrace/rollouts';
 
 /** What became of one call's rows of one arm. */
 export type Served =
   | { readonly t: 'failed' }
   | { readonly t: 'answered'; readonly ms: number; readonly scores: readonly number[] };
+
+/** What became of a call to a shadow. */
+export type Shadowed =
+  | { readonly t: 'failed' }
+  | { readonly t: 'dropped' }
+  | {
+      readonly t: 'paired';
+      readonly pairs: readonly Pair[];
+      readonly ms: { readonly canary: number; readonly stable: number };
+    };
 
 /** What the stable arm's first answers say: the milliseconds beyond which an answer is slow, and edges of bins of scores. */
 export interface Baseline {
@@ -25,12 +43,14 @@ export interface TrafficCounts {
   add(isCanary: boolean, served: Served): void;
   /** The outcome of a prediction came: its loss. */
   judged(isCanary: boolean, loss: number): void;
+  shadowed(outcome: Shadowed): void;
   /** A unit took part; the first time in a step counts. */
   exposed(unit: string, isCanary: boolean): void;
   /** What was counted since the last time. */
   take(): Slice;
   newStep(): void;
   readonly baseline: Baseline;
+  readonly pairs: PairTally;
 }
 
 /** Answers and scores that the baseline is made of. */
@@ -63,9 +83,14 @@ const emptyArm = (): OpenArm => ({
 });
 
 /** A call of many rows is one trial of errors and latency: its rows share their fate. */
-export function createTrafficCounts(known: Baseline | undefined): TrafficCounts {
+export function createTrafficCounts(
+  known: Baseline | undefined,
+  knownPairs: PairTally = startPairs(),
+  threshold = defaultThreshold,
+): TrafficCounts {
   let arms = { canary: emptyArm(), stable: emptyArm() };
   const blocks = createLossBlocks();
+  let [pairs, newPairs]: [PairTally, RateCount] = [knownPairs, noCount];
   let units = new Set<string>();
   let { slowMs, scoreEdges } = known ?? { slowMs: undefined, scoreEdges: undefined };
   const latencies: number[] = [];
@@ -100,6 +125,25 @@ export function createTrafficCounts(known: Baseline | undefined): TrafficCounts 
       arm.losses = mergeMoments(arm.losses, { count: 1, mean: loss, squares: 0 });
       blocks.add(isCanary, loss);
     },
+    shadowed(outcome) {
+      switch (outcome.t) {
+        case 'dropped':
+          pairs = { ...pairs, dropped: pairs.dropped + 1 };
+          return;
+        case 'failed':
+          pairs = { ...pairs, failed: pairs.failed + 1 };
+          newPairs = addCounts(newPairs, { trials: 1, hits: 1 });
+          return;
+        case 'paired': {
+          pairs = addPairs(pairs, outcome.pairs, threshold, outcome.ms);
+          const hits = outcome.pairs.filter((pair) => disagree(pair, threshold)).length;
+          newPairs = addCounts(newPairs, { trials: outcome.pairs.length, hits });
+          return;
+        }
+        default:
+          throw new TypeError(`no outcome ${JSON.stringify(outcome satisfies never)}`);
+      }
+    },
     exposed(unit, isCanary) {
       if (units.size >= unitsMax || units.has(unit)) return;
       units.add(unit);
@@ -109,14 +153,18 @@ export function createTrafficCounts(known: Baseline | undefined): TrafficCounts 
       const slice = {
         canary: closed(arms.canary),
         stable: closed(arms.stable),
-        pairs: noCount,
+        pairs: newPairs,
         lossDifferences: blocks.take(),
       };
+      newPairs = noCount;
       arms = { canary: emptyArm(), stable: emptyArm() };
       return slice;
     },
     newStep() {
       units = new Set();
+    },
+    get pairs() {
+      return pairs;
     },
     get baseline() {
       return { slowMs, scoreEdges };

@@ -4,7 +4,7 @@ import type { Judged } from './outcomes.ts';
 import { createRollouts, type RolloutDeps, type RolloutRecord } from './rollouts.ts';
 
 const plan: RolloutPlan = {
-  steps: [{ share: 0.5, minSeconds: 0, minRequests: 0 }],
+  steps: [{ share: 0.5, shadow: 0, minSeconds: 0, minRequests: 0 }],
   guardrails: [{ kind: 'quality', limit: 0.02, weight: 1 }],
   alpha: 0.01,
   beta: 0.05,
@@ -29,6 +29,7 @@ function world(without = '') {
     targetsOf: () => ['old'],
     hasOutcome: (model) => model !== without,
     nowUs: () => startedUs,
+    onShadow: () => undefined,
     onProblem: (_event, error) => {
       throw error;
     },

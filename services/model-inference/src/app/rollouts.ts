@@ -7,13 +7,15 @@ import {
   decide,
   isCanary,
   observe,
+  type PairTally,
   type Progress,
   type RolloutPlan,
+  shadowShareOf,
   shareOf,
   startProgress,
 } from '@millrace/rollouts';
 import type { Judged } from './outcomes.ts';
-import { createTrafficCounts, type Served, type TrafficCounts } from './rollout-counts.ts';
+import { createTrafficCounts, type Served, type Shadowed, type TrafficCounts } from './rollout-counts.ts';
 
 export type RolloutStatus = 'running' | 'paused' | 'promoted' | 'rolled_back' | 'superseded';
 export type RolloutAction = 'start' | 'hold' | 'advance' | 'promote' | 'rollback' | 'pause' | 'resume';
@@ -44,6 +46,8 @@ export interface RolloutRecord {
   readonly progress: Progress;
   readonly decisions: readonly AuditedDecision[];
   readonly baseline: TrafficCounts['baseline'];
+  /** Of its shadow; left out by records from before there were shadows. */
+  readonly pairs?: PairTally;
   /** The last event whose outcomes `progress` holds: after a restart they are read again from the first. */
   readonly judgedSeq: number;
 }
@@ -66,6 +70,7 @@ export interface RolloutDeps {
   /** Whether a model's definition says where its outcomes come from. */
   readonly hasOutcome: (model: string) => boolean;
   readonly nowUs: () => number;
+  readonly onShadow: (deployment: string, outcome: Shadowed) => void;
   readonly onProblem: (event: string, error: unknown) => void;
 }
 
@@ -87,6 +92,9 @@ export interface Candidate {
 export interface CallRoute {
   candidateOf(unit: string): Candidate | undefined;
   served(model: string, version: string, outcome: Served): void;
+  /** The version that the unit's call is sent to as well, without its answer being waited for. */
+  shadowOf(unit: string): Candidate | undefined;
+  shadowed(outcome: Shadowed): void;
 }
 
 const decisionsMax = 100;
@@ -108,7 +116,7 @@ export async function createRollouts(deps: RolloutDeps) {
   for (const record of await deps.store.load())
     live.set(record.deployment, {
       record,
-      counts: createTrafficCounts(record.baseline),
+      counts: createTrafficCounts(record.baseline, record.pairs, thresholdOf(record.plan)),
       keptUs: deps.nowUs(),
       judgedSeq: record.judgedSeq ?? 0,
     });
@@ -141,7 +149,8 @@ export async function createRollouts(deps: RolloutDeps) {
       decision,
     };
     const decisions = [...record.decisions, audited].slice(-decisionsMax);
-    one.record = { ...record, ...next, decisions, baseline: one.counts.baseline };
+    const { baseline, pairs } = one.counts;
+    one.record = { ...record, ...next, decisions, baseline, pairs };
     one.keptUs = deps.nowUs();
     await deps.store.put(one.record);
     await deps.store.audit(audited);
@@ -167,7 +176,7 @@ export async function createRollouts(deps: RolloutDeps) {
     if (isNews) return conclude(one, 'hold', 'evidence', reason, {});
     if (nowUs - one.keptUs < keepEveryUs) return;
     one.keptUs = nowUs;
-    await deps.store.put({ ...one.record, baseline: one.counts.baseline });
+    await deps.store.put({ ...one.record, baseline: one.counts.baseline, pairs: one.counts.pairs });
   }
 
   return {
@@ -193,7 +202,7 @@ export async function createRollouts(deps: RolloutDeps) {
         );
       const plan = checkPlan(given.plan);
       checkGuardrails(plan, [given.model, ...deps.targetsOf(given.deployment)], deps.hasOutcome);
-      const counts = createTrafficCounts(undefined);
+      const counts = createTrafficCounts(undefined, undefined, thresholdOf(plan));
       const record: RolloutRecord = {
         id: newId(),
         deployment: given.deployment,
@@ -212,7 +221,10 @@ export async function createRollouts(deps: RolloutDeps) {
       live.set(given.deployment, one);
       return one.record;
     },
-    find: (deployment: string): RolloutRecord => find(deployment).record,
+    find(deployment: string): RolloutRecord {
+      const { record, counts } = find(deployment);
+      return { ...record, pairs: counts.pairs };
+    },
     now: (record: RolloutRecord): Decision => decide(record.plan, record.progress, deps.nowUs()),
     async control(deployment: string, action: string, by: string, reason: string): Promise<RolloutRecord> {
       const one = find(deployment);
@@ -240,13 +252,21 @@ export async function createRollouts(deps: RolloutDeps) {
       const isOpen = record.status === 'running' || record.status === 'paused';
       if (!isOpen && record.status !== 'promoted') return undefined;
       const candidate = { model: record.model, version: record.modelVersion };
-      if (!isOpen) return { candidateOf: () => candidate, served: () => undefined };
+      if (!isOpen) return { ...noCounting, candidateOf: () => candidate };
       const share = shareOf(record.plan, record.progress);
       return {
         candidateOf(unit) {
           const isIn = isCanary(bucketOf(record.id, deployment, unit), share);
           one.counts.exposed(unit, isIn);
           return isIn ? candidate : undefined;
+        },
+        shadowOf(unit) {
+          const shadowShare = shadowShareOf(record.plan, record.progress);
+          return isCanary(bucketOf(`${record.id}|shadow`, deployment, unit), shadowShare) ? candidate : undefined;
+        },
+        shadowed(outcome) {
+          one.counts.shadowed(outcome);
+          deps.onShadow(deployment, outcome);
         },
         served: (model, version, outcome) =>
           one.counts.add(model === candidate.model && version === candidate.version, outcome),
@@ -271,6 +291,16 @@ export async function createRollouts(deps: RolloutDeps) {
   };
 }
 
+const noCounting: Omit<CallRoute, 'candidateOf'> = {
+  served: () => undefined,
+  shadowOf: () => undefined,
+  shadowed: () => undefined,
+};
+
+function thresholdOf({ guardrails }: RolloutPlan): number | undefined {
+  return guardrails.flatMap((guardrail) => ('threshold' in guardrail ? (guardrail.threshold ?? []) : []))[0];
+}
+
 /** Whether a failure speaks against the model version that answered: not the caller's mistakes, and not callers who left. */
 export function isServerFault(thrown: unknown): boolean {
   const code: number = ReasonCode[toMeshError(thrown).reason];
@@ -279,12 +309,6 @@ export function isServerFault(thrown: unknown): boolean {
 
 function checkGuardrails(plan: RolloutPlan, models: readonly string[], hasOutcome: (model: string) => boolean): void {
   for (const { kind } of plan.guardrails) {
-    if (kind === 'disagreement')
-      throw new MeshError(
-        'INVALID_ARGUMENT',
-        `guardrail "${kind}" is for simulations; live rollouts have errors, latency, not_finite, score_shift and quality`,
-        { guardrail: kind },
-      );
     const model = kind === 'quality' ? models.find((name) => !hasOutcome(name)) : undefined;
     if (model !== undefined)
       throw new MeshError(

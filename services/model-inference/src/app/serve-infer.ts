@@ -3,18 +3,20 @@ import { StatisticsOfVersion, type VersionStatistics } from '../domain/model-sta
 import type { Tensor } from '../domain/tensor.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { ModelBook, RunOptions } from './model-book.ts';
+import type { InferUnit, RouteInfer } from './route-infer.ts';
 
 /** One request of the Open Inference Protocol, of whichever wire. */
 export interface InferCall {
   readonly model: string;
   readonly version: string;
+  readonly unit: InferUnit;
   readonly outputs: readonly string[];
   readonly parameters: ReadonlyMap<string, unknown>;
   readonly options: RunOptions;
   decode(): ReadonlyMap<string, Tensor>;
 }
 
-/** Decodes, infers and encodes, and counts how long each took. */
+/** Routes, decodes, infers and encodes, and counts how long each took. */
 export type ServeInfer = <Answer>(call: InferCall, encode: (outcome: InferOutcome) => Answer) => Promise<Answer>;
 
 export interface InferStatistics {
@@ -30,6 +32,7 @@ const nsPerMs = 1e6;
 export function createServeInfer(deps: {
   readonly book: ModelBook;
   readonly infer: Infer;
+  readonly route: RouteInfer;
   readonly nowMs: () => number;
 }): InferStatistics {
   const statistics = new Map<string, StatisticsOfVersion>();
@@ -44,14 +47,21 @@ export function createServeInfer(deps: {
   return {
     async serve(call, encode) {
       const startedMs = performance.now();
-      const { name, version } = deps.book.ready(call.model, call.version);
+      const to = deps.route(call.model, call.version, call.unit);
+      const { name, version } = deps.book.ready(to.model, to.version);
+      let inputs: ReadonlyMap<string, Tensor> | undefined;
       try {
         refuseUnsupported(call.parameters);
-        const inputs = call.decode();
+        inputs = call.decode();
         const decodedMs = performance.now();
-        const outcome = await deps.infer(call.model, call.version, inputs, call.outputs, call.options);
+        const outcome = await deps.infer(to.model, to.version, inputs, call.outputs, {
+          ...call.options,
+          // a shadow reads them once more
+          ownsInputs: call.options.ownsInputs === true && !to.isShadowed,
+        });
         const inferredMs = performance.now();
-        const answer = encode(outcome);
+        to.answered(outcome, inferredMs - startedMs);
+        const answer = encode(to.isRouted ? { ...outcome, routedTo: name } : outcome);
         const times = {
           queueNs: 0,
           inputNs: (decodedMs - startedMs) * nsPerMs,
@@ -59,8 +69,10 @@ export function createServeInfer(deps: {
           outputNs: (performance.now() - inferredMs) * nsPerMs,
         };
         ofVersion(name, version).succeeded(rowsOf(inputs), times, deps.nowMs());
+        to.shadow(inputs, outcome, inferredMs - decodedMs);
         return answer;
       } catch (error) {
+        to.failed(error, inputs);
         ofVersion(name, version).failed((performance.now() - startedMs) * nsPerMs, deps.nowMs());
         throw error;
       }

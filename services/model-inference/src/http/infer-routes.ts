@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { OipServer } from '../app/oip-server.ts';
+import { unitHeader } from '../app/route-infer.ts';
 import { packed, unpacked } from './compression.ts';
 import { answerOf } from './infer-answer.ts';
 import { parseInfer } from './infer-body.ts';
@@ -28,6 +29,11 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
       {
         model,
         version,
+        unit: {
+          parameter: unitOf(call.parameters),
+          header: headers[unitHeader]?.toString(),
+          id: call.id,
+        },
         outputs: call.outputs,
         parameters: call.parameters,
         options: { signal: aborter.signal, priority: priorityOf(call.parameters), ownsInputs: true },
@@ -48,6 +54,11 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
     app.post('/v2/models/:model/infer', { schema }, infer);
     app.post('/v2/models/:model/versions/:version/infer', { schema }, infer);
   };
+}
+
+function unitOf(parameters: ReadonlyMap<string, unknown>): string | undefined {
+  const given = parameters.get('unit');
+  return given === undefined || given === null ? undefined : String(given);
 }
 
 function priorityOf(parameters: ReadonlyMap<string, unknown>): number | undefined {

@@ -1,6 +1,7 @@
 import type { oip } from '@millrace/contracts';
 import type { CallContext } from '@millrace/rpc';
 import type { InferOutcome } from '../app/infer.ts';
+import { unitHeader } from '../app/route-infer.ts';
 import { type InferCall, refuseUnsupported } from '../app/serve-infer.ts';
 import { toRaw } from '../domain/raw-tensor.ts';
 import { decodeInputs, toContents } from './oip-tensors.ts';
@@ -8,11 +9,12 @@ import { decodeInputs, toContents } from './oip-tensors.ts';
 /** Of a stream no request has the deadline: that is the stream's own. */
 export function callOf(
   request: oip.ModelInferRequest,
-  { deadlineMs, signal }: Pick<CallContext, 'deadlineMs' | 'signal'>,
+  { deadlineMs, signal, metadata }: Pick<CallContext, 'deadlineMs' | 'signal' | 'metadata'>,
 ): InferCall {
   return {
     model: request.modelName,
     version: request.modelVersion,
+    unit: { parameter: unitOf(request), header: metadata.get(unitHeader), id: request.id },
     outputs: request.outputs.map(({ name }) => name),
     parameters: request.parameters,
     options: { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
@@ -23,6 +25,12 @@ export function callOf(
   };
 }
 
+/** Whom or what the request is for, as text. */
+function unitOf({ parameters }: oip.ModelInferRequest): string | undefined {
+  const given = parameters.get('unit')?.parameterChoice;
+  return given === undefined ? undefined : String(given.value);
+}
+
 /** Triton's schedule policy: 1 is the most urgent. */
 function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
   const given = parameters.get('priority')?.parameterChoice;
@@ -30,7 +38,10 @@ function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
 }
 
 /** Outputs are raw when the inputs were. */
-export function answerOf(request: oip.ModelInferRequest, { version, outputs }: InferOutcome): oip.ModelInferResponse {
+export function answerOf(
+  request: oip.ModelInferRequest,
+  { version, outputs, routedTo }: InferOutcome,
+): oip.ModelInferResponse {
   const raw = request.rawInputContents.length > 0;
   const response: oip.ModelInferResponse = {
     modelName: request.modelName,
@@ -40,6 +51,8 @@ export function answerOf(request: oip.ModelInferRequest, { version, outputs }: I
     outputs: [],
     rawOutputContents: [],
   };
+  if (routedTo !== undefined)
+    response.parameters.set('model', { parameterChoice: { $case: 'stringParam', value: routedTo } });
   for (const [name, tensor] of outputs) {
     response.outputs.push({
       name,

@@ -32,10 +32,10 @@ export function oipService(server: OipServer): ServiceBinding {
       };
     },
     modelInfer: (request, context) => serve(callOf(request, context), (outcome) => answerOf(request, outcome)),
-    modelStreamInfer: (requests, { signal }) =>
+    modelStreamInfer: (requests, { signal, metadata }) =>
       orderedStream(requests, streamInFlightMax, async (request) => {
         try {
-          const inferResponse = await serve(callOf(request, { signal, deadlineMs: undefined }), (outcome) =>
+          const inferResponse = await serve(callOf(request, { signal, metadata, deadlineMs: undefined }), (outcome) =>
             answerOf(request, outcome),
           );
           inferResponse.parameters.set('triton_final_response', finalResponse);

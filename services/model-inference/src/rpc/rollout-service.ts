@@ -5,8 +5,11 @@ import {
   defaultPlan,
   type Evidence,
   type Guardrail,
+  type PairTally,
+  pairFigures,
   planMessage,
   type RolloutPlan,
+  shadowShareOf,
   shareOf,
 } from '@millrace/rollouts';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
@@ -40,7 +43,8 @@ function planOf(plan: contract.RolloutPlan | undefined): RolloutPlan {
   };
 }
 
-function guardrailOf({ kind, tolerance, margin, negligible, limit, weight }: contract.RolloutGuardrail): Guardrail {
+function guardrailOf({ kind, limit, weight, threshold, ...rate }: contract.RolloutGuardrail): Guardrail {
+  const { tolerance, margin, negligible } = rate;
   switch (kind) {
     case 'errors':
     case 'latency':
@@ -49,11 +53,11 @@ function guardrailOf({ kind, tolerance, margin, negligible, limit, weight }: con
     case 'score_shift':
     case 'disagreement':
     case 'quality':
-      return { kind, limit, weight };
+      return { kind, limit, weight, threshold: kind === 'disagreement' ? threshold : undefined };
     default:
       throw new MeshError(
         'INVALID_ARGUMENT',
-        `"${kind}" is no guardrail; guardrails: errors, latency, not_finite, score_shift, quality`,
+        `"${kind}" is no guardrail; guardrails: errors, latency, not_finite, score_shift, disagreement, quality`,
         { guardrail: kind },
       );
   }
@@ -71,6 +75,8 @@ function toWire(record: RolloutRecord, rollouts: Rollouts): contract.Rollout {
     status: record.status,
     share: isOpen ? shareOf(plan, record.progress) : record.status === 'promoted' ? 1 : 0,
     plan: planMessage(plan),
+    shadowShare: isOpen ? shadowShareOf(plan, record.progress) : 0,
+    shadow: shadowToWire(record.pairs),
     decisions: record.decisions.map(({ decidedUs, by, action, reason, decision }) => ({
       ...decisionToWire(decision),
       decidedUs: BigInt(decidedUs),
@@ -79,6 +85,21 @@ function toWire(record: RolloutRecord, rollouts: Rollouts): contract.Rollout {
       reason,
     })),
     now: isOpen ? decisionToWire(now) : undefined,
+  };
+}
+
+function shadowToWire(tally: PairTally | undefined): contract.RolloutShadow | undefined {
+  if (!tally || tally.calls + tally.failed + tally.dropped === 0) return undefined;
+  return {
+    ...pairFigures(tally),
+    pairs: tally.pairs,
+    disagreed: tally.disagreed,
+    onlyCandidate: tally.onlyCanary,
+    onlyStable: tally.onlyStable,
+    candidateMs: tally.canaryMs / tally.calls,
+    stableMs: tally.stableMs / tally.calls,
+    failed: tally.failed,
+    dropped: tally.dropped,
   };
 }
 

@@ -24,13 +24,15 @@ export interface RolloutStep {
   share: number;
   /** The step takes at least so long. */
   minSeconds: number;
-  /** And at least so many requests of the candidate. */
+  /** And at least so many requests of the candidate, or pairs of a shadow. */
   minRequests: number;
+  /** So large a share of what the candidate does not answer is sent to it as well, 0 to 1; its answers are compared and thrown away. */
+  shadow: number;
 }
 
 /** What must not get worse. */
 export interface RolloutGuardrail {
-  /** `errors`, `latency`, `not_finite` or `score_shift`. */
+  /** `errors`, `latency`, `not_finite`, `score_shift`, `disagreement` or `quality`. */
   kind: string;
   /** Of rates: odds ratios up to this are no regression. */
   tolerance: number;
@@ -38,10 +40,12 @@ export interface RolloutGuardrail {
   margin: number;
   /** Of rates: good once shown to be below this rate. */
   negligible: number;
-  /** Of score_shift: the Kolmogorov-Smirnov distance up to which it is no regression. */
+  /** Of score_shift a Kolmogorov-Smirnov distance, of disagreement a share of pairs, of quality a difference of log losses, up to which it is no regression. */
   limit: number;
   /** Its part of alpha, relative to the others'. */
   weight: number;
+  /** Of disagreement: scores on different sides of it disagree; 0.5 unless given. */
+  threshold?: number | undefined;
 }
 
 /** What a rollout does, and when it stops. */
@@ -154,6 +158,32 @@ export interface RolloutDecision {
   evidence: RolloutEvidence[];
 }
 
+/** Answers of the candidate as a shadow, compared with those that callers got. */
+export interface RolloutShadow {
+  /** Rows that both scored. */
+  pairs: number;
+  /** On how many they disagree. */
+  disagreed: number;
+  /** Above the threshold for the candidate alone. */
+  onlyCandidate: number;
+  /** Above the threshold for what serves alone. */
+  onlyStable: number;
+  /** McNemar's p-value of these two; for one look. */
+  mcnemarP: number;
+  /** The mean absolute difference of scores; NaN without any. */
+  meanDifference: number;
+  /** Its 95 % quantile, to 6 %. */
+  p95Difference: number;
+  /** The mean time of the candidate's calls, with their wait behind all others. */
+  candidateMs: number;
+  /** The mean time of the same calls of what serves. */
+  stableMs: number;
+  /** Calls that the candidate did not answer; each counts as a disagreement. */
+  failed: number;
+  /** Calls that were not sent to it, as too many waited. */
+  dropped: number;
+}
+
 /** A rollout. */
 export interface Rollout {
   /** Unique. */
@@ -175,7 +205,13 @@ export interface Rollout {
   /** Oldest first; the newest 100. */
   decisions: RolloutDecision[];
   /** What would be decided now. */
-  now: RolloutDecision | undefined;
+  now:
+    | RolloutDecision
+    | undefined;
+  /** The share of traffic that goes to the candidate as a shadow now. */
+  shadowShare: number;
+  /** Unset before the first call to the shadow. */
+  shadow: RolloutShadow | undefined;
 }
 
 /** Asks for a rollout. */
@@ -209,7 +245,7 @@ export interface ControlRolloutResponse {
 }
 
 function createBaseRolloutStep(): RolloutStep {
-  return { share: 0, minSeconds: 0, minRequests: 0 };
+  return { share: 0, minSeconds: 0, minRequests: 0, shadow: 0 };
 }
 
 export const RolloutStep: MessageFns<RolloutStep> = {
@@ -222,6 +258,9 @@ export const RolloutStep: MessageFns<RolloutStep> = {
     }
     if (message.minRequests !== 0) {
       writer.uint32(25).double(message.minRequests);
+    }
+    if (message.shadow !== 0) {
+      writer.uint32(321).double(message.shadow);
     }
     return writer;
   },
@@ -263,6 +302,14 @@ export const RolloutStep: MessageFns<RolloutStep> = {
             message.minRequests = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.shadow = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -283,12 +330,13 @@ export const RolloutStep: MessageFns<RolloutStep> = {
     message.share = object.share ?? 0;
     message.minSeconds = object.minSeconds ?? 0;
     message.minRequests = object.minRequests ?? 0;
+    message.shadow = object.shadow ?? 0;
     return message;
   },
 };
 
 function createBaseRolloutGuardrail(): RolloutGuardrail {
-  return { kind: "", tolerance: 0, margin: 0, negligible: 0, limit: 0, weight: 0 };
+  return { kind: "", tolerance: 0, margin: 0, negligible: 0, limit: 0, weight: 0, threshold: undefined };
 }
 
 export const RolloutGuardrail: MessageFns<RolloutGuardrail> = {
@@ -310,6 +358,9 @@ export const RolloutGuardrail: MessageFns<RolloutGuardrail> = {
     }
     if (message.weight !== 0) {
       writer.uint32(49).double(message.weight);
+    }
+    if (message.threshold !== undefined) {
+      writer.uint32(321).double(message.threshold);
     }
     return writer;
   },
@@ -375,6 +426,14 @@ export const RolloutGuardrail: MessageFns<RolloutGuardrail> = {
             message.weight = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.threshold = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -398,6 +457,7 @@ export const RolloutGuardrail: MessageFns<RolloutGuardrail> = {
     message.negligible = object.negligible ?? 0;
     message.limit = object.limit ?? 0;
     message.weight = object.weight ?? 0;
+    message.threshold = object.threshold ?? undefined;
     return message;
   },
 };
@@ -1192,6 +1252,193 @@ export const RolloutDecision: MessageFns<RolloutDecision> = {
   },
 };
 
+function createBaseRolloutShadow(): RolloutShadow {
+  return {
+    pairs: 0,
+    disagreed: 0,
+    onlyCandidate: 0,
+    onlyStable: 0,
+    mcnemarP: 0,
+    meanDifference: 0,
+    p95Difference: 0,
+    candidateMs: 0,
+    stableMs: 0,
+    failed: 0,
+    dropped: 0,
+  };
+}
+
+export const RolloutShadow: MessageFns<RolloutShadow> = {
+  encode(message: RolloutShadow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pairs !== 0) {
+      writer.uint32(9).double(message.pairs);
+    }
+    if (message.disagreed !== 0) {
+      writer.uint32(17).double(message.disagreed);
+    }
+    if (message.onlyCandidate !== 0) {
+      writer.uint32(25).double(message.onlyCandidate);
+    }
+    if (message.onlyStable !== 0) {
+      writer.uint32(33).double(message.onlyStable);
+    }
+    if (message.mcnemarP !== 0) {
+      writer.uint32(41).double(message.mcnemarP);
+    }
+    if (message.meanDifference !== 0) {
+      writer.uint32(49).double(message.meanDifference);
+    }
+    if (message.p95Difference !== 0) {
+      writer.uint32(57).double(message.p95Difference);
+    }
+    if (message.candidateMs !== 0) {
+      writer.uint32(65).double(message.candidateMs);
+    }
+    if (message.stableMs !== 0) {
+      writer.uint32(73).double(message.stableMs);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(81).double(message.failed);
+    }
+    if (message.dropped !== 0) {
+      writer.uint32(89).double(message.dropped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RolloutShadow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRolloutShadow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.pairs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.disagreed = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.onlyCandidate = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.onlyStable = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.mcnemarP = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.meanDifference = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.p95Difference = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.candidateMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.stableMs = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.failed = reader.double();
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.dropped = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RolloutShadow>): RolloutShadow {
+    return RolloutShadow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RolloutShadow>): RolloutShadow {
+    const message = createBaseRolloutShadow();
+    message.pairs = object.pairs ?? 0;
+    message.disagreed = object.disagreed ?? 0;
+    message.onlyCandidate = object.onlyCandidate ?? 0;
+    message.onlyStable = object.onlyStable ?? 0;
+    message.mcnemarP = object.mcnemarP ?? 0;
+    message.meanDifference = object.meanDifference ?? 0;
+    message.p95Difference = object.p95Difference ?? 0;
+    message.candidateMs = object.candidateMs ?? 0;
+    message.stableMs = object.stableMs ?? 0;
+    message.failed = object.failed ?? 0;
+    message.dropped = object.dropped ?? 0;
+    return message;
+  },
+};
+
 function createBaseRollout(): Rollout {
   return {
     id: "",
@@ -1203,6 +1450,8 @@ function createBaseRollout(): Rollout {
     plan: undefined,
     decisions: [],
     now: undefined,
+    shadowShare: 0,
+    shadow: undefined,
   };
 }
 
@@ -1234,6 +1483,12 @@ export const Rollout: MessageFns<Rollout> = {
     }
     if (message.now !== undefined) {
       RolloutDecision.encode(message.now, writer.uint32(74).fork()).join();
+    }
+    if (message.shadowShare !== 0) {
+      writer.uint32(321).double(message.shadowShare);
+    }
+    if (message.shadow !== undefined) {
+      RolloutShadow.encode(message.shadow, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -1323,6 +1578,22 @@ export const Rollout: MessageFns<Rollout> = {
             message.now = RolloutDecision.decode(reader, reader.uint32());
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.shadowShare = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.shadow = RolloutShadow.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1352,6 +1623,10 @@ export const Rollout: MessageFns<Rollout> = {
     message.decisions = object.decisions?.map((e) => RolloutDecision.fromPartial(e)) || [];
     message.now = (object.now !== undefined && object.now !== null)
       ? RolloutDecision.fromPartial(object.now)
+      : undefined;
+    message.shadowShare = object.shadowShare ?? 0;
+    message.shadow = (object.shadow !== undefined && object.shadow !== null)
+      ? RolloutShadow.fromPartial(object.shadow)
       : undefined;
     return message;
   },
