@@ -1,16 +1,28 @@
 import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { measureBatching } from './inference/batching.ts';
+import { measureBoosted } from './inference/boosted.ts';
+import { measureFairness } from './inference/fairness.ts';
+import { measureFused } from './inference/fused.ts';
+import { measureIris } from './inference/iris.ts';
 import { measureProtocol } from './inference/protocol.ts';
 import { measureQuantized } from './inference/quantized.ts';
 import { measureQuantizer } from './inference/quantizer.ts';
 import { measureRollbackQuality } from './inference/rollback-quality.ts';
+import { measureTabular } from './inference/tabular.ts';
+import { measureWire } from './inference/wire.ts';
 
 /** Each gives one case or several that share a server. */
 const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | Promise<BenchCases>>> = {
   B1: measureProtocol,
+  B2: measureIris,
+  B3: measureTabular,
   batching: measureBatching,
+  B5: measureBoosted,
   B6: measureQuantized,
+  B10: measureFused,
   B11: measureRollbackQuality,
+  B14: measureFairness,
+  B15: measureWire,
   B17: measureQuantizer,
 };
 

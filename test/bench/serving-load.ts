@@ -125,8 +125,12 @@ export async function runClient<Measured>(file: string, args: readonly (string |
 const hasTaskset = spawnSync('taskset', ['--version']).status === 0;
 
 /** A Node process on one core, where the machine can do that. */
-export function pinned(core: number, args: string[]): [string, string[]] {
-  return hasTaskset ? ['taskset', ['-c', String(core), process.execPath, ...args]] : [process.execPath, args];
+export function pinned(core: number, args: readonly string[]): [string, string[]] {
+  return onCore(core, process.execPath, args);
+}
+
+export function onCore(core: number, command: string, args: readonly string[]): [string, string[]] {
+  return hasTaskset ? ['taskset', ['-c', String(core), command, ...args]] : [command, [...args]];
 }
 
 export function pin(pid: number, core: number): void {

@@ -1,24 +1,34 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { cpuMs } from '../grpc/cpu.ts';
 
 /**
  * A closed-loop HTTP load generator that does no more than HTTP/1.1 asks for: the bytes of every request are made once, and of an answer
  * only the status and the length are read. It runs in a process of its own, on another core than the server.
- * Usage: node http-client.ts <host:port> <path> <file with a body a line> <connections> <seconds> <answers at least>
+ * Usage: node http-client.ts <host:port> <path> <file with a body a line> <connections> <seconds> <answers at least> [<bytes of JSON>]
+ * With the bytes of JSON the file is one body, JSON and behind it the binary tensors of the Open Inference Protocol.
  * Goes on beyond the seconds, up to three times as long, until so many answers have come. Prints
- * `{"rps","p50_ms","p99_ms","calls","errors","bytes"}`; an answer that is not 200 is an error.
+ * `{"rps","p50_ms","p99_ms","calls","errors","bytes","cores"}`; `cores` is what this process took, and an answer that is not 200 is an error.
  */
-const [address = '', path = '', bodyFile = '', connections = '1', seconds = '1', answersMin = '1'] =
+const [address = '', path = '', bodyFile = '', connections = '1', seconds = '1', answersMin = '1', jsonBytes = ''] =
   process.argv.slice(2);
 const [host = '', port = ''] = address.split(':');
-const requests = readFileSync(bodyFile, 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .map((body) =>
+const file = readFileSync(bodyFile);
+const lines = () =>
+  file
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '');
+const type =
+  jsonBytes === '' ? 'application/json' : `application/octet-stream\r\ninference-header-content-length: ${jsonBytes}`;
+const requests = (jsonBytes === '' ? lines().map((line) => Buffer.from(line)) : [file]).map((body) =>
+  Buffer.concat([
     Buffer.from(
-      `POST ${path} HTTP/1.1\r\nhost: ${address}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `POST ${path} HTTP/1.1\r\nhost: ${address}\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n`,
     ),
-  );
+    body,
+  ]),
+);
 const warmUpMs = 1000;
 const headEnd = Buffer.from('\r\n\r\n');
 
@@ -85,6 +95,7 @@ await Promise.all(Array.from({ length: Number(connections) }, drive));
 await wait(warmUpMs);
 measuring = true;
 const startMs = performance.now();
+const startCpuMs = cpuMs('self');
 const untilMs = startMs + Number(seconds) * 1000;
 while (
   performance.now() < untilMs ||
@@ -94,9 +105,10 @@ while (
 measuring = false;
 stopping = true;
 const elapsedMs = performance.now() - startMs;
+const cores = (cpuMs('self') - startCpuMs) / elapsedMs;
 const sorted = Float64Array.from(latenciesMs).sort();
 const quantile = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 process.stdout.write(
-  `${JSON.stringify({ rps: (sorted.length / elapsedMs) * 1000, p50_ms: quantile(0.5), p99_ms: quantile(0.99), calls: sorted.length, errors, bytes })}\n`,
+  `${JSON.stringify({ rps: (sorted.length / elapsedMs) * 1000, p50_ms: quantile(0.5), p99_ms: quantile(0.99), calls: sorted.length, errors, bytes, cores })}\n`,
   () => process.exit(0),
 );

@@ -87,7 +87,7 @@ async function serve(repo: string, workers: number) {
   throw new Error('feast serve did not get ready within a minute');
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer();
     server.listen(0, '127.0.0.1', () => {

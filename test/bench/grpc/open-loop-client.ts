@@ -6,6 +6,7 @@ import { openLeanConnection } from './lean-http2.ts';
  * An open-loop gRPC load generator: requests leave at a fixed rate whether answers come or not, and an answer's time counts from when its
  * request was due, so that a server which falls behind cannot hide it. Each request carries its deadline as `grpc-timeout`.
  * Usage: node open-loop-client.ts <host:port> </package.Service/Method> <body file> <connections> <rate> <seconds> <answer bytes> <deadline ms> <pids>
+ * The body file may be several, comma between: connection i then sends the i-th of them, and there must be as many connections, or a multiple.
  * Prints `{"sent","in_time","late","refused","unanswered","errors","good_per_s","p50_ms","p99_ms","send_late_p99_ms","cores"}`: answers of the
  * right size within the deadline and after it, answers without a message, and requests with none; the quantiles are of all answers.
  * `send_late_p99_ms` is how late requests left, `cores` what this process and those of `pids` (comma between) took meanwhile.
@@ -22,6 +23,7 @@ const [
   pids = '',
 ] = process.argv.slice(2);
 const deadlineMs = Number(end);
+const bodyFiles = bodyFile.split(',');
 const warmUpMs = 2_000;
 const graceMs = 2 * deadlineMs + 200;
 
@@ -34,11 +36,11 @@ const fromMs = startMs + warmUpMs;
 const untilMs = fromMs + Number(seconds) * 1000;
 
 const opened = await Promise.all(
-  Array.from({ length: Number(connections) }, () =>
+  Array.from({ length: Number(connections) }, (_, i) =>
     openLeanConnection({
       address,
       path,
-      body: readFileSync(bodyFile),
+      body: readFileSync(bodyFiles[i % bodyFiles.length] ?? ''),
       headers: { 'grpc-timeout': `${deadlineMs}m` },
       onAnswer(dueMs, bytes) {
         if (dueMs < fromMs || dueMs >= untilMs) return;
