@@ -38,6 +38,16 @@ test('a ZipMap is its tensor, and its classes are told', () => {
   });
 });
 
+test("LightGBM's labels, which its exporter says are one, are as many as the rows", async () => {
+  const { bytes, facts } = normaliseOnnx(served('frameworks/lightgbm-classifier'));
+  expect(facts.changes).toContain('output "label" has as many rows as the inputs instead of one');
+  expect(facts.batching).toEqual({ t: 'safe' });
+  const session = await InferenceSession.create(bytes);
+  expect(session.outputMetadata[0]).toMatchObject({ name: 'label', shape: [expect.any(String)] });
+  const { label } = await session.run({ input: new Tensor('float32', new Float32Array(12), [3, 4]) });
+  expect(label?.dims).toEqual([3]);
+});
+
 test('a model that needs nothing stays the bytes that it is, and says what it says of itself', () => {
   const bytes = fixture('fixed-batch');
   const normalised = normaliseOnnx(bytes);

@@ -52,7 +52,7 @@ const fileBytesMax = 2 ** 31;
 
 /**
  * Makes a model one that onnxruntime-node can serve, under the names that it has: outputs of ZipMap become their tensor [rows, classes],
- * sequences of tensors one tensor, bfloat16 inputs and outputs float32. The rest of the file is left as it is. MODEL_LOAD_FAILED,
+ * sequences of tensors one tensor, bfloat16 inputs and outputs float32, outputs said to have one row as many as the inputs have. The rest of the file is left as it is. MODEL_LOAD_FAILED,
  * with what to do, for files that are damaged, and for maps, optionals, sparse tensors and weights in other files.
  */
 export function normaliseOnnx(bytes: Uint8Array): NormalisedModel {
@@ -60,7 +60,7 @@ export function normaliseOnnx(bytes: Uint8Array): NormalisedModel {
   const model = readModel(bytes);
   checkWeights(model.graph);
   let edited: Edited = { graph: model.graph, changes: [], labels: {} };
-  for (const edit of [dropZipMaps, joinSequences, castInputs, castOutputs]) edited = edit(edited);
+  for (const edit of [dropZipMaps, joinSequences, castInputs, castOutputs, freeRows]) edited = edit(edited);
   const { graph, changes, labels } = edited;
   refuseOthers(graph);
   return {
@@ -198,6 +198,31 @@ function castOutputs({ graph, changes, labels }: Edited): Edited {
   return {
     graph: { ...renameAll(graph, renamed), outputs, nodes: [...renameAll(graph, renamed).nodes, ...casts] },
     changes: [...changes, ...[...renamed.keys()].map((name) => `output "${name}" is float32 instead of bfloat16`)],
+    labels,
+  };
+}
+
+/**
+ * onnxmltools says that the labels of a LightGBM classifier are one, whatever the rows: onnxruntime then writes a warning for each run of several, and no two requests could
+ * share one. Whether the rows of an output are those of the inputs is measured when the model is loaded.
+ */
+function freeRows({ graph, changes, labels }: Edited): Edited {
+  const rows = callerInputs(graph).map((value) => {
+    const type = valueType(value);
+    return type.t === 'tensor' ? type.dims?.[0] : undefined;
+  });
+  if (rows.length === 0 || rows.some((size) => typeof size !== 'string')) return { graph, changes, labels };
+  const freed: string[] = [];
+  const outputs = graph.outputs.map((value) => {
+    const type = valueType(value);
+    if (type.t !== 'tensor' || type.dims?.[0] !== 1) return value;
+    freed.push(value.name);
+    return tensorValue(value.name, type.elemType, ['', ...type.dims.slice(1)]);
+  });
+  if (freed.length === 0) return { graph, changes, labels };
+  return {
+    graph: { ...graph, outputs },
+    changes: [...changes, ...freed.map((name) => `output "${name}" has as many rows as the inputs instead of one`)],
     labels,
   };
 }
