@@ -211,7 +211,8 @@ async function chain(world: ServingWorld, { label, atOnce }: Shape, hops: readon
 async function counts(world: ServingWorld, { http }: Served) {
   const stats = await world.hot.redis.info('stats');
   const metrics = await (await fetch(`http://${http}/metrics`)).text();
-  const metric = (name: string) => Number(new RegExp(`^${name}(?:[{].*[}])? (\\d+)`, 'm').exec(metrics)?.[1] ?? Number.NaN);
+  const metric = (name: string) =>
+    Number(new RegExp(`^${name}(?:[{].*[}])? (\\d+)`, 'm').exec(metrics)?.[1] ?? Number.NaN);
   return {
     atMs: performance.now(),
     redisReads: Number(/total_reads_processed:(\d+)/.exec(stats)?.[1]),

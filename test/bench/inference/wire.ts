@@ -4,7 +4,16 @@ import { oip } from '@millrace/contracts';
 import type { BenchCases, BenchContext } from '../bench.ts';
 import { cpuMs } from '../grpc/cpu.ts';
 import { round1, round3 } from '../serving-load.ts';
-import { askGrpc, askRest, checkSame, type InferRequest, inferRequest, loadGrpc, loadRest, type Measured } from './infer-load.ts';
+import {
+  askGrpc,
+  askRest,
+  checkSame,
+  type InferRequest,
+  inferRequest,
+  loadGrpc,
+  loadRest,
+  type Measured,
+} from './infer-load.ts';
 import { type ModelServer, withModelServer } from './model-server.ts';
 import { startMlserver } from './peers/servers.ts';
 
@@ -46,7 +55,10 @@ export async function measureWire(context: BenchContext): Promise<BenchCases> {
           'B15/json': await loadRest(peer.http, raw, rest),
         };
         for (const [label, { rps }] of Object.entries(theirs))
-          Object.assign(cases[label] ?? {}, { mlserver_rps: round1(rps), ratio: round3((cases[label]?.rps ?? 0) / rps) });
+          Object.assign(cases[label] ?? {}, {
+            mlserver_rps: round1(rps),
+            ratio: round3((cases[label]?.rps ?? 0) / rps),
+          });
       } finally {
         await peer.stop();
       }
