@@ -13,6 +13,7 @@ const width = 128;
 
 beforeAll(() => {
   writeFileSync(at('model.onnx'), denseModel({ widths: [width, 512, 256, 2], opset: 17 }));
+  writeFileSync(at('loud.onnx'), denseModel({ widths: [width, 512, 512, 256, 2], opset: 17, loud: 1 }));
   const line = (row: number) =>
     JSON.stringify({ X: Array.from({ length: width }, (_, column) => Math.sin(row * 7.13 + column * 1.7)) });
   const lines = Array.from({ length: 4_000 }, (_, row) => line(row));
@@ -75,6 +76,29 @@ test('float16 storage is half the size', async () => {
   expect(report.outputs[0].sqnrDb).toBeGreaterThan(50);
 });
 
+test('layers that cost too much accuracy are found by measuring each, and stay as they are', async () => {
+  const loud = (...args: readonly string[]) =>
+    millrace('--json', 'model', 'quantize', at('loud.onnx'), '--samples', at('rows.jsonl'), ...args);
+  const { code, out } = await loud('--out', at('refused-loud.onnx'));
+  expect(code).toBe(1);
+  expect(JSON.parse(out)).toMatchObject({
+    passed: false,
+    problems: expect.arrayContaining([expect.stringMatching('5.1 dB .* exclude layers')]),
+  });
+  const { code: passed, out: text } = await loud('--out', at('loud-small.onnx'), '--auto-exclude');
+  const report = JSON.parse(text);
+  expect(report.layers.map(({ node, decision }: { node: string; decision: string }) => [node, decision])).toEqual([
+    ['dense1', 'quantized'],
+    ['dense2', 'excluded'],
+    ['dense3', 'quantized'],
+    ['dense4', 'small'],
+  ]);
+  const [first, second, third] = report.layers.map(({ sqnrDb }: { sqnrDb: number }) => sqnrDb);
+  expect(second).toBeLessThan(25);
+  expect(Math.min(first, third)).toBeGreaterThan(25);
+  expect(passed).toBe(0);
+}, 60_000);
+
 test('a gate that fails ends with 1, says why and writes nothing', async () => {
   const { code, err, out } = await millrace(
     'model',
@@ -97,6 +121,7 @@ test.each([
   [['--samples', 'model.onnx'], 'is not JSON'],
   [['--samples', 'rows.jsonl', '--exclude', 'nope'], 'the model has no node "nope" to exclude'],
   [['--samples', 'rows.jsonl', '--min-weights', '10000000'], 'nothing in'],
+  [['--samples', 'rows.jsonl', '--auto-exclude', '--form', 'ort'], 'is for the form rowwise'],
 ])('%j is refused with what is wrong', async ([option = '', file = '', ...more], message) => {
   const path = file === 'nowhere.jsonl' ? file : at(file);
   const { code, out } = await quantize(option, path, '--out', at('never.onnx'), ...more);

@@ -14,5 +14,6 @@ export {
 } from './quantize/gate.ts';
 export { type OrtOptions, quantizeOrt } from './quantize/ort.ts';
 export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions } from './quantize/row-wise.ts';
+export { int8Saturates } from './quantize/saturation.ts';
 export { mlDomain } from './schema.ts';
 export { callerInputs, typeName, valueType } from './values.ts';

@@ -1,13 +1,14 @@
 import { type definitions, expectations } from '@millrace/contracts';
 import { compileFilter, type FieldType, isVectorType, type SchemaType, type SourceField } from '@millrace/features';
 import { RE2JS } from 're2js';
-import { type Check, isRowCheck } from './severity.ts';
+import { type Check, isRowCheck, scopeOf } from './severity.ts';
 
 export type SourceProblem = { readonly path: string; readonly problem: string };
 
 const expectationsMax = 256;
 const valuesMax = 10_000;
 const patternMax = 1_000;
+const batchRowsMax = 10_000;
 const uniqueWindowMaxUs = 31 * 86_400e6;
 const numbers: ReadonlySet<string> = new Set(['INT64', 'DOUBLE']);
 const ordered: ReadonlySet<string> = new Set(['INT64', 'DOUBLE', 'TIMESTAMP']);
@@ -51,20 +52,39 @@ function checkExpectation(expectation: expectations.Expectation, fields: Fields,
     report('has no check; use one of not_null, in_range, in_set, matches, unique, condition, completeness, …');
     return;
   }
-  const ofRows = isRowCheck(check);
-  if (!ofRows && severity === expectations.Severity.QUARANTINE)
+  if (scopeOf(expectation) === 'interval' && severity === expectations.Severity.QUARANTINE)
     report(
-      'looks at events that were accepted already, which cannot be set aside any more: set severity to warn (the default) or block',
+      'looks at events that were accepted already, which cannot be set aside any more: look at each batch before it is accepted (per_batch), or set severity to warn (the default) or block',
     );
+  if (check.$case === 'freshness' && severity === expectations.Severity.BLOCK)
+    report(
+      'cannot block: it would keep out the very events that make the source fresh again; set severity to warn (the default), and hold back what is stale where it is used: max_age of a feature',
+    );
+  checkPerBatch(expectation, report);
   checkResumption(expectation, report);
   if (intervalUs !== 0n && (intervalUs < 1_000_000n || intervalUs > 31n * 86_400_000_000n))
     report(`an interval of ${intervalUs} µs is not between 1 s and 31 d`);
   checkOf(check, fields, report);
 }
 
-function checkResumption({ check, severity, resumeAfterUs }: expectations.Expectation, report: Report): void {
+function checkPerBatch({ check, perBatch }: expectations.Expectation, report: Report): void {
+  if (perBatch === undefined || check === undefined) return;
+  const { minRows } = perBatch;
+  if (isRowCheck(check)) report('looks at each event already; leave per_batch out');
+  else if (check.$case === 'freshness')
+    report('freshness is of a source over time, not of a batch; leave per_batch out');
+  else if (check.$case === 'volume' && (check.value.minRatio !== undefined || check.value.maxRatio !== undefined))
+    report(
+      'compares intervals with each other, which batches are not; give min_rows or max_rows, or leave per_batch out',
+    );
+  if (minRows !== undefined && (minRows < 1 || minRows > batchRowsMax))
+    report(`per_batch: a min_rows of ${minRows} is not between 1 and ${batchRowsMax}, the most events of a batch`);
+}
+
+function checkResumption(expectation: expectations.Expectation, report: Report): void {
+  const { severity, resumeAfterUs } = expectation;
   if (resumeAfterUs === undefined) return;
-  if (check === undefined || isRowCheck(check) || severity !== expectations.Severity.BLOCK)
+  if (scopeOf(expectation) !== 'interval' || severity !== expectations.Severity.BLOCK)
     report('only a check of an interval of a source with severity block is resumed; leave resume_after out');
   else if (resumeAfterUs < 1_000_000n || resumeAfterUs > 31n * 86_400_000_000n)
     report(`a resume_after of ${resumeAfterUs} µs is not between 1 s and 31 d`);
@@ -111,6 +131,11 @@ function checkOf(check: Check, fields: Fields, report: Report): void {
       break;
     case 'distribution':
       checkDistribution(check.value, fields, report);
+      break;
+    case 'quantile':
+      field(check.value.field, numbers);
+      checkBounds(check.value.min, check.value.max, report);
+      if (!(check.value.q >= 0 && check.value.q <= 1)) report(`q ${check.value.q} is not a share; write 0 to 1`);
       break;
     default:
       check satisfies never;

@@ -1,7 +1,8 @@
 import type { expectations } from '@millrace/contracts';
 import type { SourceField } from '@millrace/features';
 import { type IntervalOutcome, intervalOutcome, type Measured } from './interval-outcome.ts';
-import { type Columns, compileRowChecks, fieldsOfCondition, textReader } from './row-checks.ts';
+import { type Columns, compileRowChecks, fieldsOfCondition } from './row-checks.ts';
+import { setTakerOf } from './set-taker.ts';
 import { type Check, checkNames, intervalOf, isRowCheck, type Severity, severityOf } from './severity.ts';
 
 /** Rows of features, a column for each. */
@@ -40,9 +41,6 @@ export interface FeatureCheck {
   readonly fields: readonly string[];
   measure(): FeatureMeasure;
 }
-
-const distinctMax = 1_000_000;
-const sampleMax = 10_000;
 
 /** The checks that `featureExpectationProblems` has passed; `fields` are the view's features that are no lists. */
 export function compileFeatureChecks(
@@ -128,102 +126,17 @@ function rowMeasure(expectation: expectations.Expectation, fields: readonly Sour
 
 function setMeasure(check: Check): () => Taker {
   return () => {
-    const taker = takerOf(check);
+    const taker = setTakerOf(check);
     let newestUs: number | undefined;
     return {
       add(batch) {
         for (const timeUs of batch.eventTimeUs) if (newestUs === undefined || timeUs > newestUs) newestUs = timeUs;
-        taker.add(batch);
+        const take = taker.bind(batch.columns);
+        for (let row = 0; row < batch.count; row++) take(row);
       },
       outcome: (counts, endUs) =>
         taker.tooMuch?.() ??
         intervalOutcome(check, { ...counts, newestUs, ...taker.measured() }, endUs, 'row was written'),
     };
-  };
-}
-
-type SetTaker = {
-  add(batch: FeatureBatch): void;
-  measured(): Partial<Measured>;
-  tooMuch?(): IntervalOutcome | undefined;
-};
-
-function takerOf(check: Check): SetTaker {
-  switch (check.$case) {
-    case 'completeness':
-    case 'distinctness':
-      return sharesOf(check.value.field, check.$case === 'distinctness');
-    case 'distribution':
-      return check.value.values.length > 0 ? sampleOf(check.value.field) : binsOf(check.value);
-    default:
-      return { add: () => {}, measured: () => ({}) };
-  }
-}
-
-function sharesOf(field: string, wantsDistinct: boolean): SetTaker {
-  const seen = new Set<string>();
-  let values = 0;
-  return {
-    add({ columns, count }) {
-      const column = columns.get(field);
-      if (!column) return;
-      const text = textReader(column);
-      for (let row = 0; row < count; row++) {
-        if (column.nulls?.[row] === 1) continue;
-        values++;
-        if (wantsDistinct && seen.size <= distinctMax) seen.add(text(row));
-      }
-    },
-    measured: () => ({ values, distinct: seen.size }),
-    tooMuch: () =>
-      seen.size <= distinctMax
-        ? undefined
-        : {
-            outcome: 'INSUFFICIENT_DATA',
-            bound: '',
-            rows: values,
-            message: `more than ${distinctMax} distinct values, the limit; take a shorter interval`,
-          },
-  };
-}
-
-/** Bin i holds edge i − 1 ≤ value < edge i; categories are followed by everything else. */
-function binsOf({ field, edges, categories }: expectations.Distribution): SetTaker {
-  const isNumeric = edges.length > 0;
-  const counts = new Array<number>(Math.max(edges.length, categories.length) + 1).fill(0);
-  const binOfText = new Map(categories.map((category, bin) => [category, bin]));
-  return {
-    add({ columns, count }) {
-      const column = columns.get(field);
-      if (!column) return;
-      const text = textReader(column);
-      for (let row = 0; row < count; row++) {
-        if (column.nulls?.[row] === 1) continue;
-        const bin = isNumeric
-          ? edges.filter((edge) => Number(column.values[row]) >= edge).length
-          : (binOfText.get(text(row)) ?? categories.length);
-        counts[bin] = (counts[bin] ?? 0) + 1;
-      }
-    },
-    measured: () => ({ binCounts: counts }),
-  };
-}
-
-/** At most 10,000 of the values, each as likely as any other. */
-function sampleOf(field: string): SetTaker {
-  const sample: number[] = [];
-  let seen = 0;
-  return {
-    add({ columns, count }) {
-      const column = columns.get(field);
-      if (!column) return;
-      for (let row = 0; row < count; row++) {
-        if (column.nulls?.[row] === 1) continue;
-        const at = seen < sampleMax ? seen : Math.floor(Math.random() * (seen + 1));
-        seen++;
-        if (at < sampleMax) sample[at] = Number(column.values[row]);
-      }
-    },
-    measured: () => ({ sample }),
   };
 }

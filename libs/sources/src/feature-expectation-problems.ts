@@ -8,12 +8,14 @@ export function featureExpectationProblems(
   fields: readonly SourceField[],
   lists: readonly string[],
 ): SourceProblem[] {
-  const found = given.flatMap(({ name, severity, check }): SourceProblem[] => {
+  const found = given.flatMap(({ name, severity, check, perBatch }): SourceProblem[] => {
     const report = (problem: string) => [{ path: `expectations.${name}`, problem }];
     if (severity === expectations.Severity.QUARANTINE)
       return report(
         'a feature has the same value everywhere, so no check can take one away: set severity to warn or block, or quarantine events with an expectation of the source',
       );
+    if (perBatch !== undefined)
+      return report('events come in batches, features do not; leave per_batch out, or expect it of the source');
     if (check?.$case === 'unique')
       return report('an entity has one row in a view; expect distinctness of a feature over an interval instead');
     if (severity === expectations.Severity.BLOCK && (check?.$case === 'volume' || check?.$case === 'freshness'))

@@ -1,3 +1,4 @@
+export { type BatchCheck, type BatchVerdict, compileBatchChecks } from './batch-checks.ts';
 export { batchProblems, scheduleProblem } from './batch-problems.ts';
 export { changeProblems, changesChanged, isCorrectable, operationProblem } from './change-problems.ts';
 export {
@@ -27,4 +28,15 @@ export {
   textReader,
   type UniqueCheck,
 } from './row-checks.ts';
-export { type Check, checkNames, intervalOf, isRowCheck, type Severity, severityOf } from './severity.ts';
+export { type SetTaker, setTakerOf } from './set-taker.ts';
+export {
+  type Check,
+  checkNames,
+  closesSource,
+  intervalOf,
+  isRowCheck,
+  type Scope,
+  type Severity,
+  scopeOf,
+  severityOf,
+} from './severity.ts';

@@ -18,6 +18,7 @@ const ks = check({
   $case: 'distribution',
   value: { field: 'x', metric: 2, values: Array.from({ length: 100 }, (_, at) => at) },
 });
+const median = check({ $case: 'quantile', value: { field: 'x', q: 0.5, min: 10, max: 20 } });
 const sample = (from: number, size = 100) => Array.from({ length: size }, (_, at) => from + at);
 
 const cases: readonly [name: string, check: Check, measured: Measured, outcome: string][] = [
@@ -43,6 +44,10 @@ const cases: readonly [name: string, check: Check, measured: Measured, outcome: 
   ['too few values for a distribution', psi, { rows: 19, binCounts: [10, 9] }, 'INSUFFICIENT_DATA'],
   ['the values of the reference', ks, { rows: 100, sample: sample(0) }, 'PASS'],
   ['values beside the reference', ks, { rows: 100, sample: sample(50) }, 'FAIL'],
+  ['a median within', median, { rows: 4, sample: [0, 10, 10, 99] }, 'PASS'],
+  ['a median between two values', median, { rows: 4, sample: [0, 9, 10, 99] }, 'FAIL'],
+  ['a median above, as measured elsewhere', median, { rows: 4, quantile: 20.5 }, 'FAIL'],
+  ['a median of nothing', median, { rows: 4, sample: [] }, 'NO_DATA'],
   ['no values for a distribution', ks, { rows: 3, sample: [] }, 'NO_DATA'],
 ];
 

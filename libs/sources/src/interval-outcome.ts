@@ -21,13 +21,15 @@ export type Measured = {
   readonly newestUs?: number | undefined;
   readonly binCounts?: readonly number[];
   readonly sample?: readonly number[];
+  /** The quantile that was asked for, instead of the values. */
+  readonly quantile?: number;
 };
 
 const alphaDefault = 0.01;
 /** Fewer values than this say nothing about a distribution. */
 const distributionValuesMin = 20;
 
-/** What became of a check of an interval. An interval without data is never a pass. `came` says how rows come. */
+/** What became of a check of an interval, or of a batch. One without data is never a pass. `came` says how rows come. */
 export function intervalOutcome(
   check: Check,
   measured: Measured,
@@ -48,6 +50,8 @@ export function intervalOutcome(
       return volume(check.value, measured);
     case 'distribution':
       return distribution(check.value, measured);
+    case 'quantile':
+      return quantile(check.value, measured);
     default:
       throw new TypeError(`${check.$case} is no check of an interval`);
   }
@@ -124,4 +128,29 @@ function distribution(check: Distribution, { rows, binCounts, sample }: Measured
     rows,
     message: `${name} ${observed} of ${size} values of field "${check.field}" against ${reference}; critical at alpha ${alpha}: ${critical}`,
   };
+}
+
+type Quantile = Extract<Check, { readonly $case: 'quantile' }>['value'];
+
+function quantile({ field, q, min, max }: Quantile, measured: Measured): IntervalOutcome {
+  const { rows } = measured;
+  const observed = measured.quantile ?? quantileOf(measured.sample ?? [], q);
+  if (Number.isNaN(observed))
+    return { outcome: 'NO_DATA', bound: '', rows, message: `nothing has a value in field "${field}"` };
+  const bound = [min === undefined ? '' : `at least ${min}`, max === undefined ? '' : `at most ${max}`];
+  return {
+    outcome: observed >= (min ?? observed) && observed <= (max ?? observed) ? 'PASS' : 'FAIL',
+    observed,
+    bound: bound.filter((text) => text !== '').join(', '),
+    rows,
+    message: `the ${q} quantile of field "${field}" is ${observed}`,
+  };
+}
+
+/** By linear interpolation, as ClickHouse's `quantileExactInclusive` and numpy's default; NaN of nothing. */
+function quantileOf(values: readonly number[], q: number): number {
+  const sorted = Float64Array.from(values).sort();
+  const at = q * (sorted.length - 1);
+  const [low = Number.NaN, high = low] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return low === high ? low : low + (high - low) * (at - Math.floor(at));
 }

@@ -40,10 +40,26 @@ const intervalChecks = {
   volume: 'volume',
   freshness: 'freshness',
   distribution: 'distribution',
+  quantile: 'quantile',
 } as const satisfies Partial<Record<Check['$case'], string>>;
 
 export const checkNames: Readonly<Record<Check['$case'], string>> = { ...rowChecks, ...intervalChecks };
 
 export function isRowCheck(check: Check): boolean {
   return check.$case in rowChecks;
+}
+
+/** What a check looks at: each event in its path, the events that are handed in together, or those that were accepted in an interval. */
+export type Scope = 'row' | 'batch' | 'interval';
+
+export function scopeOf({ check, perBatch }: Pick<expectations.Expectation, 'check' | 'perBatch'>): Scope {
+  if (check !== undefined && isRowCheck(check)) return 'row';
+  return perBatch === undefined ? 'interval' : 'batch';
+}
+
+/** Whether the source takes nothing in once the expectation fails over an interval. Old data is no reason to keep the new out. */
+export function closesSource(expectation: expectations.Expectation): boolean {
+  const { check, severity } = expectation;
+  if (check === undefined || check.$case === 'freshness') return false;
+  return scopeOf(expectation) === 'interval' && severityOf(severity, 'warn') === 'block';
 }

@@ -9,6 +9,7 @@ import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
+import { saturatesHere } from './adapters/processor.ts';
 import { createAliases } from './app/aliases.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
@@ -47,7 +48,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const features = await life.start('online-serving', async () =>
     connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry, caller: 'model-inference' }),
   );
-  const metrics = createInferenceMetrics(telemetry);
+  const metrics = createInferenceMetrics(telemetry, saturatesHere());
 
   const runtime = await life.start('workers', async () =>
     createOnnxRuntime({

@@ -80,7 +80,7 @@ export function quantizeRowWise(bytes: Uint8Array, options: RowWiseOptions = {})
     bytes: writeModel(model, {
       metadata: [
         ...model.metadata.filter(({ key }) => key !== 'millrace.quantization'),
-        { key: 'millrace.quantization', value: 'rowwise int8' },
+        { key: 'millrace.quantization', value: reduceRange ? 'rowwise int8 of seven bits' : 'rowwise int8' },
       ],
       graph: sorted(withoutUnused(done)),
     }),

@@ -5,13 +5,20 @@ import { tensorValue } from '../values.ts';
 import { delimited, varintField } from '../wire.ts';
 import { writeGraph } from '../write-model.ts';
 
-/** X [N, widths[0]] → dense layers with Relu between them → Y: weights of a fixed sequence, scaled so that values keep their size. */
+/**
+ * X [N, widths[0]] → dense layers with Relu between them → Y: weights of a fixed sequence, scaled so that values keep their size.
+ *
+ * @param loud a layer one of whose units is a thousand times as large as the others, which the next layer weighs down again: INT8
+ *   activations of the next layer keep little of the others
+ */
 export function denseModel({
   widths,
   opset,
+  loud = 0,
 }: {
   readonly widths: readonly number[];
   readonly opset: number;
+  readonly loud?: number;
 }): Uint8Array {
   const random = sequence();
   const initializers = [];
@@ -21,6 +28,9 @@ export function denseModel({
     const from = widths[layer - 1] ?? 1;
     const to = widths[layer] ?? 1;
     const weights = Float32Array.from({ length: from * to }, () => random() * Math.sqrt(6 / from));
+    if (layer === loud) for (let row = 0; row < from; row++) weights[row * to] = 1_000 * (weights[row * to] ?? 0);
+    if (layer === loud + 1 && loud > 0)
+      for (let column = 0; column < to; column++) weights[column] = (weights[column] ?? 0) / 1_000;
     initializers.push(rawTensor(`W${layer}`, dataType.float, [from, to], weights));
     initializers.push(
       rawTensor(

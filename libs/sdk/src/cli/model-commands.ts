@@ -1,25 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { MeshError } from '@millrace/kernel';
-import { type LayerDecision, normaliseOnnx, quantizeOrt, quantizeRowWise, storeFloat16 } from '@millrace/onnx';
+import { normaliseOnnx } from '@millrace/onnx';
 import Table from 'cli-table3';
 import { type Command, Option } from 'commander';
 import { addAliasCommands } from './alias-commands.ts';
 import { type CommonOptions, positive, printJson, reportError } from './context.ts';
-import { readSamples } from './model-samples.ts';
-import { openModel } from './model-session.ts';
-import { compareModels, type QuantizeReport } from './quantize-report.ts';
-
-const forms = ['rowwise', 'ort', 'fp16'] as const;
-
-interface QuantizeOptions extends CommonOptions {
-  readonly form: (typeof forms)[number];
-  readonly samples: string;
-  readonly out: string;
-  readonly exclude?: readonly string[];
-  readonly minWeights?: number;
-  readonly perChannel?: boolean;
-  readonly reduceRange?: boolean;
-}
+import { forms, type QuantizeOptions, quantizeFile, readModelFile } from './quantize-file.ts';
+import type { QuantizeReport } from './quantize-report.ts';
 
 export function addModelCommands(program: Command): void {
   const command = program
@@ -54,9 +39,14 @@ export function addModelCommands(program: Command): void {
     )
     .requiredOption('--out <file>', 'where the model goes; its report goes beside it (.quantization.json)')
     .option('--exclude <node...>', 'nodes that stay as they are')
+    .option('--auto-exclude', 'rowwise: leave as they are the layers that cost most accuracy, until the rest passes')
     .option('--min-weights <n>', 'rowwise: layers with fewer weights stay as they are (32768)', positive)
     .option('--per-channel', 'ort: a scale for each column of a weight')
-    .option('--reduce-range', 'weights of seven bits, for processors without VNNI')
+    .option(
+      '--reduce-range',
+      'weights of seven bits, for x86 without VNNI; rowwise does so by itself on such a processor',
+    )
+    .option('--no-reduce-range', 'weights of eight bits, for a processor other than this one')
     .action((path: string, _options, self: Command) => quantize(path, self.optsWithGlobals()));
 }
 
@@ -92,70 +82,6 @@ async function quantize(path: string, options: QuantizeOptions): Promise<void> {
   }
 }
 
-async function quantizeFile(path: string, options: QuantizeOptions): Promise<QuantizeReport> {
-  const bytes = await readModelFile(path);
-  const { bytes: made, layers } = quantized(bytes, options);
-  if (made.length >= bytes.length)
-    throw new MeshError(
-      'INVALID_ARGUMENT',
-      `nothing in "${path}" gets smaller in the form ${options.form}${reasons(layers)}`,
-      {
-        path,
-        form: options.form,
-      },
-    );
-  const original = await openModel(bytes, `"${path}"`);
-  const smaller = await openModel(made, 'the quantized model');
-  try {
-    const samples = await readSamples(options.samples, original.inputs);
-    if (samples.rows === 0)
-      throw new MeshError('INVALID_ARGUMENT', `"${options.samples}" has no rows`, { path: options.samples });
-    const report = await compareModels({
-      form: options.form,
-      original,
-      quantized: smaller,
-      bytes: bytes.length,
-      quantizedBytes: made.length,
-      samples,
-      layers,
-    });
-    if (report.passed) {
-      await writeFile(options.out, made);
-      await writeFile(`${options.out}.quantization.json`, `${JSON.stringify(report, null, 2)}\n`);
-    }
-    return report;
-  } finally {
-    await original.close();
-    await smaller.close();
-  }
-}
-
-function quantized(
-  bytes: Uint8Array,
-  options: QuantizeOptions,
-): { readonly bytes: Uint8Array; readonly layers: readonly LayerDecision[] } {
-  const { exclude = [], minWeights, perChannel = false, reduceRange = false } = options;
-  if (options.form === 'fp16') return { bytes: storeFloat16(bytes).bytes, layers: [] };
-  if (options.form === 'ort') return { bytes: quantizeOrt(bytes, { exclude, perChannel, reduceRange }), layers: [] };
-  return quantizeRowWise(bytes, {
-    exclude,
-    reduceRange,
-    ...(minWeights === undefined ? {} : { weightValuesMin: minWeights }),
-  });
-}
-
-function reasons(layers: readonly LayerDecision[]): string {
-  if (layers.length === 0) return '; only float32 weights of MatMul and Gemm do';
-  const each = layers.map(({ node, weightValues, decision }) => `${node} (${weightValues} weights): ${decision}`);
-  return `: ${each.join(', ')}; --min-weights lowers the limit`;
-}
-
-async function readModelFile(path: string): Promise<Uint8Array> {
-  return readFile(path).catch((cause) => {
-    throw new MeshError('INVALID_ARGUMENT', `"${path}" cannot be read: ${cause.message}`, { path }, { cause });
-  });
-}
-
 function printReport(report: QuantizeReport, options: QuantizeOptions): void {
   const table = new Table();
   table.push(
@@ -167,9 +93,9 @@ function printReport(report: QuantizeReport, options: QuantizeOptions): void {
     ]),
     ['a row depends on its batch by', `${report.batchVariance.original} → ${report.batchVariance.quantized}`],
     ...report.outputs.map((output) => [`output ${output.output}`, describe(output)]),
-    ...report.layers.map(({ node, weightValues, decision }) => [
+    ...report.layers.map(({ node, weightValues, decision, sqnrDb }) => [
       `layer ${node}`,
-      `${decision} (${weightValues} weights)`,
+      `${decision} (${weightValues} weights${sqnrDb === undefined ? '' : `, ${sqnrDb.toFixed(1)} dB alone`})`,
     ]),
   );
   process.stdout.write(`${table.toString()}\n`);

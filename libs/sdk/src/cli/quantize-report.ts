@@ -18,9 +18,14 @@ export interface QuantizeReport {
   readonly outputs: readonly OutputReport[];
   /** The largest difference of a row's answer in a batch from its answer alone. */
   readonly batchVariance: { readonly original: number; readonly quantized: number };
-  readonly layers: readonly LayerDecision[];
+  /** What became of each layer; with its signal to noise ratio when it alone is quantized, where that was measured. */
+  readonly layers: readonly MeasuredLayer[];
   readonly passed: boolean;
   readonly problems: readonly string[];
+}
+
+export interface MeasuredLayer extends LayerDecision {
+  readonly sqnrDb?: number;
 }
 
 const batchRows = 64;
@@ -36,7 +41,7 @@ export async function compareModels(of: {
   readonly bytes: number;
   readonly quantizedBytes: number;
   readonly samples: Samples;
-  readonly layers: readonly LayerDecision[];
+  readonly layers: readonly MeasuredLayer[];
 }): Promise<QuantizeReport> {
   const { form, original, quantized, bytes, quantizedBytes, samples, layers } = of;
   const { rows } = samples;
@@ -76,7 +81,8 @@ export async function compareModels(of: {
   };
 }
 
-async function allRows(session: ModelSession, samples: Samples): Promise<Map<string, RunOutput>> {
+/** The answers of a model to all samples, by output. */
+export async function allRows(session: ModelSession, samples: Samples): Promise<Map<string, RunOutput>> {
   const parts = new Map<string, { values: (number | string)[]; isLabel: boolean }>();
   for (let from = 0; from < samples.rows; from += batchRows) {
     const outputs = await session.run(samples, from, Math.min(samples.rows, from + batchRows));

@@ -8,6 +8,7 @@ interface FilterOptions extends CommonOptions {
   readonly reason?: string;
   readonly expectation?: string;
   readonly field?: string;
+  readonly batch?: string;
 }
 
 interface ReplayOptions extends FilterOptions {
@@ -30,7 +31,8 @@ export function addQuarantineCommands(program: Command): void {
       .description(description)
       .option('--reason <reason>', 'only this reason, as EXPECTATION_FAILED')
       .option('--expectation <name>', 'only what failed this expectation')
-      .option('--field <name>', 'only where this field is at fault');
+      .option('--field <name>', 'only where this field is at fault')
+      .option('--batch <id>', 'only what was set aside together with this batch');
   filtered('list', 'list rejected events, oldest first')
     .argument('[source]', 'all sources unless given')
     .option('--limit <n>', 'how many, at most 1,000', positive, 100)
@@ -45,7 +47,7 @@ export function addQuarantineCommands(program: Command): void {
   const replayed = (name: string, description: string) =>
     filtered(name, description)
       .argument('<source>')
-      .option('--id <quarantine-id...>', 'only these events')
+      .option('--id <quarantine-id...>', 'only these events; checks of batches do not look at them again')
       .option('--dry-run', 'say what would happen, change nothing');
   replayed('fix', 'correct rejected events and publish them again, with their original times')
     .option('--set <field=value...>', 'a value as JSON, or as text where it is no JSON')
@@ -60,23 +62,31 @@ export function addQuarantineCommands(program: Command): void {
 
 async function list(source: string, options: FilterOptions & { limit: number; after: number }): Promise<void> {
   await withServices(options, async (services) => {
-    const { reason = '', expectation = '', field = '', limit, after } = options;
+    const { reason = '', expectation = '', field = '', batch, limit, after } = options;
     const response = await services
       .ingestion()
-      .listQuarantine({ source, reason, expectation, field, limit, afterPosition: BigInt(after) });
+      .listQuarantine({ source, reason, expectation, field, batchId: batch, limit, afterPosition: BigInt(after) });
     if (options.json) return printJson({ total: response.total, events: response.events.map(shown) });
     if (response.events.length === 0) {
       process.stdout.write('quarantine has none of these\n');
       return;
     }
     const table = new Table({
-      head: ['quarantine id', 'source', 'event id', 'reason', 'field', 'what is wrong'],
+      head: ['quarantine id', 'source', 'event id', 'reason', 'field', 'batch', 'what is wrong'],
       style: { head: [], border: [] },
-      colWidths: [26, null, null, null, null, 60],
+      colWidths: [26, null, null, null, null, null, 60],
       wordWrap: true,
     });
     for (const event of response.events)
-      table.push([event.quarantineId, event.source, event.eventId, event.reason, event.field, event.message]);
+      table.push([
+        event.quarantineId,
+        event.source,
+        event.eventId,
+        event.reason,
+        event.field,
+        event.batchId ?? '',
+        event.message,
+      ]);
     process.stdout.write(`${table.toString()}\n`);
     const last = response.events.at(-1)?.position ?? 0n;
     if (response.events.length === limit) process.stdout.write(`more: --after ${last}\n`);
@@ -104,6 +114,7 @@ async function explain(quarantineId: string, options: CommonOptions & { readonly
       ['rejected', new Date(Number(event.quarantinedUs / 1000n)).toISOString()],
       ['reason', event.reason],
       ['expectation', answer.expectationJson || event.expectation],
+      ['batch', event.batchId === undefined ? '' : `${event.batchId}, of ${event.batchEvents} events`],
       ['field', event.field],
       ['value', answer.valueJson],
       ['what is wrong', event.message],
@@ -137,7 +148,7 @@ async function fix(source: string, options: FixOptions): Promise<void> {
 
 async function replay(source: string, options: FixOptions, patch: Readonly<Record<string, unknown>>): Promise<void> {
   await withServices(options, async (services) => {
-    const { reason = '', expectation = '', field = '', id = [], dryRun = false, newId = '' } = options;
+    const { reason = '', expectation = '', field = '', batch, id = [], dryRun = false, newId = '' } = options;
     const mergePatchJson = Object.keys(patch).length === 0 ? Buffer.alloc(0) : Buffer.from(JSON.stringify(patch));
     const totals = await services.ingestion().replayQuarantine(
       ingestion.ReplayQuarantineRequest.fromPartial({
@@ -149,6 +160,7 @@ async function replay(source: string, options: FixOptions, patch: Readonly<Recor
         mergePatchJson,
         dryRun,
         newEventId: newId,
+        batchId: batch,
       }),
     );
     if (totals.rejected > 0) process.exitCode = 1;

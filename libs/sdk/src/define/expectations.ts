@@ -40,13 +40,27 @@ type Check<Field extends string> =
         readonly counts?: readonly number[];
         readonly values?: readonly number[];
       };
+    }
+  /** `q` 0.5 is the median; both bounds are included. */
+  | {
+      readonly quantile: {
+        readonly field: Field;
+        readonly q: number;
+        readonly min?: number;
+        readonly max?: number;
+      };
     };
 
-/** What a source expects. Checks of an interval (from `completeness` on) look at the events accepted in it, and warn or block. */
+/**
+ * What a source expects. Checks of an interval (from `completeness` on) look at the events accepted in it, and warn or block; with `perBatch` they look
+ * at each batch before it is accepted, and warn, set its events aside or refuse it.
+ */
 export type ExpectationSpec<Field extends string = string> = Check<Field> & {
   readonly severity?: SeverityName;
-  /** Of checks of an interval, as `'1m'` (the default). */
+  /** Of checks of an interval, and of the results of the others, as `'1m'` (the default). */
   readonly interval?: string;
+  /** Looks at the events that are handed in together; a batch of fewer rows (20 unless said; 1 of a volume) is not judged. */
+  readonly perBatch?: true | { readonly minRows?: number };
   /** Of checks of an interval that block, as `'15m'`: the source is resumed by itself after this time; left out: by `millrace quality resume`. */
   readonly resumeAfter?: string;
   readonly description?: string;
@@ -77,6 +91,8 @@ export function expectationsToProto(
     description: spec.description ?? '',
     intervalUs: spec.interval === undefined ? 0n : BigInt(parseDurationUs(spec.interval)),
     resumeAfterUs: spec.resumeAfter === undefined ? undefined : BigInt(parseDurationUs(spec.resumeAfter)),
+    perBatch:
+      spec.perBatch === undefined ? undefined : { minRows: spec.perBatch === true ? undefined : spec.perBatch.minRows },
     check: checkOf(spec),
   }));
 }
@@ -102,6 +118,10 @@ function checkOf(spec: ExpectationSpec): expectations.Expectation['check'] {
     return { $case: 'volume', value: { minRows: rows(minRows), maxRows: rows(maxRows), minRatio, maxRatio } };
   }
   if ('freshness' in spec) return { $case: 'freshness', value: { maxAgeUs: BigInt(parseDurationUs(spec.freshness)) } };
+  if ('quantile' in spec) {
+    const { field, q, min, max } = spec.quantile;
+    return { $case: 'quantile', value: { field, q, min, max } };
+  }
   const {
     field,
     metric = 'psi',

@@ -77,6 +77,9 @@ const checks = {
       values: z.array(z.number()).optional(),
     })
     .transform((distribution) => ({ distribution })),
+  quantile: z
+    .strictObject({ field: name, q: z.number(), min: z.number().optional(), max: z.number().optional() })
+    .transform((quantile) => ({ quantile })),
 } as const;
 const checkNames = Object.keys(checks).join(', ');
 
@@ -85,12 +88,14 @@ export const expectation = z
     severity: z.enum(['warn', 'quarantine', 'block']).optional(),
     interval: durationText.optional(),
     resume_after: durationText.optional(),
+    per_batch: z.union([z.literal(true), z.strictObject({ min_rows: z.int().optional() })]).optional(),
     description: z.string().optional(),
     ...(Object.fromEntries(Object.entries(checks).map(([key, schema]) => [key, schema.optional()])) as {
       [K in keyof typeof checks]: z.ZodOptional<(typeof checks)[K]>;
     }),
   })
-  .transform(({ severity, interval, resume_after: resumeAfter, description, ...given }, context): ExpectationSpec => {
+  .transform((spec, context): ExpectationSpec => {
+    const { severity, interval, resume_after: resumeAfter, per_batch: perBatch, description, ...given } = spec;
     const [check, ...more] = Object.values(given).filter((each) => each !== undefined);
     if (check === undefined || more.length > 0) {
       context.addIssue({ code: 'custom', message: `give exactly one check: ${checkNames}` });
@@ -101,9 +106,14 @@ export const expectation = z
       ...(severity === undefined ? {} : { severity }),
       ...(interval === undefined ? {} : { interval }),
       ...(resumeAfter === undefined ? {} : { resumeAfter }),
+      ...(perBatch === undefined ? {} : { perBatch: perBatch === true || perBatchOf(perBatch) }),
       ...(description === undefined ? {} : { description }),
     };
   });
+
+function perBatchOf({ min_rows: minRows }: { readonly min_rows?: number | undefined }): { readonly minRows?: number } {
+  return minRows === undefined ? {} : { minRows };
+}
 
 const payload = z
   .union([

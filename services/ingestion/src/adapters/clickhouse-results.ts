@@ -94,6 +94,7 @@ function toMeasured(rows: number, row: Readonly<Record<string, unknown>>): Measu
     distinct: Number(row.distinct ?? 0),
     ...(bins === undefined ? {} : { binCounts: bins }),
     ...(sample === undefined ? {} : { sample }),
+    ...(row.quantile === undefined ? {} : { quantile: Number(row.quantile ?? Number.NaN) }),
   };
 }
 
@@ -111,6 +112,10 @@ function columnsOf(check: Check): string {
         return `, groupArraySampleIf(${sampleMax}, 1)(toFloat64(assumeNotNull(${field})), isNotNull(${field})) AS sample`;
       const conditions = edges.length > 0 ? edgeConditions(field, edges) : categoryConditions(field, categories);
       return `, [${conditions.map((condition) => `countIf(isNotNull(${field}) AND ${condition})`).join(', ')}] AS bins`;
+    }
+    case 'quantile': {
+      const { field, q } = check.value;
+      return `, quantileExactInclusiveOrNull(${q})(toFloat64(\`${field}\`)) AS quantile`;
     }
     default:
       return '';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { events as wire } from '@millrace/contracts';
-import { createPublisher, type NatsLink, readStream, subjects } from '@millrace/events';
+import { createPublisher, type NatsLink, readStream, streamInfo, subjects } from '@millrace/events';
 import { newId } from '@millrace/kernel';
 import type { Quarantine } from '../app/accept-batch.ts';
 import type { RejectedEvent } from '../app/batch-outcome.ts';
@@ -22,8 +22,8 @@ export function createNatsQuarantine(
 
     async *read(filter, afterPosition) {
       const subject = subjectOf(filter);
-      const last = await lastPosition(subject);
-      if (last <= afterPosition) return;
+      if (!(await hasNext(subject, afterPosition))) return;
+      const { lastSeq: last } = await streamInfo(link, stream);
       const reading = readStream(link, { stream, fromSeq: afterPosition + 1, filter: subject, signal: options.signal });
       for await (const { seq, data, pending } of reading) {
         if (seq <= last) yield { ...wire.QuarantinedEvent.decode(data), position: BigInt(seq) };
@@ -62,14 +62,15 @@ export function createNatsQuarantine(
     return (await link.jsm.streams.getMessage(stream, { seq: position }).catch(() => null)) !== null;
   }
 
-  async function lastPosition(subject: string): Promise<number> {
-    const last = await link.jsm.streams.getMessage(stream, { last_by_subj: subject }).catch(() => null);
-    return last?.seq ?? 0;
+  /** Asked forwards: once the last message of a subject is deleted, servers may answer that it never had one. */
+  async function hasNext(subject: string, afterPosition: number): Promise<boolean> {
+    const query = { seq: afterPosition + 1, next_by_subj: subject };
+    return (await link.jsm.streams.getMessage(stream, query).catch(() => null)) !== null;
   }
 }
 
 function message(
-  { source, sourceVersion, id, event, why }: RejectedEvent,
+  { source, sourceVersion, id, event, why, batch }: RejectedEvent,
   quarantineId: string,
   nowUs: number,
 ): wire.QuarantinedEvent {
@@ -94,6 +95,8 @@ function message(
     position: 0n,
     expectation: why.expectation,
     sourceVersion,
+    batchId: batch?.id,
+    batchEvents: batch?.events,
   };
 }
 

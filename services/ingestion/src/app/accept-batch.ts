@@ -4,9 +4,10 @@ import { type PackedMessage, packRows } from '../domain/pack.ts';
 import { Problem } from '../domain/problem.ts';
 import { batchEventsMax, type RawEvent } from '../domain/raw-event.ts';
 import type { RowTally } from '../domain/row-tally.ts';
+import type { SetMode } from '../domain/set-gate.ts';
 import { batchGate } from './batch-gate.ts';
 import type { BatchOutcome, EventOutcome, RejectedEvent, Rejection } from './batch-outcome.ts';
-import { rowIntervals } from './expectation-judge.ts';
+import { intervalStarts } from './expectation-judge.ts';
 import { type IdBook, newTicket } from './id-book.ts';
 import type { IngestionMetrics } from './ingestion-metrics.ts';
 import type { Intake } from './intakes.ts';
@@ -27,6 +28,8 @@ export type AcceptOptions = {
   readonly keepRejected?: boolean;
   /** What an expectation of severity BLOCK does, and a source that is blocked; `refuse` unless set. */
   readonly onBlock?: 'refuse' | 'quarantine';
+  /** How the checks of batches look at it; as it comes unless set. */
+  readonly sets?: SetMode;
 };
 
 export type AcceptBatch = (
@@ -90,13 +93,21 @@ export function createAcceptBatch(deps: {
     const sorted = sortBatch(intake, ids, ticket, events, {
       limits,
       onBlock,
+      sets: options.sets,
+      onVerdicts: (verdicts) => {
+        for (const verdict of verdicts) {
+          if (verdict.outcome === 'FAIL' && verdict.severity === 'block' && onBlock === 'refuse')
+            metrics.blocked(source, verdict.expectation);
+        }
+        deps.tally.addBatch(source, intervalStarts(validator, 'batch', knownTimeUs), verdicts);
+      },
       shut: deps.blocks.problemOf(source),
       onRefusal: (expectation) => {
         metrics.blocked(source, expectation);
-        deps.tally.add(source, rowIntervals(validator, knownTimeUs), 1, new Map([[expectation, 1]]));
+        deps.tally.add(source, intervalStarts(validator, 'row', knownTimeUs), 1, new Map([[expectation, 1]]));
       },
     });
-    if (intake.openGate !== undefined) count(source, sorted, rowIntervals(validator, knownTimeUs));
+    if (intake.openGate !== undefined) count(source, sorted, intervalStarts(validator, 'row', knownTimeUs));
     const waves = packRows(validator, sorted.rows, knownTimeUs);
     const traceparent = telemetry.tracer.inject();
     try {

@@ -13,7 +13,7 @@ export type Rejection = {
   readonly expectation: string;
 };
 
-/** An expectation of severity WARN that accepted events did not meet. */
+/** An expectation of severity WARN that accepted events, or their batch, did not meet. */
 export type Warning = { readonly expectation: string; readonly events: number; readonly message: string };
 
 export type RejectedEvent = {
@@ -22,6 +22,8 @@ export type RejectedEvent = {
   readonly event: RawEvent;
   readonly id: string;
   readonly why: Problem;
+  /** Where it is set aside with all of its batch. */
+  readonly batch?: { readonly id: string; readonly events: number };
 };
 
 /** What became of one event: accepted now, accepted before, or rejected for a reason. */

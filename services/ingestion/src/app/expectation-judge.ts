@@ -1,3 +1,4 @@
+import type { expectations } from '@millrace/contracts';
 import { type Clock, sleep, toMeshError } from '@millrace/kernel';
 import { createAlertPace, type Telemetry } from '@millrace/runtime';
 import {
@@ -6,10 +7,10 @@ import {
   type IntervalOutcome,
   intervalOf,
   intervalOutcome,
-  isRowCheck,
   type Measured,
+  scopeOf,
 } from '@millrace/sources';
-import type { RowTally } from '../domain/row-tally.ts';
+import type { RowCount, RowTally } from '../domain/row-tally.ts';
 import type { SourceDefinition } from '../domain/source-validator.ts';
 import type { SourceBlock, SourceBlocks } from './source-blocks.ts';
 
@@ -54,11 +55,15 @@ const lookEveryMs = 500;
 /** After a long pause the latest intervals are judged, not every one. */
 const intervalsBehindMax = 60;
 
-/** Where the interval of each check of rows that now counts begins, by expectation. */
-export function rowIntervals({ spec }: Pick<SourceDefinition, 'spec'>, nowUs: number): Map<string, number> {
+/** Where the interval that now counts begins, of each check of rows or of batches, by expectation. */
+export function intervalStarts(
+  { spec }: Pick<SourceDefinition, 'spec'>,
+  scope: 'row' | 'batch',
+  nowUs: number,
+): Map<string, number> {
   const starts = new Map<string, number>();
   for (const expectation of spec.expectations) {
-    if (expectation.check === undefined || !isRowCheck(expectation.check)) continue;
+    if (scopeOf(expectation) !== scope) continue;
     const intervalUs = intervalOf(expectation);
     starts.set(expectation.name, Math.floor(nowUs / intervalUs) * intervalUs);
   }
@@ -105,7 +110,7 @@ export function createExpectationJudge(deps: {
       until.set(key, known);
       let startUs = Math.max(Math.ceil(known / intervalUs) * intervalUs, currentUs - intervalsBehindMax * intervalUs);
       for (; startUs + intervalUs + settleUs <= nowUs && deps.caughtUp(source.name); startUs += intervalUs)
-        results.push(await judge(source, name, check, startUs, startUs + intervalUs));
+        results.push(await judge(source, expectation, check, startUs, startUs + intervalUs));
     }
     if (results.length === 0) return;
     // before the results: an interval whose result is kept is not judged again
@@ -119,25 +124,40 @@ export function createExpectationJudge(deps: {
       until.set(keyOf(source, expectation), endUs);
       tally.forget(source.name, expectation, endUs);
     }
-    for (const result of results) await raise(result, blocks.get(result));
+    const ofIntervals = new Set(
+      source.spec.expectations.filter((each) => scopeOf(each) === 'interval').map((each) => each.name),
+    );
+    for (const result of results) await raise(result, ofIntervals.has(result.expectation), blocks.get(result));
   }
 
   async function judge(
     source: SourceDefinition,
-    expectation: string,
+    expectation: expectations.Expectation,
     check: Check,
     startUs: number,
     endUs: number,
   ): Promise<ExpectationResult> {
-    const outcome = isRowCheck(check)
-      ? rowOutcome(tally.count(source.name, expectation, startUs), startUs < startedUs)
-      : intervalOutcome(check, await book.measure(source, check, startUs, endUs), endUs);
-    const about = { source: source.name, sourceVersion: source.version, expectation, check: checkNames[check.$case] };
+    const { name } = expectation;
+    const scope = scopeOf(expectation);
+    const outcome =
+      scope === 'interval'
+        ? intervalOutcome(check, await book.measure(source, check, startUs, endUs), endUs)
+        : countOutcome(scope, tally.count(source.name, name, startUs), startUs < startedUs);
+    const about = {
+      source: source.name,
+      sourceVersion: source.version,
+      expectation: name,
+      check: checkNames[check.$case],
+    };
     return { ...about, startUs, endUs, ...outcome };
   }
 
   /** Events that fail are alerted on; their absence is the interval checks' matter, unless events are kept out. */
-  async function raise(result: ExpectationResult, block: SourceBlock | undefined): Promise<void> {
+  async function raise(
+    result: ExpectationResult,
+    isOfInterval: boolean,
+    block: SourceBlock | undefined,
+  ): Promise<void> {
     if (block !== undefined) {
       const dedupKey = `source_blocked/${result.source}/${result.expectation}`;
       const send = (occurrences: number, raisedUs: number) =>
@@ -145,7 +165,7 @@ export function createExpectationJudge(deps: {
       // each block is told at once, however soon after the one before
       return pace.raise(`${dedupKey}/${block.blockedUs}`, 1, send);
     }
-    const silent = result.check in rowCheckNames || deps.blocks.standing(result.source).length > 0;
+    const silent = !isOfInterval || deps.blocks.standing(result.source).length > 0;
     if (result.outcome !== 'FAIL' && (result.outcome !== 'NO_DATA' || silent)) return;
     const dedupKey = `expectation/${result.source}/${result.expectation}/${result.outcome}`;
     await pace.raise(dedupKey, 1, (occurrences, raisedUs) => deps.alert({ dedupKey, occurrences, raisedUs, result }));
@@ -185,22 +205,18 @@ function keyOf({ name }: SourceDefinition, expectation: string): string {
   return `${name}\n${expectation}`;
 }
 
-const rowCheckNames: Readonly<Record<string, true>> = {
-  not_null: true,
-  in_range: true,
-  in_set: true,
-  matches: true,
-  unique: true,
-  condition: true,
-};
-
-function rowOutcome(
-  { rows, failed }: { readonly rows: number; readonly failed: number },
+/** Of checks of rows and of batches, which are counted as they come. */
+function countOutcome(
+  scope: 'row' | 'batch',
+  { rows, failed, unjudged, lastFailure }: RowCount,
   partly: boolean,
 ): IntervalOutcome {
-  const bound = 'no event fails';
-  if (failed > 0)
-    return { outcome: 'FAIL', observed: failed, bound, rows, message: `${failed} of ${rows} events fail` };
+  const [one, many] = scope === 'row' ? ['event', 'events'] : ['batch', 'batches'];
+  const bound = `no ${one} fails`;
+  if (failed > 0) {
+    const last = lastFailure === '' ? '' : `; the last: ${lastFailure}`;
+    return { outcome: 'FAIL', observed: failed, bound, rows, message: `${failed} of ${rows} ${many} fail${last}` };
+  }
   if (partly)
     return {
       outcome: 'INSUFFICIENT_DATA',
@@ -208,6 +224,11 @@ function rowOutcome(
       rows,
       message: 'ingestion started within the interval, its count is not whole',
     };
-  if (rows === 0) return { outcome: 'NO_DATA', bound, rows, message: 'no event came in the interval' };
-  return { outcome: 'PASS', observed: 0, bound, rows, message: `${rows} events, none fails` };
+  const small = unjudged === 0 ? '' : `${unjudged} had too little to be judged`;
+  if (rows > 0) {
+    const message = `${rows} ${many}, none fails${small && `; ${small}`}`;
+    return { outcome: 'PASS', observed: 0, bound, rows, message };
+  }
+  if (unjudged > 0) return { outcome: 'INSUFFICIENT_DATA', bound, rows, message: `of the ${many} that came, ${small}` };
+  return { outcome: 'NO_DATA', bound, rows, message: `no ${one} came in the interval` };
 }

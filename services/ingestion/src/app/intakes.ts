@@ -4,6 +4,7 @@ import { sourceFieldsOf } from '@millrace/registry';
 import { compileRowChecks, type UniqueCheck } from '@millrace/sources';
 import { LatestBook } from '../domain/latest-book.ts';
 import { compileGate, type OpenGate } from '../domain/row-gate.ts';
+import { compileSetGate, type OpenSetGate } from '../domain/set-gate.ts';
 import {
   compileSource,
   type RowBuilder,
@@ -19,6 +20,8 @@ export type Intake = {
   readonly validator: SourceValidator;
   /** Undefined when no expectation looks at rows. */
   readonly openGate?: OpenGate | undefined;
+  /** Undefined when no expectation looks at batches. */
+  readonly openSets?: OpenSetGate | undefined;
   /** Remembers the row that is kept for later ones; returns how to take that back. Undefined when nothing is carried forward. */
   readonly carry?: ((rows: RowBuilder) => (() => void)[]) | undefined;
 };
@@ -88,6 +91,7 @@ export function createIntakes(deps: {
     return {
       validator,
       openGate: compileGate(checks, (unique) => uniques.get(unique) as UniqueBook),
+      openSets: compileSetGate(source),
       carry: forwarded.length === 0 ? undefined : carrier(spec, latest),
     };
   }

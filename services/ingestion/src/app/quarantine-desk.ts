@@ -4,17 +4,24 @@ import type { PayloadCodec } from '@millrace/payloads';
 import { fieldsSent, patched } from '../domain/merge-patch.ts';
 import type { JsonObject } from '../domain/parse-json.ts';
 import { Problem } from '../domain/problem.ts';
-import { eventForms, operationHeader, type RawEvent, sequenceHeader } from '../domain/raw-event.ts';
+import { batchEventsMax, eventForms, operationHeader, type RawEvent, sequenceHeader } from '../domain/raw-event.ts';
 import { remedyOf } from '../domain/remedies.ts';
+import type { SetMode } from '../domain/set-gate.ts';
 import type { AcceptBatch } from './accept-batch.ts';
 import type { EventOutcome, Rejection } from './batch-outcome.ts';
 import type { Judge } from './judge.ts';
+import { replayGroups } from './replay-groups.ts';
 
 export type QuarantinedEvent = wire.QuarantinedEvent;
 
 /** Empty strings match everything. */
 export type ShelfFilter = { readonly source: string; readonly reason: string };
-export type QuarantineFilter = ShelfFilter & { readonly expectation: string; readonly field: string };
+export type QuarantineFilter = ShelfFilter & {
+  readonly expectation: string;
+  readonly field: string;
+  /** Of events that were set aside together. */
+  readonly batchId?: string | undefined;
+};
 
 /** The QUARANTINE stream. */
 export type QuarantineShelf = {
@@ -25,6 +32,7 @@ export type QuarantineShelf = {
 };
 
 export type ReplayOptions = {
+  /** Events that somebody has looked at: checks of batches do not look at them again. Empty: all that match. */
   readonly ids: readonly string[];
   /** Merged into each event's fields. */
   readonly patch?: JsonObject | undefined;
@@ -36,7 +44,6 @@ export type ReplayOptions = {
 const listDefault = 100;
 const listMax = 1_000;
 const idsMax = 1_000;
-const replayBatch = 500;
 const rejectionsMax = 100;
 const valueMax = 1_000;
 
@@ -86,12 +93,12 @@ export function createQuarantineDesk(deps: {
       const event = await find(source, quarantineId);
       const raw = toRawEvent(event);
       const value = event.field === '' ? undefined : fieldsSent(raw, await codecOf(event.source))?.[event.field];
-      const [now] = await judge(event.source, [raw]).catch((cause: unknown) => [cause as Problem | MeshError]);
+      const now = await judged(event, raw).catch((cause: unknown) => cause as MeshError);
       const wrong = now instanceof Problem || now instanceof MeshError ? now : undefined;
       return {
         event,
         valueJson: value === undefined ? '' : JSON.stringify(value).slice(0, valueMax),
-        remedy: remedyOf(event.reason),
+        remedy: remedyOf(event),
         wouldPass: wrong === undefined,
         message: wrong?.message ?? '',
       };
@@ -110,16 +117,17 @@ export function createQuarantineDesk(deps: {
       const wanted = ids.length > 0 ? new Set(ids) : undefined;
       const totals: ReplayTotals = { accepted: 0, duplicates: 0, rejected: 0, rejections: [] };
       if ((await shelf.count(filter)) === 0) return totals;
-      let group: QuarantinedEvent[] = [];
-      for await (const event of matching(filter, 0)) {
-        signal.throwIfAborted();
-        if (wanted !== undefined && !wanted.has(event.quarantineId)) continue;
-        group.push(event);
-        if (group.length < replayBatch) continue;
-        await replayGroup(filter.source, group, options, totals);
-        group = [];
+      const found = async function* () {
+        for await (const event of matching(filter, 0)) {
+          signal.throwIfAborted();
+          if (wanted === undefined || wanted.has(event.quarantineId)) yield event;
+        }
+      };
+      for await (const { events, setAsideBy } of replayGroups(found())) {
+        const sets: SetMode =
+          wanted !== undefined || setAsideBy === undefined ? { t: 'waived' } : { t: 'again', expectation: setAsideBy };
+        await replayGroup(filter.source, events, { ...options, sets }, totals);
       }
-      if (group.length > 0) await replayGroup(filter.source, group, options, totals);
       return totals;
     },
   };
@@ -128,8 +136,23 @@ export function createQuarantineDesk(deps: {
     for await (const event of shelf.read(filter, afterPosition)) {
       if (filter.expectation !== '' && event.expectation !== filter.expectation) continue;
       if (filter.field !== '' && event.field !== filter.field) continue;
+      if (filter.batchId !== undefined && event.batchId !== filter.batchId) continue;
       yield event;
     }
+  }
+
+  /** What would become of an event now; of one that was set aside with its batch, together with what is left of that. */
+  async function judged(
+    event: QuarantinedEvent,
+    raw: RawEvent,
+  ): Promise<'accepted' | 'duplicate' | Problem | undefined> {
+    const { source, batchId, expectation } = event;
+    if (batchId === undefined) return (await judge(source, [raw]))[0];
+    const batch: QuarantinedEvent[] = [];
+    for await (const other of matching({ source, reason: event.reason, expectation, field: '', batchId }, 0))
+      if (batch.length < batchEventsMax) batch.push(other);
+    const at = batch.findIndex(({ quarantineId }) => quarantineId === event.quarantineId);
+    return (await judge(source, batch.map(toRawEvent), { t: 'again', expectation }))[at];
   }
 
   async function find(source: string, quarantineId: string): Promise<QuarantinedEvent> {
@@ -146,10 +169,10 @@ export function createQuarantineDesk(deps: {
   async function replayGroup(
     source: string,
     group: readonly QuarantinedEvent[],
-    options: ReplayOptions,
+    options: ReplayOptions & { readonly sets: SetMode },
     totals: ReplayTotals,
   ): Promise<void> {
-    const { patch, newEventId = '' } = options;
+    const { patch, newEventId = '', sets } = options;
     const codec = patch === undefined ? undefined : await codecOf(source);
     const events = group.map((event) => {
       const raw = toRawEvent(event);
@@ -157,8 +180,8 @@ export function createQuarantineDesk(deps: {
       return patch === undefined ? renamed : patched(renamed, patch, codec);
     });
     const outcomes = options.dryRun
-      ? (await judge(source, events)).map((outcome, index) => toOutcome(outcome, index, events[index]?.id ?? ''))
-      : (await accept(source, events, { keepRejected: false, onBlock: 'quarantine' })).outcomes;
+      ? (await judge(source, events, sets)).map((outcome, index) => toOutcome(outcome, index, events[index]?.id ?? ''))
+      : (await accept(source, events, { keepRejected: false, onBlock: 'quarantine', sets })).outcomes;
     for (const [at, outcome] of outcomes.entries()) {
       if (outcome === 'accepted') totals.accepted++;
       else if (outcome === 'duplicate') totals.duplicates++;

@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { Problem } from '../domain/problem.ts';
 import type { RawEvent } from '../domain/raw-event.ts';
 import { compileGate } from '../domain/row-gate.ts';
+import { compileSetGate, type SetMode } from '../domain/set-gate.ts';
 import { compileSource } from '../domain/source-validator.ts';
 import type { ValueSources } from '../domain/treatments.ts';
 import { UniqueBook } from '../domain/unique-book.ts';
@@ -42,15 +43,25 @@ function gateOf(part: SpecPart, values?: ValueSources, keysMax = 1_000) {
   const openGate = compileGate(checks, (unique) => books.get(unique) as UniqueBook);
   const ids = new IdBook(emptyIndex);
   const refusals: string[] = [];
+  const verdicts: string[] = [];
   return {
     refusals,
     books: [...books.values()],
-    sort: (events: readonly RawEvent[], onBlock: 'refuse' | 'quarantine' = 'refuse') =>
-      sortBatch({ validator, openGate }, ids, newTicket(Promise.resolve()), events, {
-        limits: { nowUs, frontierUs: 0 },
-        onBlock,
-        onRefusal: (name) => refusals.push(name),
-      }),
+    verdicts,
+    sort: (events: readonly RawEvent[], onBlock: 'refuse' | 'quarantine' = 'refuse', sets?: SetMode) =>
+      sortBatch(
+        { validator, openGate, openSets: compileSetGate({ spec }) },
+        ids,
+        newTicket(Promise.resolve()),
+        events,
+        {
+          limits: { nowUs, frontierUs: 0 },
+          onBlock,
+          sets,
+          onVerdicts: (found) => verdicts.push(...found.map(({ outcome }) => outcome)),
+          onRefusal: (name) => refusals.push(name),
+        },
+      ),
   };
 }
 
@@ -176,4 +187,126 @@ test('what was treated does not change the payload’s hash: a redelivery after 
     return gate.sort([event('a', {})]).rows.hashes[0];
   };
   expect(hashOf(1)).toBe(hashOf(2));
+});
+
+const batchOf = (values: readonly (number | null)[], from = 0) =>
+  values.map((value, at) => event(`e${from + at}`, { amount: value }));
+const perBatch = (severity: 1 | 2 | 3, minRows?: number): SpecPart => ({
+  fields: [amount],
+  expectations: [
+    {
+      name: 'complete',
+      severity,
+      perBatch: { minRows },
+      check: { $case: 'completeness', value: { field: 'amount', minRate: 0.5 } },
+    },
+  ],
+});
+const again: SetMode = { t: 'again', expectation: 'complete' };
+
+test('a batch that fails as a whole is set aside as a whole, each event with the field where it is at fault; no id is taken', () => {
+  const gate = gateOf(perBatch(2, 3));
+  const bad = [...batchOf([1, null, null, null]), event('wrong', { amount: 'high' })];
+  const { outcomes, rejected, rows } = gate.sort(bad);
+  expect(what({ outcomes })).toEqual(['complete', 'complete', 'complete', 'complete', 'WRONG_TYPE']);
+  expect(rows.count).toBe(0);
+  expect(rejected.map(({ id, why, batch }) => [id, why.field, batch?.events])).toEqual([
+    ['e0', '', 4],
+    ['e1', 'amount', 4],
+    ['e2', 'amount', 4],
+    ['e3', 'amount', 4],
+    ['wrong', 'amount', undefined],
+  ]);
+  expect(rejected[0]?.why.message).toContain('1 of 4 has a value in field "amount", expected at least 0.5');
+  expect(gate.sort(bad).rejected[0]?.batch?.id).toBe(rejected[0]?.batch?.id);
+  expect(what(gate.sort(batchOf([1, 2, 3, null])))).toEqual(['accepted', 'accepted', 'accepted', 'accepted']);
+});
+
+test('a batch of too few rows is not judged; what was set aside is not let in for want of rows, but by its name', () => {
+  const gate = gateOf(perBatch(2, 3));
+  expect(what(gate.sort(batchOf([null, null])))).toEqual(['accepted', 'accepted']);
+  expect(gate.verdicts).toEqual(['INSUFFICIENT_DATA']);
+  const rest = batchOf([null, null], 10);
+  expect(what(gate.sort(rest, 'quarantine', again))).toEqual(['complete', 'complete']);
+  expect(what(gate.sort(rest, 'quarantine', { t: 'waived' }))).toEqual(['accepted', 'accepted']);
+  // of a batch that is sent again, nothing is new and nothing is judged
+  expect(what(gate.sort(rest))).toEqual(['duplicate', 'duplicate']);
+  expect(gate.verdicts).toHaveLength(2);
+});
+
+test('one event of a batch that is sent again after all others is judged with them', () => {
+  const gate = gateOf(perBatch(2, 3));
+  expect(what(gate.sort(batchOf([1, 2, 3, 4])))).toHaveLength(4);
+  expect(what(gate.sort(batchOf([1, 2, 3, 4, null])))).toEqual([...Array(4).fill('duplicate'), 'accepted']);
+  // an event that comes twice in a batch counts once
+  const twice = event('t', { amount: 1 });
+  expect(what(gate.sort([twice, twice, twice, ...batchOf([null, null], 20)]))).toEqual([
+    'complete',
+    'duplicate',
+    'duplicate',
+    'complete',
+    'complete',
+  ]);
+});
+
+test('warn of a batch is told and passes, block refuses it, and where nobody waits sets it aside', () => {
+  const bad = batchOf([null, null, null]);
+  const soft = gateOf(perBatch(1, 3)).sort(bad);
+  expect(what(soft)).toEqual(['accepted', 'accepted', 'accepted']);
+  expect([...soft.warnings.values()]).toMatchObject([{ expectation: 'complete', events: 3 }]);
+  const hard = gateOf(perBatch(3, 3));
+  expect(() => hard.sort(bad)).toThrow(/batch of 3 events.*refused.*0 of 3 has a value.*at least 0.5/s);
+  expect(what(hard.sort(bad, 'quarantine'))).toEqual(['complete', 'complete', 'complete']);
+});
+
+test('whole batches of a correctable source leave no trace when they are set aside', () => {
+  const gate = gateOf({ ...perBatch(2, 3), changes: definitions.Changes.UPSERT });
+  const change = (id: string, value: number | null, sequence: bigint): RawEvent => ({
+    ...event(id, { amount: value }),
+    sequence,
+  });
+  const remove = (id: string): RawEvent => ({ ...event(id, {}), operation: 'delete', sequence: 9n });
+  expect(what(gate.sort([change('a', 1, 1n), change('b', 1, 1n), change('c', 1, 1n)]))).toHaveLength(3);
+  const bad = [change('a', null, 2n), change('b', null, 2n), change('b', null, 3n), remove('c')];
+  expect(what(gate.sort(bad))).toEqual(Array(4).fill('complete'));
+  expect(what(gate.sort([change('a', 5, 2n), change('b', 5, 2n), change('c', 5, 2n)]))).toEqual(
+    Array(3).fill('accepted'),
+  );
+});
+
+test('the verdicts of batches are those of brute force', () => {
+  const fields = [amount, { name: 'kind', type: STRING, nullable: true }];
+  const checks = {
+    complete: { $case: 'completeness', value: { field: 'amount', minRate: 0.7 } },
+    distinct: { $case: 'distinctness', value: { field: 'kind', minRate: 0.6 } },
+    volume: { $case: 'volume', value: { minRows: 4n, maxRows: 30n } },
+    median: { $case: 'quantile', value: { field: 'amount', q: 0.5, min: 0, max: 5 } },
+  } as const;
+  const row = fc.record({
+    amount: fc.option(fc.integer({ min: -3, max: 9 }), { freq: 3 }),
+    kind: fc.option(fc.constantFrom('a', 'b', 'c', 'd', 'e')),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(row, { minLength: 1, maxLength: 40 }),
+      fc.constantFrom(...Object.keys(checks)),
+      (rows, name) => {
+        const check = checks[name as keyof typeof checks];
+        const gate = gateOf({ fields, expectations: [{ name, severity: 2, perBatch: { minRows: 2 }, check }] });
+        const sorted = gate.sort(rows.map((fields, at) => event(`r${at}`, fields)));
+        const amounts = rows.flatMap(({ amount: value }) => value ?? []).sort((a, b) => a - b);
+        const kinds = rows.flatMap(({ kind }) => kind ?? []);
+        const half = (amounts.length - 1) / 2;
+        const middle = ((amounts[Math.floor(half)] ?? 0) + (amounts[Math.ceil(half)] ?? 0)) / 2;
+        const fails = {
+          complete: amounts.length / rows.length < 0.7,
+          distinct: kinds.length > 0 && new Set(kinds).size / kinds.length < 0.6,
+          volume: rows.length < 4 || rows.length > 30,
+          median: amounts.length > 0 && (middle < 0 || middle > 5),
+        }[name];
+        const isAside = rows.length >= 2 && fails === true;
+        expect(new Set(what(sorted))).toEqual(new Set([isAside ? name : 'accepted']));
+      },
+    ),
+  );
 });

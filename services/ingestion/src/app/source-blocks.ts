@@ -2,7 +2,7 @@ import type { definitions } from '@millrace/contracts';
 import { type Clock, MeshError } from '@millrace/kernel';
 import type { Registered } from '@millrace/registry';
 import type { Telemetry } from '@millrace/runtime';
-import { type IntervalOutcome, isRowCheck, severityOf } from '@millrace/sources';
+import { closesSource, type IntervalOutcome } from '@millrace/sources';
 import { type Problem, problem } from '../domain/problem.ts';
 
 /** An expectation of an interval that was not met, and since when nothing of its source is accepted. */
@@ -126,7 +126,7 @@ export function createSourceBlocks(deps: {
 
 function blocks(spec: definitions.Source, expectation: string): boolean {
   const found = spec.expectations.find(({ name }) => name === expectation);
-  return found?.check !== undefined && !isRowCheck(found.check) && severityOf(found.severity, 'warn') === 'block';
+  return found !== undefined && closesSource(found);
 }
 
 /** What is wrong and what to do. */

@@ -21,6 +21,18 @@ const remedies: Readonly<Record<string, string>> = {
   UNKNOWN_SOURCE: 'apply the definition of the source, then replay',
 };
 
-export function remedyOf(reason: string): string {
+type Rejected = {
+  readonly reason: string;
+  readonly source: string;
+  readonly batchId?: string | undefined;
+  readonly batchEvents?: number | undefined;
+};
+
+export function remedyOf({ reason, source, batchId, batchEvents }: Rejected): string {
+  if (batchId !== undefined)
+    return (
+      `its batch of ${batchEvents} events was set aside together; correct them (millrace quarantine fix ${source} --batch ${batchId} --set …), or change the ` +
+      `expectation in the source, then replay: millrace quarantine replay ${source} --batch ${batchId}; what is named by --id goes in without the others`
+    );
   return remedies[reason] ?? 'correct the event with fix, or the source, then replay';
 }

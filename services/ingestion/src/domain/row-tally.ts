@@ -1,31 +1,37 @@
-export type RowCount = { rows: number; failed: number };
+import type { BatchVerdict } from '@millrace/sources';
 
-/** Counts of row checks by source, expectation and interval of known time, until the interval is judged. */
+/** `rows`: events that a check of rows looked at, or batches that one of batches judged; `unjudged`: batches with too little to judge. */
+export type RowCount = { rows: number; failed: number; unjudged: number; lastFailure: string };
+
+/** Counts of checks of rows and of batches by source, expectation and interval of known time, until the interval is judged. */
 export class RowTally {
   readonly #counts = new Map<string, Map<string, Map<number, RowCount>>>();
 
   /** Events that were looked at, and which expectations how many of them fail. */
   add(source: string, startsUs: ReadonlyMap<string, number>, rows: number, failed: ReadonlyMap<string, number>): void {
-    let ofSource = this.#counts.get(source);
-    if (ofSource === undefined) {
-      ofSource = new Map();
-      this.#counts.set(source, ofSource);
-    }
     for (const [expectation, startUs] of startsUs) {
-      let counts = ofSource.get(expectation);
-      if (counts === undefined) {
-        counts = new Map();
-        ofSource.set(expectation, counts);
-      }
-      const count = counts.get(startUs) ?? { rows: 0, failed: 0 };
+      const count = this.#of(source, expectation, startUs);
       count.rows += rows;
       count.failed += failed.get(expectation) ?? 0;
-      counts.set(startUs, count);
+    }
+  }
+
+  /** A batch, and what became of its checks. */
+  addBatch(source: string, startsUs: ReadonlyMap<string, number>, verdicts: readonly BatchVerdict[]): void {
+    for (const { expectation, outcome, message } of verdicts) {
+      const startUs = startsUs.get(expectation);
+      if (startUs === undefined) continue;
+      const count = this.#of(source, expectation, startUs);
+      if (outcome !== 'PASS' && outcome !== 'FAIL') count.unjudged++;
+      else count.rows++;
+      if (outcome !== 'FAIL') continue;
+      count.failed++;
+      count.lastFailure = message;
     }
   }
 
   count(source: string, expectation: string, startUs: number): RowCount {
-    return this.#counts.get(source)?.get(expectation)?.get(startUs) ?? { rows: 0, failed: 0 };
+    return this.#counts.get(source)?.get(expectation)?.get(startUs) ?? emptyCount();
   }
 
   /** Forgets the intervals that begin before a time. */
@@ -33,4 +39,23 @@ export class RowTally {
     const counts = this.#counts.get(source)?.get(expectation);
     for (const startUs of counts?.keys() ?? []) if (startUs < beforeUs) counts?.delete(startUs);
   }
+  #of(source: string, expectation: string, startUs: number): RowCount {
+    let ofSource = this.#counts.get(source);
+    if (ofSource === undefined) {
+      ofSource = new Map();
+      this.#counts.set(source, ofSource);
+    }
+    let counts = ofSource.get(expectation);
+    if (counts === undefined) {
+      counts = new Map();
+      ofSource.set(expectation, counts);
+    }
+    const count = counts.get(startUs) ?? emptyCount();
+    counts.set(startUs, count);
+    return count;
+  }
+}
+
+function emptyCount(): RowCount {
+  return { rows: 0, failed: 0, unjudged: 0, lastFailure: '' };
 }

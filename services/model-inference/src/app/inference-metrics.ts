@@ -7,7 +7,8 @@ const rowsBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
 const differenceBuckets = [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-export function createInferenceMetrics({ metrics, log }: Telemetry) {
+/** @param saturates whether weights of all eight bits may saturate on this processor */
+export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: boolean) {
   const predictions = metrics.counter('millrace_inference_predictions_total', 'predictions made', ['model']);
   const seconds = metrics.histogram(
     'millrace_inference_predict_seconds',
@@ -23,6 +24,8 @@ export function createInferenceMetrics({ metrics, log }: Telemetry) {
     const { producer, producerVersion, irVersion, opsets, changes } = facts;
     const about = { producer, producerVersion, irVersion, opsets, changes };
     log.info({ event: 'model_loaded', model, version, ...about, batchRows: batching.rowsMax, batching: batching.why });
+    if (facts.metadata['millrace.quantization'] === 'rowwise int8' && saturates)
+      log.warn({ event: 'model_int8_saturates', model, version, remedy: 'quantize with --reduce-range: no VNNI here' });
     if (batching.unsafe) log.warn({ event: 'model_not_batched', model, version, reason: batching.unsafe });
   }
   const batchRows = metrics.histogram('millrace_inference_batch_rows', 'rows of a run', rowsBuckets, ['model']);

@@ -82,6 +82,12 @@ export interface QuarantinedEvent {
   expectation: string;
   /** The version of the source that the event was held against. */
   sourceVersion: string;
+  /** Where a check of the whole batch was not met: the same for all events of the batch; else unset. */
+  batchId?:
+    | string
+    | undefined;
+  /** How many events of the batch were set aside together; unset where each was rejected for itself. */
+  batchEvents?: number | undefined;
 }
 
 export interface QuarantinedEvent_HeadersEntry {
@@ -566,6 +572,8 @@ function createBaseQuarantinedEvent(): QuarantinedEvent {
     position: 0n,
     expectation: "",
     sourceVersion: "",
+    batchId: undefined,
+    batchEvents: undefined,
   };
 }
 
@@ -618,6 +626,12 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
     }
     if (message.sourceVersion !== "") {
       writer.uint32(106).string(message.sourceVersion);
+    }
+    if (message.batchId !== undefined) {
+      writer.uint32(114).string(message.batchId);
+    }
+    if (message.batchEvents !== undefined) {
+      writer.uint32(120).int32(message.batchEvents);
     }
     return writer;
   },
@@ -742,6 +756,22 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
             message.sourceVersion = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.batchId = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.batchEvents = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -784,6 +814,8 @@ export const QuarantinedEvent: MessageFns<QuarantinedEvent> = {
     message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
     message.expectation = object.expectation ?? "";
     message.sourceVersion = object.sourceVersion ?? "";
+    message.batchId = object.batchId ?? undefined;
+    message.batchEvents = object.batchEvents ?? undefined;
     return message;
   },
 };

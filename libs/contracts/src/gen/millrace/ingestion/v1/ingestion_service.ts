@@ -179,6 +179,8 @@ export interface ListQuarantineRequest {
   expectation: string;
   /** The field at fault; empty: all. */
   field: string;
+  /** The batch that was set aside together; unset: all. */
+  batchId?: string | undefined;
 }
 
 /** Rejected events. */
@@ -207,6 +209,8 @@ export interface ReplayQuarantineRequest {
   dryRun: boolean;
   /** Gives the event a new id, as after ID_CONFLICT; with one quarantine id only. */
   newEventId: string;
+  /** The batch that was set aside together; unset: all. */
+  batchId?: string | undefined;
 }
 
 /** What became of the tries. */
@@ -273,13 +277,13 @@ export interface ExpectationResult {
   startUs: bigint;
   /** The interval's end, exclusive, in UTC microseconds. */
   endUs: bigint;
-  /** What was measured: failed rows of a check of rows, else the rate, rows, microseconds or distance; unset without data. */
+  /** What was measured: failed rows of a check of rows, failed batches of a check of each batch, else the rate, rows, microseconds or distance; unset without data. */
   observed?:
     | number
     | undefined;
   /** What it was held against. */
   bound: string;
-  /** How many rows were looked at. */
+  /** How many rows were looked at; of a check of each batch, how many batches were judged. */
   rows: bigint;
   /** In words. */
   message: string;
@@ -1120,7 +1124,7 @@ export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
 };
 
 function createBaseListQuarantineRequest(): ListQuarantineRequest {
-  return { source: "", reason: "", afterPosition: 0n, limit: 0, expectation: "", field: "" };
+  return { source: "", reason: "", afterPosition: 0n, limit: 0, expectation: "", field: "", batchId: undefined };
 }
 
 export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
@@ -1145,6 +1149,9 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
     }
     if (message.field !== "") {
       writer.uint32(50).string(message.field);
+    }
+    if (message.batchId !== undefined) {
+      writer.uint32(58).string(message.batchId);
     }
     return writer;
   },
@@ -1210,6 +1217,14 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
             message.field = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.batchId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1235,6 +1250,7 @@ export const ListQuarantineRequest: MessageFns<ListQuarantineRequest> = {
     message.limit = object.limit ?? 0;
     message.expectation = object.expectation ?? "";
     message.field = object.field ?? "";
+    message.batchId = object.batchId ?? undefined;
     return message;
   },
 };
@@ -1319,6 +1335,7 @@ function createBaseReplayQuarantineRequest(): ReplayQuarantineRequest {
     mergePatchJson: Buffer.alloc(0),
     dryRun: false,
     newEventId: "",
+    batchId: undefined,
   };
 }
 
@@ -1347,6 +1364,9 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     }
     if (message.newEventId !== "") {
       writer.uint32(66).string(message.newEventId);
+    }
+    if (message.batchId !== undefined) {
+      writer.uint32(74).string(message.batchId);
     }
     return writer;
   },
@@ -1428,6 +1448,14 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
             message.newEventId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.batchId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1453,6 +1481,7 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     message.mergePatchJson = object.mergePatchJson ?? Buffer.alloc(0);
     message.dryRun = object.dryRun ?? false;
     message.newEventId = object.newEventId ?? "";
+    message.batchId = object.batchId ?? undefined;
     return message;
   },
 };

@@ -8,14 +8,14 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /** What happens when an expectation is not met. */
 export const Severity = {
-  /** UNSPECIFIED - Not set: QUARANTINE for a check of rows, WARN for a check of an interval. */
+  /** UNSPECIFIED - Not set: QUARANTINE for a check of rows, WARN for a check of an interval or of each batch. */
   UNSPECIFIED: 0,
   /** WARN - It is counted, and the event passes. */
   WARN: 1,
-  /** QUARANTINE - The event goes to quarantine, with the expectation's name and the value. */
+  /** QUARANTINE - The event goes to quarantine, with the expectation's name and the value; of a check of each batch: all events of the batch do. */
   QUARANTINE: 2,
   /**
-   * BLOCK - Of a check of rows: the whole batch is refused; an event that came over NATS, where nobody waits for an answer, goes to quarantine.
+   * BLOCK - Of a check of rows or of each batch: the whole batch is refused; an event that came over NATS, where nobody waits for an answer, goes to quarantine.
    * Of a check of an interval: once it fails, nothing more of the source is accepted until it is resumed.
    */
   BLOCK: 3,
@@ -206,6 +206,29 @@ export interface Distribution {
   values: number[];
 }
 
+/** A quantile of an interval's values, by linear interpolation between the two nearest, lies between two bounds, both included. */
+export interface Quantile {
+  /** The field: INT64 or DOUBLE. */
+  field: string;
+  /** Which quantile: 0 (the smallest) to 1 (the largest); 0.5 is the median. */
+  q: number;
+  /** The smallest; unset: none. */
+  min?:
+    | number
+    | undefined;
+  /** The largest; unset: none. */
+  max?: number | undefined;
+}
+
+/**
+ * Says that a check looks at the events that are handed in together: one Publish request, one batch of PublishStream, up to 1,000 rows of a file
+ * or a query, or what a consumer of NATS was delivered at once.
+ */
+export interface PerBatch {
+  /** With fewer rows a batch is not judged; unset: 20, and 1 of a volume. 1 to 10,000. */
+  minRows?: number | undefined;
+}
+
 /** Something that a source's events are expected to be. */
 export interface Expectation {
   /** The name: [a-z][a-z0-9_-]*, unique in its source. */
@@ -214,13 +237,17 @@ export interface Expectation {
   severity: Severity;
   /** What it is for, for people. */
   description: string;
-  /** Of checks of an interval: how long one is, in microseconds, aligned to the epoch; 0: one minute; at least one second. */
+  /** Of checks of an interval, and of the results of all others: how long one is, in microseconds, aligned to the epoch; 0: one minute; at least one second. */
   intervalUs: bigint;
   /** Of a check of an interval that blocks: the source is resumed by itself after this time, in microseconds, 1 s to 31 d; unset: by an operator. */
   resumeAfterUs?:
     | bigint
     | undefined;
-  /** The check. The first six look at each event in its path, the others at the events that were accepted in an interval. */
+  /** Of completeness, distinctness, volume, distribution and quantile: looks at each batch before it is accepted, not at intervals. */
+  perBatch?:
+    | PerBatch
+    | undefined;
+  /** The check. The first six look at each event in its path, the others at the events that were accepted in an interval, or at those of a batch. */
   check:
     | //
     /** A value is there. */
@@ -255,6 +282,9 @@ export interface Expectation {
     | //
     /** The distribution of values. */
     { $case: "distribution"; value: Distribution }
+    | //
+    /** A quantile of the values. */
+    { $case: "quantile"; value: Quantile }
     | undefined;
 }
 
@@ -1141,8 +1171,162 @@ export const Distribution: MessageFns<Distribution> = {
   },
 };
 
+function createBaseQuantile(): Quantile {
+  return { field: "", q: 0, min: undefined, max: undefined };
+}
+
+export const Quantile: MessageFns<Quantile> = {
+  encode(message: Quantile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.q !== 0) {
+      writer.uint32(17).double(message.q);
+    }
+    if (message.min !== undefined) {
+      writer.uint32(25).double(message.min);
+    }
+    if (message.max !== undefined) {
+      writer.uint32(33).double(message.max);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Quantile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuantile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.q = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.min = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.max = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Quantile>): Quantile {
+    return Quantile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Quantile>): Quantile {
+    const message = createBaseQuantile();
+    message.field = object.field ?? "";
+    message.q = object.q ?? 0;
+    message.min = object.min ?? undefined;
+    message.max = object.max ?? undefined;
+    return message;
+  },
+};
+
+function createBasePerBatch(): PerBatch {
+  return { minRows: undefined };
+}
+
+export const PerBatch: MessageFns<PerBatch> = {
+  encode(message: PerBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.minRows !== undefined) {
+      writer.uint32(8).int32(message.minRows);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PerBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePerBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.minRows = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PerBatch>): PerBatch {
+    return PerBatch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PerBatch>): PerBatch {
+    const message = createBasePerBatch();
+    message.minRows = object.minRows ?? undefined;
+    return message;
+  },
+};
+
 function createBaseExpectation(): Expectation {
-  return { name: "", severity: 0, description: "", intervalUs: 0n, resumeAfterUs: undefined, check: undefined };
+  return {
+    name: "",
+    severity: 0,
+    description: "",
+    intervalUs: 0n,
+    resumeAfterUs: undefined,
+    perBatch: undefined,
+    check: undefined,
+  };
 }
 
 export const Expectation: MessageFns<Expectation> = {
@@ -1167,6 +1351,9 @@ export const Expectation: MessageFns<Expectation> = {
         throw new globalThis.Error("value provided for field message.resumeAfterUs of type int64 too large");
       }
       writer.uint32(480).int64(message.resumeAfterUs);
+    }
+    if (message.perBatch !== undefined) {
+      PerBatch.encode(message.perBatch, writer.uint32(490).fork()).join();
     }
     switch (message.check?.$case) {
       case "notNull":
@@ -1201,6 +1388,9 @@ export const Expectation: MessageFns<Expectation> = {
         break;
       case "distribution":
         Distribution.encode(message.check.value, writer.uint32(122).fork()).join();
+        break;
+      case "quantile":
+        Quantile.encode(message.check.value, writer.uint32(130).fork()).join();
         break;
     }
     return writer;
@@ -1257,6 +1447,14 @@ export const Expectation: MessageFns<Expectation> = {
             }
 
             message.resumeAfterUs = reader.int64() as bigint;
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.perBatch = PerBatch.decode(reader, reader.uint32());
             continue;
           }
           case 5: {
@@ -1347,6 +1545,14 @@ export const Expectation: MessageFns<Expectation> = {
             message.check = { $case: "distribution", value: Distribution.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.check = { $case: "quantile", value: Quantile.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1372,6 +1578,9 @@ export const Expectation: MessageFns<Expectation> = {
       : 0n;
     message.resumeAfterUs = (object.resumeAfterUs !== undefined && object.resumeAfterUs !== null)
       ? BigInt(object.resumeAfterUs)
+      : undefined;
+    message.perBatch = (object.perBatch !== undefined && object.perBatch !== null)
+      ? PerBatch.fromPartial(object.perBatch)
       : undefined;
     switch (object.check?.$case) {
       case "notNull": {
@@ -1437,6 +1646,12 @@ export const Expectation: MessageFns<Expectation> = {
       case "distribution": {
         if (object.check?.value !== undefined && object.check?.value !== null) {
           message.check = { $case: "distribution", value: Distribution.fromPartial(object.check.value) };
+        }
+        break;
+      }
+      case "quantile": {
+        if (object.check?.value !== undefined && object.check?.value !== null) {
+          message.check = { $case: "quantile", value: Quantile.fromPartial(object.check.value) };
         }
         break;
       }
