@@ -37,7 +37,7 @@ function codecOf(typeName: string): Codec {
           : area === 'serving'
             ? [contracts.serving, contracts.search]
             : area === 'inference'
-              ? [contracts.inference, contracts.rollouts]
+              ? [contracts.inference, contracts.rollouts, contracts.aliases]
               : area === undefined
                 ? [contracts.oip, contracts.modelConfig]
                 : [(contracts as unknown as Record<string, object>)[area]];

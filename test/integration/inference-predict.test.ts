@@ -1,5 +1,4 @@
-import { events, inference, lineage, serving } from '@millrace/contracts';
-import { openNats, readStream } from '@millrace/events';
+import { inference, lineage, serving } from '@millrace/contracts';
 import { connect } from '@millrace/rpc';
 import { auc, logLoss } from '@millrace/stats';
 import { eventually } from '@millrace/testkit';
@@ -14,6 +13,7 @@ import {
   plain,
   split,
 } from './inference-world.ts';
+import { predictionsInStream } from './prediction-stream.ts';
 
 let world: InferenceWorld;
 const { PRESENT, NULL, NOT_FOUND } = serving.ValueStatus;
@@ -97,6 +97,34 @@ test('a prediction has the exact vector, statuses, ages and versions', async () 
   expect(answer.featureServiceVersion).toBe(direct.version);
 });
 
+test('Explain reads the features that Predict reads, for the model that Predict would ask, and logs nothing', async () => {
+  const request = latePrediction(['ATL', 'ATL'], { requestData: [{ name: 'wind', doubles: [0.1, Number.NaN] }] });
+  const logged = await predictionsInStream(world.stores.nats.url, 'millrace.predictions.late');
+  const { models } = await world.clients.predictions.explain(
+    inference.ExplainRequest.fromPartial({
+      deployment: 'late',
+      keys: request.keys as never,
+      requestData: request.requestData as never,
+      asOfUs: request.asOfUs as bigint,
+      background: [{ values: [0, 0] }],
+    }),
+  );
+  const [part] = models;
+  expect(part).toMatchObject({ model: 'late', method: 'sampled', output: 'probabilities' });
+  expect(part?.featureNames).toEqual(['delay', 'wind']);
+  expect(part?.rows.map(({ features }) => features)).toEqual([
+    [1.5, 0.1],
+    [1.5, 0.5],
+  ]);
+  const late = part?.rows[0]?.outputs[1];
+  const [none, delay, wind, both] = [score(0, 0), score(1.5, 0), score(0, 0.1), score(1.5, 0.1)];
+  expect(late?.values[0]).toBeCloseTo((delay - none + both - wind) / 2, 5);
+  expect(late?.values[1]).toBeCloseTo((wind - none + both - delay) / 2, 5);
+  expect(late?.margin).toBeCloseTo(both, 6);
+  expect([...(part?.rows[0]?.statuses ?? [])]).toEqual([PRESENT, PRESENT]);
+  expect((await predictionsInStream(world.stores.nats.url, 'millrace.predictions.late')).length).toBe(logged.length);
+});
+
 test('rows keep their order; null and unknown are NaN with their status, and request data is filled', async () => {
   const winds = { name: 'wind', doubles: [2, -1, Number.NaN] };
   const answer = await world.predict(latePrediction(['XXX', 'ORD', 'ATL'], { requestData: [winds] }));
@@ -144,7 +172,7 @@ test('predictions that come together share reads of features and runs, and each 
 test('a prediction is in the stream when it is answered, and in ClickHouse once', async () => {
   const answer = await world.predict(latePrediction(['ATL', 'ORD'], { predictionKeys: ['f-1', 'f-2'] }));
   const ids = answer.predictions.map(({ predictionId }) => predictionId);
-  const logged = await predictionsInStream('millrace.predictions.late');
+  const logged = await predictionsInStream(world.stores.nats.url, 'millrace.predictions.late');
   const [first, second] = ids.map((id) => logged.filter(({ predictionId }) => predictionId === id));
   expect(first?.length).toBe(1);
   expect(second?.length).toBe(1);
@@ -317,7 +345,7 @@ test('killed and started again: the model is loaded, every acknowledged predicti
   running = false;
   await Promise.all(callers);
   expect(acknowledged.length).toBeGreaterThan(300);
-  const logged = await predictionsInStream('millrace.predictions.*');
+  const logged = await predictionsInStream(world.stores.nats.url, 'millrace.predictions.*');
   await eventually(async () => expect(await countInHistory()).toEqual({ rows: logged.length, ids: logged.length }), {
     timeoutMs: 30_000,
   });
@@ -339,40 +367,6 @@ async function quality() {
 }
 
 /** Every prediction under the subject. */
-async function predictionsInStream(filter: string) {
-  const nats = await openNats(world.stores.nats.url, { name: 'test' });
-  const stop = new AbortController();
-  const found: ReturnType<typeof predictionsOf> = [];
-  for await (const { data, pending } of readStream(nats, {
-    stream: 'PREDICTIONS',
-    fromSeq: 1,
-    filter,
-    signal: stop.signal,
-  })) {
-    found.push(...predictionsOf(events.PredictionBatch.decode(data)));
-    if (pending === 0) break;
-  }
-  stop.abort();
-  await nats.close();
-  return found;
-}
-
-function predictionsOf(batch: events.PredictionBatch) {
-  const width = batch.vectorNames.length;
-  const { deployment, model, modelVersion, featureService, featureServiceVersion, vectorNames } = batch;
-  return batch.predictionIds.map((predictionId, row) => ({
-    predictionId,
-    predictionKey: batch.predictionKeys[row],
-    ...{ deployment, model, modelVersion, featureService, featureServiceVersion, vectorNames },
-    score: batch.scores[row],
-    asOfUs: batch.asOfUs[row],
-    vector: batch.vectors.slice(row * width, (row + 1) * width),
-    statuses: [...batch.statuses.subarray(row * width, (row + 1) * width)],
-    agesUs: batch.agesUs.slice(row * width, (row + 1) * width),
-    entity: new Map(batch.entity.map(({ name, values }) => [name, values[row]])),
-  }));
-}
-
 async function countInHistory(): Promise<{ rows: number; ids: number }> {
   const [row] = await world.sql<{ rows: number; ids: number }>(
     'SELECT toUInt32(count()) AS rows, toUInt32(uniqExact(prediction_id)) AS ids FROM predictions',

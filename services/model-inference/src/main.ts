@@ -4,6 +4,7 @@ import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { createExplainer } from './adapters/explain-host.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
@@ -11,6 +12,8 @@ import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { writePredictions } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
 import { createAliases } from './app/aliases.ts';
+import { createExplain } from './app/explain.ts';
+import { createExplainRows } from './app/explain-rows.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
@@ -18,7 +21,7 @@ import { createInferenceMetrics } from './app/inference-metrics.ts';
 import { createModelBook } from './app/model-book.ts';
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
-import { createPredict } from './app/predict.ts';
+import { createPredict, type PredictDeps } from './app/predict.ts';
 import { createPreparation } from './app/prepare-version.ts';
 import { createRepository, knownModels } from './app/repository.ts';
 import { createResponseCache } from './app/response-cache.ts';
@@ -37,6 +40,8 @@ import { rolloutService } from './rpc/rollout-service.ts';
 
 /** How long a model that could not be loaded waits for the next try. */
 const loadRetryMs = 5_000;
+/** How long the explaining worker may take to stop what nobody waits for. */
+const explainStopMs = 2_000;
 /** How often rollouts decide. */
 const rolloutTickMs = 250;
 
@@ -76,6 +81,11 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       infer.forget(model.name, model.version);
     },
   });
+  const explainer = await life.start('explainer', async () =>
+    createExplainer({ modelDir: config.modelDir, queueMax: config.explainQueueMax, stopMs: explainStopMs }),
+  );
+  const nowMs = () => clock.nowUs() / 1000;
+  const explain = createExplain({ explainer, nowMs, limits: config });
   life.onStop('models', () => book.close());
   const preparation = createPreparation({ book, follow: () => follow() });
   const aliases = createAliases({
@@ -104,6 +114,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const infer = createServeInfer({
     book,
     infer: runModel,
+    explain,
     route: createRouteInfer({
       book,
       deployment: (name) => deploymentOf(name)?.spec,
@@ -148,7 +159,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     signal,
   });
 
-  const predict = createPredict({
+  const served: Omit<PredictDeps, 'keep' | 'onPredictions'> = {
     book,
     deployment: (name) => deploymentOf(name)?.spec,
     rollout: rollouts.route,
@@ -166,11 +177,10 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       queue: shadows,
       featureService: (name) => registry.current().services.get(name)?.spec,
     }),
-    keep: log.keep,
     nowUs: () => clock.nowUs(),
     limits: config,
-    onPredictions: metrics.predicted,
-  });
+  };
+  const predict = createPredict({ ...served, keep: log.keep, onPredictions: metrics.predicted });
   const repository = createRepository({
     book,
     unloaded,
@@ -185,7 +195,12 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     deployment: (name) => deploymentOf(name)?.spec,
   });
   const services = [
-    predictionService({ predict, outcomes, snapshot: registry.current }),
+    predictionService({
+      predict,
+      explain: createExplainRows({ ...served, explain }),
+      outcomes,
+      snapshot: registry.current,
+    }),
     rolloutService(rollouts),
     aliasService(aliases),
     oipService(oip),

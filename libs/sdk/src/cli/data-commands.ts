@@ -88,10 +88,7 @@ async function get(service: string, keys: readonly string[], options: ReadOption
 
 async function predict(deployment: string, keys: readonly string[], options: ReadOptions): Promise<void> {
   await withServices(options, async (services: Services) => {
-    const requestData = (options.data ?? []).map((pair) => {
-      const [name = '', values = ''] = pair.split('=');
-      return { name, doubles: values.split(',').map((value) => toNumber(name, value)) };
-    });
+    const requestData = predictData(options.data ?? []);
     const response = await services.predictions().predict({
       deployment,
       keys: await keyColumns(services, keys),
@@ -120,6 +117,14 @@ async function predict(deployment: string, keys: readonly string[], options: Rea
       }
       process.stdout.write(`${table.toString()}\n`);
     }
+  });
+}
+
+/** `['distance=581,733']` → the numbers that a model takes beside features. */
+export function predictData(pairs: readonly string[]): { name: string; doubles: number[] }[] {
+  return pairs.map((pair) => {
+    const [name = '', values = ''] = pair.split('=');
+    return { name, doubles: values.split(',').map((value) => toNumber(name, value)) };
   });
 }
 

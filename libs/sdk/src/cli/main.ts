@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { positive } from './context.ts';
 import { addContractCommand } from './contract-command.ts';
 import { addDataCommands } from './data-commands.ts';
+import { addExplainCommand } from './explain-command.ts';
 import { addHealthCommands } from './health-commands.ts';
 import { addLineageCommand } from './lineage-command.ts';
 import { addLoadCommands } from './load-commands.ts';
@@ -40,5 +41,6 @@ addQualityCommand(program);
 addContractCommand(program);
 addRolloutCommands(program);
 addModelCommands(program);
+addExplainCommand(program);
 
 await program.parseAsync();

@@ -29,6 +29,16 @@ export interface ModelOptions extends MetadataOptions {
   readonly outcome?: { readonly source: Source; readonly key: string; readonly label: string };
   /** Answers are given again to equal rows for so long (`10m`); left out: every request runs the model. For models whose answers are not drawn at random. */
   readonly responseCache?: { readonly ttl: string };
+  /** The trees as XGBoost (`save_model('model.json')`) or LightGBM (`save_model('model.txt')`) wrote them: exact attributions need them. */
+  readonly trees?: ModelFile;
+}
+
+/** A file beside the model's own. */
+export interface ModelFile {
+  /** A path relative to the model repository, or a `file:` URL. */
+  readonly uri: string;
+  /** SHA-256 of the bytes, hex. */
+  readonly sha256: string;
 }
 
 /** A model file: ONNX, or native of XGBoost or LightGBM. */
@@ -54,6 +64,7 @@ export function model(name: string, options: ModelOptions): Model {
       labelField: options.outcome.label,
     },
     responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
+    trees: options.trees,
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
 }

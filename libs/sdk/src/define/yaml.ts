@@ -146,6 +146,7 @@ const serviceDocument = z.strictObject({
   derived: derived.optional(),
   request: z.record(z.string(), requestField).optional(),
 });
+const modelFile = z.strictObject({ uri: z.string(), sha256: z.string() });
 const modelDocument = z.strictObject({
   kind: z.literal('model'),
   ...metadata,
@@ -167,6 +168,7 @@ const modelDocument = z.strictObject({
   output: z.strictObject({ name: z.string(), column: z.int().optional() }).optional(),
   outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
   response_cache: z.strictObject({ ttl: duration }).optional(),
+  trees: modelFile.optional(),
 });
 const deploymentDocument = z.strictObject({
   kind: z.literal('deployment'),
@@ -352,5 +354,6 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
       labelField: given.outcome.label,
     },
     responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
+    trees: given.trees,
   };
 }

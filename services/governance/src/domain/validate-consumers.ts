@@ -102,9 +102,8 @@ const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm'];
 export function validateModel(model: definitions.Model, catalog: Catalog, report: Report): void {
   if (!formats.includes(model.format))
     report('format', `format "${model.format}" is not served; use one of ${formats.join(', ')}`);
-  if (model.uri === '') report('uri', 'is empty; write a path in the model repository or a file: URL');
-  if (!/^[0-9a-f]{64}$/.test(model.sha256))
-    report('sha256', `"${model.sha256}" is not a SHA-256; write 64 hex digits, as sha256sum prints them`);
+  validateFile('', model, report);
+  if (model.trees) validateFile('trees.', model.trees, report);
   if (model.inputColumns.length > 1024)
     report('input_columns', `${model.inputColumns.length} columns are over the limit of 1024`);
   const service = model.featureService === '' ? undefined : catalog.featureService(model.featureService);
@@ -134,6 +133,12 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
   }
   if (model.responseCacheTtlUs < 0n) report('response_cache_ttl_us', 'cannot be negative');
   if (model.outcome) validateOutcome(model.outcome, catalog, report);
+}
+
+function validateFile(path: string, { uri, sha256 }: definitions.ModelFile, report: Report): void {
+  if (uri === '') report(`${path}uri`, 'is empty; write a path in the model repository or a file: URL');
+  if (!/^[0-9a-f]{64}$/.test(sha256))
+    report(`${path}sha256`, `"${sha256}" is not a SHA-256; write 64 hex digits, as sha256sum prints them`);
 }
 
 /** The types of a service's answers, as far as the views that it reads are sound. */

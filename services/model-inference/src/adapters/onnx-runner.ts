@@ -1,12 +1,11 @@
 import { stat } from 'node:fs/promises';
-import { isAbsolute, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createDispatcher, type Dispatcher, type LaneHandle, type Level } from '@millrace/batching';
 import { MeshError } from '@millrace/kernel';
 import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/model-book.ts';
 import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
 import { type BatchingChoice, chooseBatching, measuredRows } from '../domain/batching-choice.ts';
 import type { Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
+import { modelPath } from './model-path.ts';
 import { datatypeOf, ortTypeOf } from './onnx-datatypes.ts';
 import type { SessionShape, SessionSource, WireSpec, WireTensor } from './onnx-messages.ts';
 import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker-pool.ts';
@@ -104,7 +103,7 @@ async function open(
 
 async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOptions) {
   const { name, uri, sha256, format } = request;
-  const path = pathOf(modelDir, uri);
+  const path = modelPath(modelDir, uri);
   const file = await stat(path).catch((cause) => {
     throw new MeshError(
       'MODEL_LOAD_FAILED',
@@ -114,14 +113,6 @@ async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOpti
     );
   });
   return { path, sha256, uri, model: name, format, threads, bytes: file.size };
-}
-
-function pathOf(modelDir: string, uri: string): string {
-  if (uri.startsWith('file:')) return fileURLToPath(uri);
-  const relative = normalize(uri);
-  if (isAbsolute(relative) || relative.startsWith('..'))
-    throw new MeshError('INVALID_ARGUMENT', `"${uri}" leads out of the model repository`, { uri });
-  return join(modelDir, relative);
 }
 
 interface RunItem {

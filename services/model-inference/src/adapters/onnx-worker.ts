@@ -1,10 +1,9 @@
 /** Runs models off the service's event loop: onnxruntime-node's create and run are synchronous, and so are trees. */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { MeshError } from '@millrace/kernel';
 import { keepHalfFloatsAsBits } from './half-floats.ts';
 import { measureSession } from './measure-session.ts';
+import { readModelFile } from './model-file.ts';
 import type { SessionSource, WireSpec, WireTensor, WorkerAnswer, WorkerRequest } from './onnx-messages.ts';
 import { openOnnx } from './onnx-session.ts';
 import type { Session } from './session.ts';
@@ -69,14 +68,7 @@ async function serve(request: WorkerRequest): Promise<unknown> {
 const namesOf = (specs: readonly WireSpec[]) => specs.map(({ name }) => name);
 
 async function load({ path, sha256, uri, model, threads, format }: SessionSource): Promise<Loaded> {
-  const bytes = read(path, uri, model);
-  const digest = createHash('sha256').update(bytes).digest('hex');
-  if (digest !== sha256)
-    throw new MeshError(
-      'MODEL_LOAD_FAILED',
-      `model "${model}": file "${uri}" has SHA-256 ${digest}, not ${sha256} as registered; apply the definition again or restore the file`,
-      { model, uri, expected: sha256, found: digest },
-    );
+  const bytes = readModelFile({ path, uri, sha256, model });
   try {
     return { model, session: await openSession(bytes, format, threads) };
   } catch (cause) {
@@ -87,19 +79,6 @@ async function load({ path, sha256, uri, model, threads, format }: SessionSource
 
 function openSession(bytes: Uint8Array, format: string, threads: number): Session | Promise<Session> {
   return format === 'xgboost' || format === 'lightgbm' ? openTrees(bytes, format) : openOnnx(bytes, threads);
-}
-
-function read(path: string, uri: string, model: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new MeshError(
-      'MODEL_LOAD_FAILED',
-      `model "${model}": no file "${uri}" in the model repository`,
-      { model, uri },
-      { cause },
-    );
-  }
 }
 
 async function run({ model, session }: Loaded, feeds: readonly WireTensor[], fetches: readonly string[]) {

@@ -2,7 +2,7 @@ import { createDispatcher } from '@millrace/batching';
 import type { serving } from '@millrace/contracts';
 import { MeshError, ReasonCode } from '@millrace/kernel';
 import { mergeReads, readGroupOf, splitRead } from '../domain/merged-reads.ts';
-import type { ReadFeatures } from './predict.ts';
+import type { ReadFeatures } from './read-vectors.ts';
 
 /** Reads under way before what comes next waits to be one read. */
 const inFlightMax = 2;

@@ -8,6 +8,8 @@ export interface InferOutcome {
   /** The model that answered, where the request named a deployment. */
   readonly routedTo?: string;
   readonly outputs: ReadonlyMap<string, Tensor>;
+  /** What the answer says of itself. */
+  readonly parameters?: ReadonlyMap<string, string>;
 }
 
 /** Runs a model on tensors. Outputs in the order asked for; all of the model's when none is. */

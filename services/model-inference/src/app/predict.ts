@@ -2,27 +2,11 @@ import type { definitions, inference, serving } from '@millrace/contracts';
 import { MeshError, newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
 import type { Tensor } from '../domain/tensor.ts';
-import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
+import type { Vectors } from '../domain/vector.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
 import { type PickedTarget, pickTarget } from './pick-target.ts';
+import { type Caller, type ReadVectorsDeps, readVectors } from './read-vectors.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
-import type { ShadowPredictions } from './shadow-predictions.ts';
-
-/** Who waits for an answer. */
-export interface Caller {
-  /** Aborts when the caller is gone. */
-  readonly signal: AbortSignal;
-  /** Epoch milliseconds. */
-  readonly deadlineMs: number | undefined;
-  /** As of a run: 1 is the most urgent, 2 unless given. */
-  readonly priority?: number;
-}
-
-/** Reads features for rows; one call for all of them. */
-export type ReadFeatures = (
-  request: serving.GetFeaturesRequest,
-  options: Caller,
-) => Promise<serving.GetFeaturesResponse>;
 
 /** What is kept of a model's predictions before they are answered; a value of each list, or a row of each matrix, for each prediction. */
 export interface PredictionRecords {
@@ -43,14 +27,21 @@ export interface PredictionRecords {
 /** Resolves once the records are durable; gives up when the signal aborts. */
 export type KeepPredictions = (records: readonly PredictionRecords[], signal: AbortSignal) => Promise<void>;
 
-export interface PredictDeps {
+/** Sends what was just answered to the rollout's shadow, if there is one. Returns at once. */
+export type ShadowPredictions = (
+  route: CallRoute,
+  parts: readonly Part[],
+  unitOf: (row: number) => string,
+  asOfUs: (row: number) => number,
+  predict: (model: ReadyModel, members: readonly number[], caller: Caller) => Promise<Part>,
+) => void;
+
+export interface PredictDeps extends ReadVectorsDeps {
   readonly book: ModelBook;
   readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly deployments: () => readonly string[];
   /** How the deployment's rollout routes a call; undefined without one. */
   readonly rollout: (deployment: string) => CallRoute | undefined;
-  readonly featureService: (name: string) => definitions.FeatureService | undefined;
-  readonly readFeatures: ReadFeatures;
   readonly keep: KeepPredictions;
   readonly nowUs: () => number;
   readonly shadow: ShadowPredictions;
@@ -99,7 +90,10 @@ export function unknownDeployment(deployment: string, deployments: readonly stri
   );
 }
 
-function rowsOf(request: inference.PredictRequest, rowsMax: number): number {
+type RowsOfRequest = Pick<inference.PredictRequest, 'keys' | 'requestData' | 'asOfUsByRow' | 'predictionKeys'>;
+
+/** How many rows a request has. */
+export function rowsOf(request: RowsOfRequest, rowsMax: number): number {
   const lengths: [name: string, values: number][] = [
     ...request.keys.map((key): [string, number] => [`key "${key.name}"`, keyLength(key)]),
     ...request.requestData.map(({ name, doubles }): [string, number] => [`request data "${name}"`, doubles.length]),
@@ -130,14 +124,15 @@ function keyLength({ strings, int64s, bools }: serving.KeyColumn): number {
 }
 
 export type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
-interface Group {
+export interface Group {
   readonly model: ReadyModel;
   readonly members: readonly number[];
 }
 
-function groupByModel(
+/** Which model version answers which rows. */
+export function groupByModel(
   deployment: definitions.Deployment,
-  request: inference.PredictRequest,
+  request: Pick<inference.PredictRequest, 'deployment' | 'keys' | 'predictionKeys'>,
   rows: number,
   book: ModelBook,
   route: CallRoute | undefined,
@@ -192,52 +187,10 @@ async function predictGroup(
   asOfUs: (row: number) => number,
   caller: Caller,
 ): Promise<Part> {
-  const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
-  const { featureService } = model.spec;
-  const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
-  const response =
-    featureService === ''
-      ? undefined
-      : await deps.readFeatures(
-          {
-            featureService,
-            version: '',
-            keys: request.keys.map((key) => ({
-              name: key.name,
-              strings: pick(key.strings),
-              int64s: pick(key.int64s),
-              bools: pick(key.bools),
-              nulls: nullsOf(key, members),
-            })),
-            asOfUs: 0n,
-            asOfUsByRow: members.map((row) => BigInt(asOfUs(row))),
-            allowPartial: false,
-            allowHistory: request.allowHistory,
-            omitMetadata: false,
-            requestData: requestDataOf(deps.featureService(featureService), requestData),
-          },
-          caller,
-        );
-  const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
-  const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
+  const { vectors, requestData, features } = await readVectors(deps, model, request, members, asOfUs, caller);
   const startedMs = performance.now();
   const scores = await scoresOf(model, vectors, caller);
-  return { model, members, vectors, requestData, features: response, scores, runMs: performance.now() - startedMs };
-}
-
-/** What the feature service's expressions take of the request's data. */
-function requestDataOf(
-  service: definitions.FeatureService | undefined,
-  given: readonly inference.RequestColumn[],
-): serving.RequestColumn[] {
-  const wanted = new Set(service?.requestFields.map(({ name }) => name));
-  return given
-    .filter(({ name }) => wanted.has(name))
-    .map(({ name, doubles }) => ({ name, doubles, int64s: [], strings: [], bools: [], nulls: Buffer.alloc(0) }));
-}
-
-function nullsOf({ nulls }: serving.KeyColumn, members: readonly number[]): Buffer {
-  return nulls.length === 0 ? nulls : Buffer.from(members.map((row) => nulls[row] ?? 0));
+  return { model, members, vectors, requestData, features, scores, runMs: performance.now() - startedMs };
 }
 
 export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Promise<number[]> {
@@ -272,7 +225,7 @@ export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Call
   return Array.from({ length: vectors.rows }, (_, row) => Number(output.data[row * width + outputColumn]));
 }
 
-function unitOf(request: inference.PredictRequest, row: number): string {
+function unitOf(request: Pick<inference.PredictRequest, 'keys' | 'predictionKeys'>, row: number): string {
   return request.predictionKeys[row] || entityText(request.keys, row);
 }
 

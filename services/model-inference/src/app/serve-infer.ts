@@ -1,6 +1,9 @@
 import { MeshError } from '@millrace/kernel';
+import { explainAsk, explanationTensors } from '../domain/explain-parameters.ts';
+import type { ExplainAsk } from '../domain/explanation.ts';
 import { StatisticsOfVersion, type VersionStatistics } from '../domain/model-statistics.ts';
 import type { Tensor } from '../domain/tensor.ts';
+import type { Explain } from './explain.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { ModelBook, RunOptions } from './model-book.ts';
 import type { InferUnit, RouteInfer } from './route-infer.ts';
@@ -11,6 +14,7 @@ export interface InferCall {
   readonly version: string;
   readonly unit: InferUnit;
   readonly outputs: readonly string[];
+  /** Values: numbers, bigints, text, booleans. */
   readonly parameters: ReadonlyMap<string, unknown>;
   readonly options: RunOptions;
   decode(): ReadonlyMap<string, Tensor>;
@@ -33,6 +37,7 @@ export function createServeInfer(deps: {
   readonly book: ModelBook;
   readonly infer: Infer;
   readonly route: RouteInfer;
+  readonly explain: Explain;
   readonly nowMs: () => number;
 }): InferStatistics {
   const statistics = new Map<string, StatisticsOfVersion>();
@@ -52,21 +57,26 @@ export function createServeInfer(deps: {
       let inputs: ReadonlyMap<string, Tensor> | undefined;
       try {
         refuseUnsupported(call.parameters);
+        const ask = explainAsk(call.parameters);
         inputs = call.decode();
         const decodedMs = performance.now();
         const outcome = await deps.infer(to.model, to.version, inputs, call.outputs, {
           ...call.options,
-          // a shadow reads them once more
-          ownsInputs: call.options.ownsInputs === true && !to.isShadowed,
+          // a shadow, or what explains the answer, reads them once more
+          ownsInputs: call.options.ownsInputs === true && !to.isShadowed && ask === undefined,
         });
         const inferredMs = performance.now();
         to.answered(outcome, inferredMs - startedMs);
-        const answer = encode(to.isRouted ? { ...outcome, routedTo: name } : outcome);
+        const told = ask
+          ? await explained(deps, { name, version: outcome.version }, outcome, inputs, ask, call)
+          : outcome;
+        const explainedMs = performance.now();
+        const answer = encode(to.isRouted ? { ...told, routedTo: name } : told);
         const times = {
           queueNs: 0,
           inputNs: (decodedMs - startedMs) * nsPerMs,
           inferNs: (inferredMs - decodedMs) * nsPerMs,
-          outputNs: (performance.now() - inferredMs) * nsPerMs,
+          outputNs: (performance.now() - explainedMs) * nsPerMs,
         };
         ofVersion(name, version).succeeded(rowsOf(inputs), times, deps.nowMs());
         to.shadow(inputs, outcome, inferredMs - decodedMs);
@@ -79,6 +89,29 @@ export function createServeInfer(deps: {
     },
     of: (name, version) => (statistics.get(key(name, version)) ?? new StatisticsOfVersion()).read(),
     forget: (name, version) => void statistics.delete(key(name, version)),
+  };
+}
+
+/** The answer, and what it comes of by the same version. */
+async function explained(
+  { book, explain }: { readonly book: ModelBook; readonly explain: Explain },
+  model: { readonly name: string; readonly version: string },
+  outcome: InferOutcome,
+  inputs: ReadonlyMap<string, Tensor>,
+  ask: ExplainAsk,
+  { options }: InferCall,
+): Promise<InferOutcome> {
+  const explanation = await explain.tensors(book.ready(model.name, model.version), inputs, ask, options);
+  const { method, note, output, pairs } = explanation;
+  return {
+    ...outcome,
+    outputs: new Map([...outcome.outputs, ...explanationTensors(explanation)]),
+    parameters: new Map([
+      ['explanation_method', method],
+      ['explanation_output', output],
+      ...(note === '' ? [] : [['explanation_note', note] as const]),
+      ...(pairs === 0 ? [] : [['explanation_pairs', String(pairs)] as const]),
+    ]),
   };
 }
 

@@ -1,19 +1,9 @@
 import type { definitions } from '@millrace/contracts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { ModelBook } from './model-book.ts';
-import { type Caller, type Part, type ReadyModel, scoresOf } from './predict.ts';
-import type { CallRoute } from './rollouts.ts';
+import { type ReadyModel, type ShadowPredictions, scoresOf } from './predict.ts';
 import { shadowCall } from './shadow-call.ts';
 import type { ShadowQueue } from './shadow-queue.ts';
-
-/** Sends what was just answered to the rollout's shadow, if there is one. Returns at once. */
-export type ShadowPredictions = (
-  route: CallRoute,
-  parts: readonly Part[],
-  unitOf: (row: number) => string,
-  asOfUs: (row: number) => number,
-  predict: (model: ReadyModel, members: readonly number[], caller: Caller) => Promise<Part>,
-) => void;
 
 export function createShadowPredictions(deps: {
   readonly book: Pick<ModelBook, 'find'>;

@@ -10,7 +10,11 @@ export interface RestAnswer {
 }
 
 /** The JSON of an answer and, behind it, the outputs that were asked for as binary data. */
-export function answerOf(model: string, request: RestInfer, { version, outputs, routedTo }: InferOutcome): RestAnswer {
+export function answerOf(
+  model: string,
+  request: RestInfer,
+  { version, outputs, routedTo, parameters }: InferOutcome,
+): RestAnswer {
   const binary: Buffer[] = [];
   const texts = [...outputs].map(([name, tensor]) => {
     const head = `{"name":${JSON.stringify(name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape}]`;
@@ -19,11 +23,13 @@ export function answerOf(model: string, request: RestInfer, { version, outputs, 
     binary.push(bytes);
     return `${head},"parameters":{"binary_data_size":${bytes.length}}}`;
   });
+  const said = new Map(parameters);
+  if (routedTo !== undefined) said.set('model', routedTo);
   const about = {
     ...(request.id === '' ? {} : { id: request.id }),
     model_name: model,
     model_version: version,
-    ...(routedTo === undefined ? {} : { parameters: { model: routedTo } }),
+    ...(said.size === 0 ? {} : { parameters: Object.fromEntries(said) }),
   };
   const json = Buffer.from(`${JSON.stringify(about).slice(0, -1)},"outputs":[${texts.join(',')}]}`);
   if (binary.length === 0) return { body: json, jsonLength: undefined };

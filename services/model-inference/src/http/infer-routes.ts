@@ -12,9 +12,9 @@ interface Named {
 
 const jsonLengthHeader = 'inference-header-content-length';
 
-/** POST …/infer: JSON, or JSON followed by binary tensors. */
+/** POST …/infer: JSON, or JSON followed by binary tensors. POST …/explain: the same with the parameter `explain`. */
 export function inferRoutes(server: OipServer, bytesMax: number) {
-  async function infer(request: FastifyRequest, reply: FastifyReply) {
+  async function infer(request: FastifyRequest, reply: FastifyReply, more: ReadonlyMap<string, unknown> = new Map()) {
     const { model, version = '' } = request.params as Named;
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const { headers } = request;
@@ -35,7 +35,7 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
           id: call.id,
         },
         outputs: call.outputs,
-        parameters: call.parameters,
+        parameters: new Map([...call.parameters, ...more]),
         options: { signal: aborter.signal, priority: priorityOf(call.parameters), ownsInputs: true },
         decode: call.decode,
       },
@@ -51,8 +51,16 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
 
   return async function routes(app: FastifyInstance): Promise<void> {
     const schema = { summary: 'Runs the model on tensors, JSON or binary', tags: ['inference'] };
-    app.post('/v2/models/:model/infer', { schema }, infer);
-    app.post('/v2/models/:model/versions/:version/infer', { schema }, infer);
+    const explained = {
+      summary: 'Runs the model and says how much each feature moved the answer',
+      tags: ['inference'],
+    };
+    for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+      app.post(`${path}/infer`, { schema }, (request, reply) => infer(request, reply));
+      app.post(`${path}/explain`, { schema: explained }, (request, reply) =>
+        infer(request, reply, new Map([['explain', true]])),
+      );
+    }
   };
 }
 

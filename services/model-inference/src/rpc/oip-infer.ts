@@ -16,7 +16,7 @@ export function callOf(
     version: request.modelVersion,
     unit: { parameter: unitOf(request), header: metadata.get(unitHeader), id: request.id },
     outputs: request.outputs.map(({ name }) => name),
-    parameters: request.parameters,
+    parameters: valuesOf(request.parameters),
     options: { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
     decode() {
       for (const { parameters } of [...request.inputs, ...request.outputs]) refuseUnsupported(parameters);
@@ -31,6 +31,10 @@ function unitOf({ parameters }: oip.ModelInferRequest): string | undefined {
   return given === undefined ? undefined : String(given.value);
 }
 
+function valuesOf(parameters: ReadonlyMap<string, oip.InferParameter>): ReadonlyMap<string, unknown> {
+  return new Map([...parameters].map(([name, { parameterChoice }]) => [name, parameterChoice?.value]));
+}
+
 /** Triton's schedule policy: 1 is the most urgent. */
 function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
   const given = parameters.get('priority')?.parameterChoice;
@@ -40,14 +44,16 @@ function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
 /** Outputs are raw when the inputs were. */
 export function answerOf(
   request: oip.ModelInferRequest,
-  { version, outputs, routedTo }: InferOutcome,
+  { version, outputs, routedTo, parameters }: InferOutcome,
 ): oip.ModelInferResponse {
   const raw = request.rawInputContents.length > 0;
   const response: oip.ModelInferResponse = {
     modelName: request.modelName,
     modelVersion: version,
     id: request.id,
-    parameters: new Map(),
+    parameters: new Map(
+      [...(parameters ?? [])].map(([name, value]) => [name, { parameterChoice: { $case: 'stringParam', value } }]),
+    ),
     outputs: [],
     rawOutputContents: [],
   };

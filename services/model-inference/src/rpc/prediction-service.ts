@@ -1,17 +1,21 @@
 import { inference } from '@millrace/contracts';
 import type { RegistrySnapshot } from '@millrace/registry';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
+import type { ExplainRows } from '../app/explain-rows.ts';
 import type { OutcomeBook } from '../app/outcomes.ts';
 import { type Predict, unknownDeployment } from '../app/predict.ts';
+import { explainMessage } from './explain-message.ts';
 
 /** The wire of PredictionService. */
 export function predictionService(parts: {
   readonly predict: Predict;
+  readonly explain: ExplainRows;
   readonly outcomes: OutcomeBook;
   readonly snapshot: () => RegistrySnapshot;
 }): ServiceBinding {
   return bindService(inference.PredictionServiceService, {
     predict: (request, caller) => parts.predict(request, caller),
+    explain: async (request, caller) => explainMessage(await parts.explain(request, caller)),
     getQuality: ({ deployment }) => {
       const { deployments } = parts.snapshot();
       const found = deployments.get(deployment);

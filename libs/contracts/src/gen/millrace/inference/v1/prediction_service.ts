@@ -109,6 +109,96 @@ export interface GetQualityResponse {
   models: ModelQuality[];
 }
 
+/** Values of one row. */
+export interface RowValues {
+  /** One of each feature, in the order of the model's columns; NaN is missing. At most 10,000. */
+  values: number[];
+}
+
+/** Asks for attributions, of rows that are given or of features read by keys. */
+export interface ExplainRequest {
+  /** The model's name; empty: that which the deployment sends each row to. */
+  model: string;
+  /** Its version; empty: the one that is served. */
+  modelVersion: string;
+  /** The deployment's name; empty: the model is named. */
+  deployment: string;
+  /** Rows of one value of each feature, in place of keys and request_data; at most 10,000. */
+  rows: RowValues[];
+  /** The join keys of the rows, as for Predict; at most 64. */
+  keys: KeyColumn[];
+  /** Values that only the caller knows, as for Predict; at most 1,024. */
+  requestData: RequestColumn[];
+  /** The read time in UTC microseconds for every row; 0: the server's clock. */
+  asOfUs: bigint;
+  /** Reads values whose row starts after the read time from history. */
+  allowHistory: boolean;
+  /** `exact` (TreeSHAP), `sampled` (Shapley values with their standard errors), or empty: exact where the trees are known. */
+  method: string;
+  /** Of sampled: the output tensor that is explained; empty: the one that holds the score, else the first of floats. */
+  output: string;
+  /** Of sampled: antithetic pairs of permutations for each row, 2 to 100,000; 0: 64 or more, so that every background row counts alike. */
+  pairs: number;
+  /** Of sampled: the same seed gives the same values. */
+  seed: number;
+  /** Of sampled: what features have that are not known; at least one row, at most 1,000. */
+  background: RowValues[];
+}
+
+/** How one output of one row comes about: base + sum of values - residual = margin. */
+export interface OutputAttributions {
+  /** The class, where the model says it; else empty. */
+  label: string;
+  /** What the model says when it knows no feature: on average over its training rows, or the background rows. */
+  base: number;
+  /** What it says of the row: of exact attributions before sigmoid, softmax or exp. */
+  margin: number;
+  /** Sum of the values + base - margin: what arithmetic lost. */
+  residual: number;
+  /** One of each feature; at most 10,000. */
+  values: number[];
+  /** Of sampled: the standard error of each value; else empty. At most 10,000. */
+  standardErrors: number[];
+}
+
+/** One explained row. */
+export interface RowAttributions {
+  /** Its place in the request, from 0. */
+  row: number;
+  /** What the model saw; NaN is missing. At most 10,000. */
+  features: number[];
+  /** A millrace.serving.v1.ValueStatus of each feature; empty when rows were given. */
+  statuses: Buffer;
+  /** One of each output; at most 10,000. */
+  outputs: OutputAttributions[];
+}
+
+/** Attributions of the rows that one model version answers. */
+export interface ModelAttributions {
+  /** The model. */
+  model: string;
+  /** Its version. */
+  modelVersion: string;
+  /** `exact` or `sampled`. */
+  method: string;
+  /** Why it is not exact, where it is not. */
+  note: string;
+  /** What is explained: `margin`, or the name of an output tensor. */
+  output: string;
+  /** At most 10,000. */
+  featureNames: string[];
+  /** Of sampled: pairs of permutations for each row. */
+  pairs: number;
+  /** In the order of the request; at most 10,000. */
+  rows: RowAttributions[];
+}
+
+/** Attributions. */
+export interface ExplainResponse {
+  /** By model version; at most 17. */
+  models: ModelAttributions[];
+}
+
 function createBaseRequestColumn(): RequestColumn {
   return { name: "", doubles: [] };
 }
@@ -873,6 +963,733 @@ export const GetQualityResponse: MessageFns<GetQualityResponse> = {
   },
 };
 
+function createBaseRowValues(): RowValues {
+  return { values: [] };
+}
+
+export const RowValues: MessageFns<RowValues> = {
+  encode(message: RowValues, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.values.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.values) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RowValues {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRowValues();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 9) {
+              message.values.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RowValues>): RowValues {
+    return RowValues.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RowValues>): RowValues {
+    const message = createBaseRowValues();
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseExplainRequest(): ExplainRequest {
+  return {
+    model: "",
+    modelVersion: "",
+    deployment: "",
+    rows: [],
+    keys: [],
+    requestData: [],
+    asOfUs: 0n,
+    allowHistory: false,
+    method: "",
+    output: "",
+    pairs: 0,
+    seed: 0,
+    background: [],
+  };
+}
+
+export const ExplainRequest: MessageFns<ExplainRequest> = {
+  encode(message: ExplainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(10).string(message.model);
+    }
+    if (message.modelVersion !== "") {
+      writer.uint32(18).string(message.modelVersion);
+    }
+    if (message.deployment !== "") {
+      writer.uint32(26).string(message.deployment);
+    }
+    for (const v of message.rows) {
+      RowValues.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.keys) {
+      KeyColumn.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.requestData) {
+      RequestColumn.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.asOfUs !== 0n) {
+      if (BigInt.asIntN(64, message.asOfUs) !== message.asOfUs) {
+        throw new globalThis.Error("value provided for field message.asOfUs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.asOfUs);
+    }
+    if (message.allowHistory !== false) {
+      writer.uint32(64).bool(message.allowHistory);
+    }
+    if (message.method !== "") {
+      writer.uint32(74).string(message.method);
+    }
+    if (message.output !== "") {
+      writer.uint32(82).string(message.output);
+    }
+    if (message.pairs !== 0) {
+      writer.uint32(88).uint32(message.pairs);
+    }
+    if (message.seed !== 0) {
+      writer.uint32(96).uint32(message.seed);
+    }
+    for (const v of message.background) {
+      RowValues.encode(v!, writer.uint32(106).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.modelVersion = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.deployment = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rows.push(RowValues.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.keys.push(KeyColumn.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.requestData.push(RequestColumn.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.asOfUs = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.allowHistory = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.pairs = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.seed = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.background.push(RowValues.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExplainRequest>): ExplainRequest {
+    return ExplainRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainRequest>): ExplainRequest {
+    const message = createBaseExplainRequest();
+    message.model = object.model ?? "";
+    message.modelVersion = object.modelVersion ?? "";
+    message.deployment = object.deployment ?? "";
+    message.rows = object.rows?.map((e) => RowValues.fromPartial(e)) || [];
+    message.keys = object.keys?.map((e) => KeyColumn.fromPartial(e)) || [];
+    message.requestData = object.requestData?.map((e) => RequestColumn.fromPartial(e)) || [];
+    message.asOfUs = (object.asOfUs !== undefined && object.asOfUs !== null) ? BigInt(object.asOfUs) : 0n;
+    message.allowHistory = object.allowHistory ?? false;
+    message.method = object.method ?? "";
+    message.output = object.output ?? "";
+    message.pairs = object.pairs ?? 0;
+    message.seed = object.seed ?? 0;
+    message.background = object.background?.map((e) => RowValues.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOutputAttributions(): OutputAttributions {
+  return { label: "", base: 0, margin: 0, residual: 0, values: [], standardErrors: [] };
+}
+
+export const OutputAttributions: MessageFns<OutputAttributions> = {
+  encode(message: OutputAttributions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.label !== "") {
+      writer.uint32(10).string(message.label);
+    }
+    if (message.base !== 0) {
+      writer.uint32(17).double(message.base);
+    }
+    if (message.margin !== 0) {
+      writer.uint32(25).double(message.margin);
+    }
+    if (message.residual !== 0) {
+      writer.uint32(33).double(message.residual);
+    }
+    if (message.values.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.values) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.standardErrors.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.standardErrors) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OutputAttributions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOutputAttributions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.base = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.margin = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.residual = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag === 41) {
+              message.values.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 6: {
+            if (tag === 49) {
+              message.standardErrors.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.standardErrors.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OutputAttributions>): OutputAttributions {
+    return OutputAttributions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OutputAttributions>): OutputAttributions {
+    const message = createBaseOutputAttributions();
+    message.label = object.label ?? "";
+    message.base = object.base ?? 0;
+    message.margin = object.margin ?? 0;
+    message.residual = object.residual ?? 0;
+    message.values = object.values?.map((e) => e) || [];
+    message.standardErrors = object.standardErrors?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRowAttributions(): RowAttributions {
+  return { row: 0, features: [], statuses: Buffer.alloc(0), outputs: [] };
+}
+
+export const RowAttributions: MessageFns<RowAttributions> = {
+  encode(message: RowAttributions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.row !== 0) {
+      writer.uint32(8).uint32(message.row);
+    }
+    if (message.features.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.features) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.statuses.length !== 0) {
+      writer.uint32(26).bytes(message.statuses);
+    }
+    for (const v of message.outputs) {
+      OutputAttributions.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RowAttributions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRowAttributions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.row = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 17) {
+              message.features.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.features.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.statuses = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.outputs.push(OutputAttributions.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RowAttributions>): RowAttributions {
+    return RowAttributions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RowAttributions>): RowAttributions {
+    const message = createBaseRowAttributions();
+    message.row = object.row ?? 0;
+    message.features = object.features?.map((e) => e) || [];
+    message.statuses = object.statuses ?? Buffer.alloc(0);
+    message.outputs = object.outputs?.map((e) => OutputAttributions.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelAttributions(): ModelAttributions {
+  return { model: "", modelVersion: "", method: "", note: "", output: "", featureNames: [], pairs: 0, rows: [] };
+}
+
+export const ModelAttributions: MessageFns<ModelAttributions> = {
+  encode(message: ModelAttributions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(10).string(message.model);
+    }
+    if (message.modelVersion !== "") {
+      writer.uint32(18).string(message.modelVersion);
+    }
+    if (message.method !== "") {
+      writer.uint32(26).string(message.method);
+    }
+    if (message.note !== "") {
+      writer.uint32(34).string(message.note);
+    }
+    if (message.output !== "") {
+      writer.uint32(42).string(message.output);
+    }
+    for (const v of message.featureNames) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.pairs !== 0) {
+      writer.uint32(56).uint32(message.pairs);
+    }
+    for (const v of message.rows) {
+      RowAttributions.encode(v!, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelAttributions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelAttributions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.modelVersion = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.featureNames.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.pairs = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.rows.push(RowAttributions.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelAttributions>): ModelAttributions {
+    return ModelAttributions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelAttributions>): ModelAttributions {
+    const message = createBaseModelAttributions();
+    message.model = object.model ?? "";
+    message.modelVersion = object.modelVersion ?? "";
+    message.method = object.method ?? "";
+    message.note = object.note ?? "";
+    message.output = object.output ?? "";
+    message.featureNames = object.featureNames?.map((e) => e) || [];
+    message.pairs = object.pairs ?? 0;
+    message.rows = object.rows?.map((e) => RowAttributions.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExplainResponse(): ExplainResponse {
+  return { models: [] };
+}
+
+export const ExplainResponse: MessageFns<ExplainResponse> = {
+  encode(message: ExplainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      ModelAttributions.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(ModelAttributions.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExplainResponse>): ExplainResponse {
+    return ExplainResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainResponse>): ExplainResponse {
+    const message = createBaseExplainResponse();
+    message.models = object.models?.map((e) => ModelAttributions.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /** Owned by model-inference. */
 export type PredictionServiceService = typeof PredictionServiceService;
 export const PredictionServiceService = {
@@ -896,6 +1713,16 @@ export const PredictionServiceService = {
     responseSerialize: (value: GetQualityResponse): Buffer => Buffer.from(GetQualityResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetQualityResponse => GetQualityResponse.decode(value),
   },
+  /** Says how much each feature moved a prediction, without making one: nothing is logged. */
+  explain: {
+    path: "/millrace.inference.v1.PredictionService/Explain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExplainRequest): Buffer => Buffer.from(ExplainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExplainRequest => ExplainRequest.decode(value),
+    responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
+  },
 } as const;
 
 export interface PredictionServiceServer extends UntypedServiceImplementation {
@@ -903,6 +1730,8 @@ export interface PredictionServiceServer extends UntypedServiceImplementation {
   predict: handleUnaryCall<PredictRequest, PredictResponse>;
   /** Says how predictions compare with outcomes so far. */
   getQuality: handleUnaryCall<GetQualityRequest, GetQualityResponse>;
+  /** Says how much each feature moved a prediction, without making one: nothing is logged. */
+  explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
 }
 
 export interface PredictionServiceClient extends Client {
@@ -937,6 +1766,22 @@ export interface PredictionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetQualityResponse) => void,
+  ): ClientUnaryCall;
+  /** Says how much each feature moved a prediction, without making one: nothing is logged. */
+  explain(
+    request: ExplainRequest,
+    callback: (error: ServiceError | null, response: ExplainResponse) => void,
+  ): ClientUnaryCall;
+  explain(
+    request: ExplainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExplainResponse) => void,
+  ): ClientUnaryCall;
+  explain(
+    request: ExplainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExplainResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -714,6 +714,16 @@ export interface Model {
     | undefined;
   /** How long an answer may be given again to an equal row, in µs; 0: every request runs the model. Not part of the version. */
   responseCacheTtlUs: bigint;
+  /** Its trees in the form of the library that trained it, for exact attributions; unset: those of its own file. */
+  trees: ModelFile | undefined;
+}
+
+/** A file beside a model. */
+export interface ModelFile {
+  /** A path relative to the model repository, or `file:` URL. */
+  uri: string;
+  /** SHA-256 of the bytes, hex; checked when it is read. */
+  sha256: string;
 }
 
 /** How the outcome of a prediction is read from events. */
@@ -3811,6 +3821,7 @@ function createBaseModel(): Model {
     outputColumn: 0,
     outcome: undefined,
     responseCacheTtlUs: 0n,
+    trees: undefined,
   };
 }
 
@@ -3848,6 +3859,9 @@ export const Model: MessageFns<Model> = {
         throw new globalThis.Error("value provided for field message.responseCacheTtlUs of type int64 too large");
       }
       writer.uint32(720).int64(message.responseCacheTtlUs);
+    }
+    if (message.trees !== undefined) {
+      ModelFile.encode(message.trees, writer.uint32(562).fork()).join();
     }
     return writer;
   },
@@ -3945,6 +3959,14 @@ export const Model: MessageFns<Model> = {
             message.responseCacheTtlUs = reader.int64() as bigint;
             continue;
           }
+          case 70: {
+            if (tag !== 562) {
+              break;
+            }
+
+            message.trees = ModelFile.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3976,6 +3998,76 @@ export const Model: MessageFns<Model> = {
     message.responseCacheTtlUs = (object.responseCacheTtlUs !== undefined && object.responseCacheTtlUs !== null)
       ? BigInt(object.responseCacheTtlUs)
       : 0n;
+    message.trees = (object.trees !== undefined && object.trees !== null)
+      ? ModelFile.fromPartial(object.trees)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseModelFile(): ModelFile {
+  return { uri: "", sha256: "" };
+}
+
+export const ModelFile: MessageFns<ModelFile> = {
+  encode(message: ModelFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uri !== "") {
+      writer.uint32(10).string(message.uri);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelFile>): ModelFile {
+    return ModelFile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelFile>): ModelFile {
+    const message = createBaseModelFile();
+    message.uri = object.uri ?? "";
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };
