@@ -72,6 +72,7 @@ export async function openHarness(env: Readonly<Record<string, string>> = {}) {
     };
     return {
       mesh,
+      governance,
       service,
       client,
       define,

@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { alerts, ingestion, loads } from '@millrace/contracts';
 import { type NatsLink, openNats, readStream } from '@millrace/events';
@@ -30,7 +30,9 @@ beforeAll(async () => {
   const dir = join(world.mesh.dir, 'work');
   mkdirSync(join(dir, '.millrace'), { recursive: true });
   const { grpc, http } = world.service;
-  const endpoints = { services: { ingestion: { grpc, http } }, stores: {} };
+  const { grpc: registered, http: told } = world.governance;
+  const services = { ingestion: { grpc, http }, governance: { grpc: registered, http: told } };
+  const endpoints = { services, stores: {} };
   writeFileSync(join(dir, '.millrace', 'endpoints.json'), JSON.stringify(endpoints));
   millrace = (...args) => runMillrace(dir, args);
 });
@@ -59,6 +61,9 @@ async function publish(name: string, id: string, fields: object): Promise<void> 
   headers.set('Millrace-Event-Time', String(startUs));
   await nats.js.publish(`millrace.ingest.${name}`, JSON.stringify(fields), { headers });
 }
+
+const audited = async (...args: readonly string[]) =>
+  (await millrace('audit', ...args, '--json')).json<{ entries: Record<string, unknown>[] }>().entries;
 
 const setAside = async (name: string) =>
   (await world.list({ source: name })).events.map(({ eventId, reason }) => `${eventId} ${reason}`).sort();
@@ -139,9 +144,19 @@ test('the command shows the block and resumes the source with what was set aside
   });
   expect((await millrace('quality', 'resume', 'nowhere')).err).toContain('UNKNOWN_SOURCE');
   expect((await millrace('quality', 'resume', 'others')).out).toMatch(/^nothing to resume/);
-  const resumed = await millrace('quality', 'resume', 'meters', '--replay');
+  const resumed = await millrace('quality', 'resume', 'meters', '--replay', '--reason', 'pump mended');
   expect(resumed).toMatchObject({ code: 0, out: expect.stringMatching(/resumed source "meters"[\s\S]*: 1 accepted/) });
   expect(await setAside('meters')).toEqual(['n2 WRONG_TYPE']);
+  const me = userInfo().username;
+  expect(await audited('meters')).toMatchObject([
+    { kind: 'quarantine', action: 'replay', by: me, reason: 'pump mended', detail: { accepted: 1, rejected: 0 } },
+    { kind: 'source', action: 'resume', by: me, reason: 'pump mended', detail: { expectation: 'gate', observed: 0 } },
+    { kind: 'source', action: 'block', by: 'expectation', detail: { bound: 'at least 0.9', liftedUs: 0 } },
+  ]);
+  expect(await audited('--kind', 'source', '--action', 'block', '--since', '1h')).toMatchObject([{ name: 'meters' }]);
+  expect(await audited('--kind', 'source', '--until', '1h')).toEqual([]);
+  expect((await millrace('audit', 'meters', '--by', me)).out).toMatch(/source meters.*resume.*pump mended/);
+  expect((await millrace('audit', '--since', 'yesterday')).err).toContain('neither a time');
   for (let at = 0; at < 8; at++) {
     expect(await good('meters', `good-${at}`)).toMatchObject({ accepted: 1 });
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -179,11 +194,20 @@ test('a source is resumed by itself after the time it says, and a schedule that 
   const loading = connect(loads.LoadServiceService, world.service.grpc, { defaultTimeoutMs: 20_000 });
   const states = async () =>
     (await loading.listLoads({ source: 'timed', limit: 0 })).loads.filter(({ rows, reason }) => rows > 0n || reason);
-  await eventually(async () => expect((await states())[0]).toMatchObject({ reason: 'SOURCE_BLOCKED', accepted: 0n }));
-  const loaded = await eventually(async () => (await states()).find(({ accepted }) => accepted > 0n) ?? false, {
-    timeoutMs: 30_000,
-  });
-  expect(loaded).toMatchObject({ state: loads.LoadState.SUCCEEDED, accepted: 2n });
+  const held = { state: loads.LoadState.HELD, reason: 'SOURCE_BLOCKED', accepted: 0n, endedUs: 0n };
+  await eventually(async () => expect((await states())[0]).toMatchObject(held));
+  const [waiting] = await states();
+  expect(waiting?.message).toContain('millrace quality resume timed');
+  const shown = await millrace('loads', 'show', waiting?.loadId ?? '', '--follow');
+  expect(shown.out).toMatch(/held.*\n.*SOURCE_BLOCKED[\s\S]*goes on by itself then/);
+  const loaded = await eventually(
+    async () => (await states()).find(({ accepted, endedUs }) => accepted > 0n && endedUs > 0n) ?? false,
+    {
+      timeoutMs: 30_000,
+    },
+  );
+  expect(loaded).toMatchObject({ loadId: waiting?.loadId, state: loads.LoadState.SUCCEEDED, accepted: 2n, reason: '' });
+  expect(await audited('timed', '--action', 'resume')).toMatchObject([{ by: 'resume_after' }]);
   loading.close();
   expect(await good('timed', 'after')).toMatchObject({ accepted: 1 });
 });
@@ -209,4 +233,22 @@ test('an interval without data neither passes nor blocks; what cannot be done is
     reason: 'INVALID_DEFINITION',
     message: expect.stringMatching(/gate.*per_batch.*set severity to warn \(the default\) or block/),
   });
+});
+
+test('an expectation that is loosened is held against the interval that failed: it still fails, or the source is resumed', async () => {
+  await world.defineYaml(gated('loose', complete));
+  await eventually(async () =>
+    expect(await world.send('loose', ['a', { level: 1 }], ['b', { level: null }])).toMatchObject({ accepted: 2 }),
+  );
+  await eventually(async () => expect(await blocksOf('loose')).toHaveLength(1), { timeoutMs: 30_000 });
+  await world.defineYaml(gated('loose', complete.replace('0.9', '0.6')));
+  await eventually(async () =>
+    expect(await blocksOf('loose')).toMatchObject([{ bound: 'at least 0.6', observed: 0.5 }]),
+  );
+  await expect(good('loose', 'c')).rejects.toThrow(/expected at least 0\.6;.*or loosen the expectation/);
+  await world.defineYaml(gated('loose', complete.replace('0.9', '0.4')));
+  await eventually(async () => expect(await good('loose', 'd')).toMatchObject({ accepted: 1 }));
+  expect(await audited('loose', '--action', 'resume')).toMatchObject([
+    { by: 'definition', reason: expect.stringContaining('1 of 2 has a value in field "level", expected at least 0.4') },
+  ]);
 });

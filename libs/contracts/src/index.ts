@@ -12,6 +12,7 @@ export * as health from './gen/grpc/health/v1/health.ts';
 export * as oip from './gen/inference/grpc_service.ts';
 export * as modelConfig from './gen/inference/model_config.ts';
 export * as alerts from './gen/millrace/alerts/v1/alerts.ts';
+export * as audit from './gen/millrace/audit/v1/audit_service.ts';
 export * as compute from './gen/millrace/compute/v1/compute_service.ts';
 export * as featureQuality from './gen/millrace/compute/v1/feature_quality_service.ts';
 export * as trainingSets from './gen/millrace/compute/v1/training_set.ts';

@@ -2,7 +2,7 @@ import { MeshError } from '@millrace/kernel';
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import type { NatsLink } from './link.ts';
 
-export type StreamName = 'INGEST' | 'EVENTS' | 'QUARANTINE' | 'PREDICTIONS' | 'ALERTS' | 'ROLLOUT_DECISIONS';
+export type StreamName = 'INGEST' | 'EVENTS' | 'QUARANTINE' | 'PREDICTIONS' | 'ALERTS' | 'ROLLOUT_DECISIONS' | 'AUDIT';
 
 const gib = 2 ** 30;
 const secondNs = 1e9;
@@ -19,6 +19,7 @@ const streams: Readonly<Record<StreamName, Partial<StreamConfig>>> = {
   QUARANTINE: { subjects: ['millrace.quarantine.*.*'], max_bytes: gib },
   PREDICTIONS: { subjects: ['millrace.predictions.*'], max_bytes: 2 * gib },
   ROLLOUT_DECISIONS: { subjects: ['millrace.rollouts.*', 'millrace.aliases.*'], max_bytes: gib / 4 },
+  AUDIT: { subjects: ['millrace.audit.*.*'], max_bytes: gib / 4 },
   ALERTS: { subjects: ['millrace.alerts.*'], max_bytes: gib / 4 },
 };
 

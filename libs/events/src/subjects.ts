@@ -10,5 +10,6 @@ export const subjects = {
   predictions: (model: string) => `millrace.predictions.${model}`,
   aliases: (model: string) => `millrace.aliases.${model}`,
   rollouts: (deployment: string) => `millrace.rollouts.${deployment}`,
+  audit: (kind: string, name: string) => `millrace.audit.${kind}.${name}`,
   feedback: (model: string) => `millrace.feedback.${model}`,
 } as const;

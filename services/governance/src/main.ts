@@ -4,9 +4,12 @@ import { serveGrpc } from '@millrace/rpc';
 import { run, serveHttp } from '@millrace/runtime';
 import { createPredictionLog } from './adapters/clickhouse-predictions.ts';
 import { openDefinitionStore } from './adapters/kv-definition-store.ts';
+import { createAuditLog, createRolloutLog } from './adapters/nats-audit.ts';
+import { createListAudit } from './app/audit.ts';
 import { createGetLineage } from './app/lineage.ts';
 import { createRegistry } from './app/registry.ts';
 import { loadConfig } from './config.ts';
+import { auditService } from './rpc/audit-service.ts';
 import { lineageService } from './rpc/lineage-service.ts';
 import { registryService } from './rpc/registry-service.ts';
 
@@ -24,6 +27,7 @@ await run('governance', loadConfig, async ({ config, life, clock, telemetry }) =
   life.onStop('history', () => predictions.close());
   const services = [
     registryService({ registry }),
+    auditService({ listAudit: createListAudit([createAuditLog(nats), createRolloutLog(nats)]) }),
     lineageService({ getLineage: createGetLineage({ registry, predictions }) }),
   ];
 

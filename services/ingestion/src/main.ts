@@ -13,6 +13,7 @@ import { openBlockStore } from './adapters/kv-block-store.ts';
 import { openFittedStore } from './adapters/kv-fitted-store.ts';
 import { openLmdbIdIndex } from './adapters/lmdb-id-index.ts';
 import { openLoadInputs } from './adapters/load-inputs.ts';
+import { createAuditTrail } from './adapters/nats-audit.ts';
 import { createNatsEventLog } from './adapters/nats-event-log.ts';
 import { createExpectationAlerts } from './adapters/nats-expectation-alerts.ts';
 import { openNatsLoadStore } from './adapters/nats-load-store.ts';
@@ -107,11 +108,13 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   });
 
   const tally = new RowTally();
+  const audit = createAuditTrail(nats);
   const blocks = createSourceBlocks({
     store: await life.start('blocks', () => openBlockStore(nats, { signal: life.signal })),
     sources: () => registry.current().sources,
     clock,
     telemetry,
+    audit,
     gauge: metrics.sourceBlocked,
   });
   const accept = createAcceptBatch({
@@ -186,7 +189,7 @@ await run('ingestion', loadConfig, async ({ config, life, clock, telemetry }) =>
   const judge = createJudge({ intakes, ids, blocks, clock });
   const service = ingestionService({
     accept,
-    desk: createQuarantineDesk({ shelf: quarantine, accept, judge, intakes }),
+    desk: createQuarantineDesk({ shelf: quarantine, accept, judge, intakes, audit, clock }),
     definitions: registry,
     results,
     blocks,

@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import {
   aliases,
+  audit,
   type compute,
   compute as computeContract,
   featureQuality,
@@ -55,6 +56,7 @@ export function openServices(options: CommonOptions) {
     endpoints: where,
     registry: () => keep(connect(registry.RegistryServiceService, address('governance'), { defaultTimeoutMs })),
     loads: () => keep(connect(loads.LoadServiceService, address('ingestion'), { defaultTimeoutMs })),
+    audit: () => keep(connect(audit.AuditServiceService, address('governance'), { defaultTimeoutMs })),
     lineage: () => keep(connect(lineage.LineageServiceService, address('governance'), { defaultTimeoutMs })),
     ingestion: () => keep(connect(ingestion.IngestionServiceService, address('ingestion'), { defaultTimeoutMs })),
     compute: () =>

@@ -7,12 +7,13 @@ export interface FollowOptions {
   readonly interrupt: AbortSignal;
 }
 
-const { SUCCEEDED, FAILED, CANCELLED, QUEUED } = loads.LoadState;
-const ended: ReadonlySet<number> = new Set([SUCCEEDED, FAILED, CANCELLED]);
+const { SUCCEEDED, FAILED, CANCELLED, HELD, QUEUED } = loads.LoadState;
+/** A load that is held may be for long: who watches is told and let go. */
+const ended: ReadonlySet<number> = new Set([SUCCEEDED, FAILED, CANCELLED, HELD]);
 const everyMs = 250;
 const barCells = 24;
 
-/** Watches a load until it ends or the user turns away; on a terminal with a bar. */
+/** Watches a load until it ends, is held or the user turns away; on a terminal with a bar. */
 export async function followLoad(client: LoadClient, load: loads.Load, options: FollowOptions): Promise<loads.Load> {
   const draws = !options.json && process.stderr.isTTY;
   let now = load;
@@ -52,6 +53,8 @@ export function loadLines(load: loads.Load): string[] {
   const counts = `${load.rows} rows${inputs}: ${load.accepted} accepted, ${load.duplicates} duplicates, ${load.rejected} rejected${skipped}`;
   const lines = [`load ${load.loadId} ${stateName(load.state)} (${seconds.toFixed(1)} s): ${counts}`];
   if (load.message !== '') lines.push(`  ${load.reason}: ${load.message}`);
+  if (load.state === HELD)
+    lines.push(`  it goes on by itself then; watch it with: millrace loads show ${load.loadId} --follow`);
   for (const { row, reason, message } of load.rejections) lines.push(`  row ${row}: ${reason}: ${message}`);
   const more = Number(load.rejected) - load.rejections.length;
   if (more > 0) lines.push(`  and ${more} more, in quarantine`);

@@ -100,8 +100,8 @@ function loadOf({ load: found }: { readonly load?: loads.Load | undefined }): lo
 }
 
 function report(list: readonly loads.Load[], options: LoadOptions): void {
-  const { FAILED, CANCELLED } = loads.LoadState;
-  if (list.some(({ state, rejected }) => state === FAILED || state === CANCELLED || rejected > 0n))
+  const { FAILED, CANCELLED, HELD } = loads.LoadState;
+  if (list.some(({ state, rejected }) => state === FAILED || state === CANCELLED || state === HELD || rejected > 0n))
     process.exitCode = 1;
   if (options.json) printJson(list.length === 1 ? list[0] : list);
   else for (const one of list) process.stdout.write(`${loadLines(one).join('\n')}\n`);

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { addAuditCommand } from './audit-command.ts';
 import { positive } from './context.ts';
 import { addContractCommand } from './contract-command.ts';
 import { addDataCommands } from './data-commands.ts';
@@ -34,6 +35,7 @@ addHealthCommands(program);
 addParityCommand(program);
 addMaterializeCommands(program);
 addLineageCommand(program);
+addAuditCommand(program);
 addQuarantineCommands(program);
 addTrainingCommands(program);
 addUsageCommand(program);

@@ -2,7 +2,7 @@ import { ingestion } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { type CommonOptions, positive, printJson, type Services, withServices } from './context.ts';
+import { type CommonOptions, personName, positive, printJson, type Services, withServices } from './context.ts';
 
 interface QualityOptions extends CommonOptions {
   readonly expectation?: string;
@@ -14,6 +14,7 @@ interface QualityOptions extends CommonOptions {
 interface ResumeOptions extends CommonOptions {
   readonly expectation?: string;
   readonly replay?: boolean;
+  readonly reason: string;
 }
 
 export function addQualityCommand(program: Command): void {
@@ -34,6 +35,7 @@ export function addQualityCommand(program: Command): void {
     .argument('<source>')
     .option('--expectation <name>', 'only what this one blocks')
     .option('--replay', 'then publish what came over NATS meanwhile, and was set aside, with its original times')
+    .option('--reason <text>', 'why, for the audit', '')
     .action((source: string, _options, self: Command) => resume(source, self.optsWithGlobals()));
 }
 
@@ -76,13 +78,16 @@ async function ofSource(services: Services, source: string, options: QualityOpti
 
 async function resume(source: string, options: ResumeOptions): Promise<void> {
   await withServices(options, async (services) => {
-    const { expectation = '' } = options;
-    const { lifted, standing } = await services.ingestion().resumeSource({ source, expectation });
+    const { expectation = '', reason } = options;
+    const by = personName();
+    const { lifted, standing } = await services.ingestion().resumeSource({ source, expectation, by, reason });
     const again =
       options.replay && standing.length === 0
         ? await services
             .ingestion()
-            .replayQuarantine(ingestion.ReplayQuarantineRequest.fromPartial({ source, reason: 'SOURCE_BLOCKED' }))
+            .replayQuarantine(
+              ingestion.ReplayQuarantineRequest.fromPartial({ source, reason: 'SOURCE_BLOCKED', by, why: reason }),
+            )
         : undefined;
     if (standing.length > 0 || (again?.rejected ?? 0) > 0) process.exitCode = 1;
     if (options.json) return printJson({ lifted, standing, replayed: again });

@@ -2,7 +2,7 @@ import { type events, ingestion } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { type CommonOptions, positive, printJson, withServices } from './context.ts';
+import { type CommonOptions, personName, positive, printJson, withServices } from './context.ts';
 
 interface FilterOptions extends CommonOptions {
   readonly reason?: string;
@@ -14,6 +14,7 @@ interface FilterOptions extends CommonOptions {
 interface ReplayOptions extends FilterOptions {
   readonly id?: readonly string[];
   readonly dryRun?: boolean;
+  readonly why?: string;
 }
 
 interface FixOptions extends ReplayOptions {
@@ -48,7 +49,8 @@ export function addQuarantineCommands(program: Command): void {
     filtered(name, description)
       .argument('<source>')
       .option('--id <quarantine-id...>', 'only these events; checks of batches do not look at them again')
-      .option('--dry-run', 'say what would happen, change nothing');
+      .option('--dry-run', 'say what would happen, change nothing')
+      .option('--why <text>', 'why, for the audit');
   replayed('fix', 'correct rejected events and publish them again, with their original times')
     .option('--set <field=value...>', 'a value as JSON, or as text where it is no JSON')
     .option('--unset <field...>', 'fields to remove')
@@ -161,6 +163,8 @@ async function replay(source: string, options: FixOptions, patch: Readonly<Recor
         dryRun,
         newEventId: newId,
         batchId: batch,
+        by: personName(),
+        why: options.why,
       }),
     );
     if (totals.rejected > 0) process.exitCode = 1;

@@ -80,7 +80,7 @@ export function createExpectationJudge(deps: {
   readonly sources: () => Iterable<SourceDefinition>;
   /** True when all that a source has accepted is in history. */
   readonly caughtUp: (source: string) => boolean;
-  readonly blocks: Pick<SourceBlocks, 'consider' | 'settle' | 'standing'>;
+  readonly blocks: Pick<SourceBlocks, 'consider' | 'redefined' | 'reconsider' | 'settle' | 'standing'>;
   readonly alert: (alert: ExpectationAlert) => Promise<void>;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
@@ -96,6 +96,12 @@ export function createExpectationJudge(deps: {
     if (!loaded.has(source.name)) {
       for (const [name, endUs] of await book.judgedUntil(source.name)) until.set(keyOf(source, name), endUs);
       loaded.add(source.name);
+    }
+    for (const redefined of deps.blocks.redefined(source)) {
+      const { block, expectation } = redefined;
+      if (expectation.check === undefined) continue;
+      const result = await judge(source, expectation, expectation.check, block.startUs, block.endUs);
+      await deps.blocks.reconsider(redefined, result);
     }
     const nowUs = clock.nowUs();
     const results: ExpectationResult[] = [];

@@ -12,7 +12,7 @@ import type { SourceBlocks } from './source-blocks.ts';
 export type LoadDeskDeps = LoadRunDeps & {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
-  readonly blocks: Pick<SourceBlocks, 'assertOpen'>;
+  readonly blocks: Pick<SourceBlocks, 'assertOpen' | 'problemOf'>;
   readonly limits: { readonly loadsRunningMax: number; readonly loadsWaitingMax: number };
   /** What callers sent for their loads. */
   readonly uploads: {
@@ -29,6 +29,7 @@ type Running = { readonly totals: LoadTotals; readonly stop: AbortController; re
 const listDefault = 100;
 const listMax = 1_000;
 const saveEveryMs = 5_000;
+const lookEveryMs = 500;
 /** In memory; the bucket keeps all of the last thirty days. */
 const endedKeptMax = 10_000;
 
@@ -36,7 +37,7 @@ export type LoadDesk = Awaited<ReturnType<typeof openLoadDesk>>;
 
 /**
  * Loads: queued, run a few at once and one a source, kept through restarts. What was queued or running when the process ended goes on
- * where its ledger says.
+ * where its ledger says; so does what a block of its source has stopped, once that is lifted.
  */
 export async function openLoadDesk(deps: LoadDeskDeps) {
   const { store, clock, telemetry, limits } = deps;
@@ -90,22 +91,23 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
       if (run !== undefined) {
         run.stop.abort(new MeshError('CANCELLED', 'the load was cancelled', { load: id }));
         await run.done;
-      } else if (record.state === 'queued') await end(record, 'cancelled');
+      } else if (record.endedUs === 0) await end(record, 'cancelled');
       return viewOf(id);
     },
 
-    /** Whether a load of this batch input waits or runs. */
+    /** Whether a load of this batch input waits, is held or runs. */
     isBusy: (source: string, batchInput: string): boolean =>
       [...records.values()].some(
-        ({ state, request }) =>
-          (state === 'queued' || state === 'running') && request.source === source && request.batchInput === batchInput,
+        ({ endedUs, request }) => endedUs === 0 && request.source === source && request.batchInput === batchInput,
       ),
 
     /** Goes on with what was not ended, until the signal aborts; what runs then is left to the next process. */
     async run(signal: AbortSignal): Promise<void> {
       dispatch();
+      const looking = setInterval(letGo, lookEveryMs);
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       stopping = true;
+      clearInterval(looking);
       const shutDown = new MeshError('SHUTTING_DOWN', 'ingestion is stopping; the load goes on when it is back');
       for (const { stop } of running.values()) stop.abort(shutDown);
       await Promise.all([...running.values()].map(({ done }) => done));
@@ -128,6 +130,15 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
     await save(load);
     dispatch();
     return viewOf(load.id);
+  }
+
+  /** What was held goes on where its source takes events again. */
+  function letGo(): void {
+    for (const load of records.values()) {
+      if (load.state !== 'held' || deps.blocks.problemOf(load.request.source) !== undefined) continue;
+      records.set(load.id, { ...load, state: 'queued', reason: '', message: '' });
+    }
+    dispatch();
   }
 
   function viewOf(id: string): LoadView {
@@ -175,6 +186,9 @@ export async function openLoadDesk(deps: LoadDeskDeps) {
       const error = toMeshError(signal.aborted ? signal.reason : thrown, 'the load failed');
       const record = { ...load, progress: totals.progress() };
       if (error.reason === 'SHUTTING_DOWN') await save(record).catch(() => {});
+      // its upload is kept, and its ledger says where it goes on
+      else if (error.reason === 'SOURCE_BLOCKED')
+        await save({ ...record, state: 'held', reason: error.reason, message: error.message }).catch(() => {});
       else await end(record, error.reason === 'CANCELLED' ? 'cancelled' : 'failed', error);
     } finally {
       clearInterval(saving);

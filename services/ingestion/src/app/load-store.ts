@@ -2,7 +2,7 @@ import type { loads } from '@millrace/contracts';
 import type { Reason } from '@millrace/kernel';
 import type { TailState } from '../domain/watermark-tail.ts';
 
-export type LoadState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+export type LoadState = 'queued' | 'running' | 'held' | 'succeeded' | 'failed' | 'cancelled';
 
 /** A row that went to quarantine. */
 export type RowRejection = {

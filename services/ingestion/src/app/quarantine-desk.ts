@@ -1,5 +1,5 @@
 import type { events as wire } from '@millrace/contracts';
-import { MeshError } from '@millrace/kernel';
+import { type Clock, MeshError } from '@millrace/kernel';
 import type { PayloadCodec } from '@millrace/payloads';
 import { fieldsSent, patched } from '../domain/merge-patch.ts';
 import type { JsonObject } from '../domain/parse-json.ts';
@@ -8,9 +8,11 @@ import { batchEventsMax, eventForms, operationHeader, type RawEvent, sequenceHea
 import { remedyOf } from '../domain/remedies.ts';
 import type { SetMode } from '../domain/set-gate.ts';
 import type { AcceptBatch } from './accept-batch.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import type { EventOutcome, Rejection } from './batch-outcome.ts';
 import type { Judge } from './judge.ts';
 import { replayGroups } from './replay-groups.ts';
+import type { Person } from './source-blocks.ts';
 
 export type QuarantinedEvent = wire.QuarantinedEvent;
 
@@ -39,12 +41,15 @@ export type ReplayOptions = {
   readonly dryRun?: boolean;
   /** For the one event that is named. */
   readonly newEventId?: string;
+  readonly person: Person;
 };
 
 const listDefault = 100;
 const listMax = 1_000;
 const idsMax = 1_000;
 const rejectionsMax = 100;
+/** Quarantine ids that an audit entry names. */
+const idsNotedMax = 100;
 const valueMax = 1_000;
 
 export type ReplayTotals = { accepted: number; duplicates: number; rejected: number; rejections: Rejection[] };
@@ -62,6 +67,8 @@ export function createQuarantineDesk(deps: {
   readonly shelf: QuarantineShelf;
   readonly accept: AcceptBatch;
   readonly judge: Judge;
+  readonly audit: AuditTrail;
+  readonly clock: Clock;
   readonly intakes: {
     of(source: string): Promise<{ readonly validator: { readonly codec: PayloadCodec | undefined } }>;
   };
@@ -128,9 +135,32 @@ export function createQuarantineDesk(deps: {
           wanted !== undefined || setAsideBy === undefined ? { t: 'waived' } : { t: 'again', expectation: setAsideBy };
         await replayGroup(filter.source, events, { ...options, sets }, totals);
       }
+      if (!options.dryRun && totals.accepted + totals.duplicates > 0) await note(filter, options, totals);
       return totals;
     },
   };
+
+  /** Who let in what was set aside, and with which corrections. */
+  async function note(filter: QuarantineFilter, options: ReplayOptions, totals: ReplayTotals): Promise<void> {
+    const { source: name, reason, expectation, field, batchId } = filter;
+    const { ids, patch, newEventId, person } = options;
+    const { accepted, duplicates, rejected } = totals;
+    await deps.audit({
+      ...person,
+      atUs: deps.clock.nowUs(),
+      kind: 'quarantine',
+      name,
+      action: patch === undefined && newEventId === '' ? 'replay' : 'fix',
+      detail: {
+        filter: { reason, expectation, field, batchId, ids: ids.slice(0, idsNotedMax), idsNamed: ids.length },
+        patch: JSON.stringify(patch ?? {}).slice(0, valueMax),
+        newEventId,
+        accepted,
+        duplicates,
+        rejected,
+      },
+    });
+  }
 
   async function* matching(filter: QuarantineFilter, afterPosition: number): AsyncIterable<QuarantinedEvent> {
     for await (const event of shelf.read(filter, afterPosition)) {

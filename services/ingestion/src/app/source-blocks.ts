@@ -1,9 +1,10 @@
-import type { definitions } from '@millrace/contracts';
-import { type Clock, MeshError } from '@millrace/kernel';
+import type { definitions, expectations } from '@millrace/contracts';
+import { type Clock, contentVersion, MeshError } from '@millrace/kernel';
 import type { Registered } from '@millrace/registry';
 import type { Telemetry } from '@millrace/runtime';
 import { closesSource, type IntervalOutcome } from '@millrace/sources';
 import { type Problem, problem } from '../domain/problem.ts';
+import type { AuditNote, AuditTrail } from './audit-trail.ts';
 
 /** An expectation of an interval that was not met, and since when nothing of its source is accepted. */
 export type SourceBlock = {
@@ -20,6 +21,8 @@ export type SourceBlock = {
   readonly resumesUs: number;
   /** 0 while it stands. */
   readonly liftedUs: number;
+  /** The form of the expectation that it was judged by. */
+  readonly judgedBy?: string | undefined;
 };
 
 /** What became of an expectation over an interval. */
@@ -47,6 +50,7 @@ export function createSourceBlocks(deps: {
   readonly sources: () => ReadonlyMap<string, Registered<definitions.Source>>;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
+  readonly audit: AuditTrail;
   readonly gauge: (source: string, expectation: string, stands: boolean) => void;
 }) {
   const { store, clock, telemetry } = deps;
@@ -67,10 +71,12 @@ export function createSourceBlocks(deps: {
     return found;
   }
 
-  async function lift(block: SourceBlock, by: 'operator' | 'itself', atUs: number): Promise<void> {
+  async function lift(block: SourceBlock, atUs: number, { by, reason }: Person): Promise<void> {
+    const { source, expectation } = block;
     await store.put({ ...block, liftedUs: atUs });
-    deps.gauge(block.source, block.expectation, false);
-    telemetry.log.info({ event: 'source_resumed', source: block.source, expectation: block.expectation, by });
+    deps.gauge(source, expectation, false);
+    telemetry.log.info({ event: 'source_resumed', source, expectation, by });
+    await deps.audit(auditNote({ ...block, liftedUs: atUs }, 'resume', atUs, by, reason));
   }
 
   return {
@@ -100,17 +106,43 @@ export function createSourceBlocks(deps: {
       const { check, observed, bound, message, endUs } = result;
       const resumesUs = resumeAfterUs === 0n ? 0 : blockedUs + Number(resumeAfterUs);
       const about = { source, expectation, check, observed, bound, message, startUs, endUs };
-      const block: SourceBlock = { ...about, blockedUs, resumesUs, liftedUs: 0 };
+      const judgedBy = formOf(spec.expectations.find(({ name }) => name === expectation));
+      const block: SourceBlock = { ...about, blockedUs, resumesUs, liftedUs: 0, judgedBy };
       await store.put(block);
+      await deps.audit(auditNote(block, 'block', blockedUs, 'expectation', textOf(block)));
       telemetry.log.warn({ event: 'source_blocked', source, expectation, message: textOf(block) });
       return block;
     },
 
     /** Lifts what blocks the source, or the one block that is named; answers what was lifted. */
-    async resume(source: string, expectation: string): Promise<SourceBlock[]> {
+    async resume(source: string, expectation: string, person: Person): Promise<SourceBlock[]> {
       const wanted = standing(source).filter((block) => expectation === '' || block.expectation === expectation);
-      for (const block of wanted) await lift(block, 'operator', clock.nowUs());
+      for (const block of wanted) await lift(block, clock.nowUs(), person);
       return wanted;
+    },
+
+    /** Blocks that stand by an expectation which has another form now: the interval that failed is to be judged by that. */
+    redefined({ spec, name }: Pick<Registered<definitions.Source>, 'spec' | 'name'>): Redefined[] {
+      return standing(name).flatMap((block) => {
+        const expectation = spec.expectations.find((each) => each.name === block.expectation);
+        const isOther =
+          expectation !== undefined && closesSource(expectation) && formOf(expectation) !== block.judgedBy;
+        return isOther ? [{ block, expectation }] : [];
+      });
+    },
+
+    /** Lifts a block whose interval meets the expectation as it is now; else it stands, by that one's bound. */
+    async reconsider({ block, expectation }: Redefined, result: IntervalOutcome): Promise<void> {
+      const judgedBy = formOf(expectation);
+      const { outcome, bound, message, observed } = result;
+      if (outcome === 'PASS') {
+        const reason = `the interval that failed meets the changed expectation: ${message}, expected ${bound}`;
+        return lift({ ...block, judgedBy }, clock.nowUs(), { by: 'definition', reason });
+      }
+      const { resumeAfterUs = 0n } = expectation;
+      const resumesUs = resumeAfterUs === 0n ? 0 : block.blockedUs + Number(resumeAfterUs);
+      const seen = outcome === 'FAIL' ? { bound, message, observed } : {};
+      await store.put({ ...block, ...seen, resumesUs, judgedBy });
     },
 
     /** Writes down which blocks were lifted by themselves. */
@@ -118,9 +150,43 @@ export function createSourceBlocks(deps: {
       for (const block of [...store.all()]) {
         const atUs = liftedUs(block);
         deps.gauge(block.source, block.expectation, atUs === 0);
-        if (atUs > 0 && block.liftedUs === 0) await lift(block, 'itself', atUs);
+        if (atUs === 0 || block.liftedUs > 0) continue;
+        const isTimeUp = block.resumesUs > 0 && block.resumesUs <= atUs;
+        await lift(
+          block,
+          atUs,
+          isTimeUp
+            ? { by: 'resume_after', reason: 'the time that the expectation gives was up' }
+            : { by: 'definition', reason: 'the source does not have an expectation that blocks any more' },
+        );
       }
     },
+  };
+}
+
+/** Who resumes a source, and why. */
+export type Person = { readonly by: string; readonly reason: string };
+
+type Redefined = { readonly block: SourceBlock; readonly expectation: expectations.Expectation };
+
+function formOf(expectation: expectations.Expectation | undefined): string {
+  if (expectation === undefined) return '';
+  const { description: _, ...form } = expectation;
+  return contentVersion(form);
+}
+
+/** Every process that notices writes the same entry, which is kept once. */
+function auditNote(block: SourceBlock, action: string, atUs: number, by: string, reason: string): AuditNote {
+  const { source, expectation, blockedUs, judgedBy: _, ...detail } = block;
+  return {
+    atUs,
+    kind: 'source',
+    name: source,
+    action,
+    by,
+    reason,
+    detail: { expectation, blockedUs, ...detail },
+    onceKey: `audit/${action}/${source}/${expectation}/${blockedUs}`,
   };
 }
 
@@ -134,7 +200,7 @@ export function textOf({ source, expectation, startUs, endUs, message, bound, re
   const by = resumesUs > 0 ? `, which happens by itself at ${timeText(resumesUs)}` : '';
   return (
     `intake of source "${source}" is blocked: expectation "${expectation}" failed from ${timeText(startUs)} to ${timeText(endUs)}: ` +
-    `${message}, expected ${bound}; correct what sends the events, then resume the source${by}: millrace quality resume ${source}`
+    `${message}, expected ${bound}; correct what sends the events, then resume the source${by}: millrace quality resume ${source}; or loosen the expectation: once it is applied, the interval is judged by it again`
   );
 }
 

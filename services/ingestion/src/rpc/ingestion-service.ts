@@ -51,9 +51,10 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
       return { ...explained, expectationJson: expectation === undefined ? '' : canonicalJson(expectation) };
     },
 
-    replayQuarantine: ({ quarantineIds, mergePatchJson, dryRun, newEventId, ...filter }, { signal }) => {
+    replayQuarantine: ({ quarantineIds, mergePatchJson, dryRun, newEventId, by, why, ...filter }, { signal }) => {
       const patch = mergePatchJson.length === 0 ? undefined : parsePatch(mergePatchJson);
-      return desk.replay(filter, { ids: quarantineIds, patch, dryRun, newEventId }, signal);
+      const person = { by: by || 'unknown', reason: why ?? '' };
+      return desk.replay(filter, { ids: quarantineIds, patch, dryRun, newEventId, person }, signal);
     },
 
     listExpectationResults: async ({ source, expectation, afterUs, limit, latest }) => {
@@ -75,9 +76,9 @@ export function ingestionService(parts: IngestionServiceParts): ServiceBinding {
       };
     },
 
-    resumeSource: async ({ source, expectation }) => {
+    resumeSource: async ({ source, expectation, by, reason }) => {
       await registeredSource(parts.definitions, source);
-      const lifted = await parts.blocks.resume(source, expectation);
+      const lifted = await parts.blocks.resume(source, expectation, { by: by || 'unknown', reason });
       return { lifted: lifted.map(toBlock), standing: parts.blocks.standing(source).map(toBlock) };
     },
 
@@ -132,7 +133,15 @@ function toResult({
   };
 }
 
-function toBlock({ liftedUs: _, startUs, endUs, blockedUs, resumesUs, ...rest }: SourceBlock): ingestion.SourceBlock {
+function toBlock({
+  liftedUs: _,
+  judgedBy: __,
+  startUs,
+  endUs,
+  blockedUs,
+  resumesUs,
+  ...rest
+}: SourceBlock): ingestion.SourceBlock {
   return {
     ...rest,
     observed: rest.observed,

@@ -55,6 +55,7 @@ function checked(request: loads.StartLoadRequest): loads.StartLoadRequest {
 const states = {
   queued: loads.LoadState.QUEUED,
   running: loads.LoadState.RUNNING,
+  held: loads.LoadState.HELD,
   succeeded: loads.LoadState.SUCCEEDED,
   failed: loads.LoadState.FAILED,
   cancelled: loads.LoadState.CANCELLED,

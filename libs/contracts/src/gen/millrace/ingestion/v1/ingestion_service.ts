@@ -210,7 +210,15 @@ export interface ReplayQuarantineRequest {
   /** Gives the event a new id, as after ID_CONFLICT; with one quarantine id only. */
   newEventId: string;
   /** The batch that was set aside together; unset: all. */
-  batchId?: string | undefined;
+  batchId?:
+    | string
+    | undefined;
+  /** Who tries again, for the audit. */
+  by?:
+    | string
+    | undefined;
+  /** Why, for the audit. */
+  why?: string | undefined;
 }
 
 /** What became of the tries. */
@@ -355,6 +363,10 @@ export interface ResumeSourceRequest {
   source: string;
   /** Only the block of this expectation; empty: all of them. */
   expectation: string;
+  /** Who resumes it, for the audit. */
+  by: string;
+  /** Why, for the audit. */
+  reason: string;
 }
 
 /** What was lifted. */
@@ -1336,6 +1348,8 @@ function createBaseReplayQuarantineRequest(): ReplayQuarantineRequest {
     dryRun: false,
     newEventId: "",
     batchId: undefined,
+    by: undefined,
+    why: undefined,
   };
 }
 
@@ -1367,6 +1381,12 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     }
     if (message.batchId !== undefined) {
       writer.uint32(74).string(message.batchId);
+    }
+    if (message.by !== undefined) {
+      writer.uint32(82).string(message.by);
+    }
+    if (message.why !== undefined) {
+      writer.uint32(90).string(message.why);
     }
     return writer;
   },
@@ -1456,6 +1476,22 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
             message.batchId = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1482,6 +1518,8 @@ export const ReplayQuarantineRequest: MessageFns<ReplayQuarantineRequest> = {
     message.dryRun = object.dryRun ?? false;
     message.newEventId = object.newEventId ?? "";
     message.batchId = object.batchId ?? undefined;
+    message.by = object.by ?? undefined;
+    message.why = object.why ?? undefined;
     return message;
   },
 };
@@ -2473,7 +2511,7 @@ export const SourceBlock: MessageFns<SourceBlock> = {
 };
 
 function createBaseResumeSourceRequest(): ResumeSourceRequest {
-  return { source: "", expectation: "" };
+  return { source: "", expectation: "", by: "", reason: "" };
 }
 
 export const ResumeSourceRequest: MessageFns<ResumeSourceRequest> = {
@@ -2483,6 +2521,12 @@ export const ResumeSourceRequest: MessageFns<ResumeSourceRequest> = {
     }
     if (message.expectation !== "") {
       writer.uint32(18).string(message.expectation);
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
     }
     return writer;
   },
@@ -2516,6 +2560,22 @@ export const ResumeSourceRequest: MessageFns<ResumeSourceRequest> = {
             message.expectation = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2535,6 +2595,8 @@ export const ResumeSourceRequest: MessageFns<ResumeSourceRequest> = {
     const message = createBaseResumeSourceRequest();
     message.source = object.source ?? "";
     message.expectation = object.expectation ?? "";
+    message.by = object.by ?? "";
+    message.reason = object.reason ?? "";
     return message;
   },
 };

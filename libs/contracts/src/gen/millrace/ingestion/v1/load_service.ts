@@ -36,6 +36,8 @@ export const LoadState = {
   FAILED: 4,
   /** CANCELLED - Stopped by a caller. */
   CANCELLED: 5,
+  /** HELD - Its source is blocked (`message` says by what); it goes on by itself once the source is resumed. */
+  HELD: 6,
 } as const;
 
 export type LoadState = typeof LoadState[keyof typeof LoadState];
@@ -47,6 +49,7 @@ export namespace LoadState {
   export type SUCCEEDED = typeof LoadState.SUCCEEDED;
   export type FAILED = typeof LoadState.FAILED;
   export type CANCELLED = typeof LoadState.CANCELLED;
+  export type HELD = typeof LoadState.HELD;
 }
 
 /** A load to start. */
@@ -139,9 +142,9 @@ export interface Load {
   batchInput: string;
   /** Where it stands. */
   state: LoadState;
-  /** Why it failed: a reason of the catalogue; empty when it did not. */
+  /** Why it failed or is held: a reason of the catalogue; else empty. */
   reason: string;
-  /** Why it failed and what to do. */
+  /** Why it failed or is held, and what to do. */
   message: string;
   /** When it was started, in UTC microseconds. */
   startedUs: bigint;
