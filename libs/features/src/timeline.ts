@@ -111,10 +111,15 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
       for (const { startUs } of tiles) addTails(startUs, fromUs);
       for (const { timeUs } of head) addTails(bucketOf(group, timeUs), fromUs);
     }
-    points.subarray(0, count).sort();
+    if (!isAscending()) points.subarray(0, count).sort();
     let kept = 0;
     for (let i = 1; i < count; i++) if (points[i] !== points[kept]) points[++kept] = points[i] as number;
     count = kept + 1;
+  }
+
+  function isAscending(): boolean {
+    for (let i = 1; i < count; i++) if ((points[i] as number) < (points[i - 1] as number)) return false;
+    return true;
   }
 
   /** When a bucket leaves each window, and when it enters one with an offset. */

@@ -9,6 +9,11 @@ export const alpha = 1 / (2 * Math.LN2);
 /** After so many squarings of what is at most (1 − 1/4096)^1024 nothing is left. */
 export const squarings = 13;
 
+/** 2^−rank. */
+const powers = Float64Array.from({ length: 64 }, (_, rank) => 2 ** -rank);
+/** 2^(k − 1). */
+const doublings = Float64Array.from({ length: squarings }, (_, k) => 2 ** (k - 1));
+
 /** The upper 12 bits choose the register. */
 export function registerOf(hash: number): number {
   return Math.floor(hash / rest);
@@ -34,12 +39,13 @@ function lowestBit(bits: number): number {
  */
 export function estimateOf(registersOfRank: Int32Array): number {
   let sum = 0;
-  for (let rank = 1; rank < registersOfRank.length; rank++) sum += (registersOfRank[rank] as number) * 2 ** -rank;
+  for (let rank = 1; rank < registersOfRank.length; rank++)
+    sum += (registersOfRank[rank] as number) * (powers[rank] as number);
   let power = (registersOfRank[0] as number) / registers;
   let sigma = power;
   for (let k = 1; k < squarings; k++) {
     power *= power;
-    sigma += power * 2 ** (k - 1);
+    sigma += power * (doublings[k] as number);
   }
   return Math.round((alpha * registers * registers) / (registers * sigma + sum));
 }

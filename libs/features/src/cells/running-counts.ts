@@ -32,6 +32,7 @@ export class RunningCounts {
   }
 
   addAll(counts: SortedCounts): void {
+    if (this.#sorted === undefined && (counts[0] as number) > 0 && this.#above.addAll(counts)) return;
     for (let i = 0; i < counts.length; i += 2) this.add(counts[i] as number, counts[i + 1] as number);
   }
 
@@ -96,6 +97,23 @@ class DenseCounts {
     }
     this.#counts[at] = (this.#counts[at] as number) + count;
     this.total += count;
+    return true;
+  }
+
+  /** Of keys above 0. False, and nothing is added, when a key is too far from those there. */
+  addAll(counts: SortedCounts): boolean {
+    // with nothing added the first and the last key make room for all
+    if (!this.add(counts[0] as number, 0) || !this.add(counts[counts.length - 2] as number, 0)) return false;
+    const held = this.#counts;
+    const base = this.#base;
+    let total = this.total;
+    for (let i = 0; i < counts.length; i += 2) {
+      const at = (counts[i] as number) - base;
+      const count = counts[i + 1] as number;
+      held[at] = (held[at] as number) + count;
+      total += count;
+    }
+    this.total = total;
     return true;
   }
 

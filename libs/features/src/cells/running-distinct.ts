@@ -2,6 +2,8 @@ import { estimateOf, exactMax, rankOf, registerOf, registers } from './hyper-log
 
 const tableSize = 2 * exactMax;
 const empty = -1;
+/** The upper bit of each of four bytes: ranks are below it. */
+const upperBits = 0x80808080 | 0;
 
 /**
  * A set of hashes of 53 bits up to 1,024 of them, registers beyond: what `mergeDistinct` holds, for those who put many together and ask often.
@@ -14,6 +16,7 @@ export class RunningDistinct {
   readonly #places = new Int16Array(exactMax);
   #count = 0;
   readonly #ranks = new Uint8Array(registers);
+  readonly #ranksByFour = new Int32Array(this.#ranks.buffer);
   readonly #ofRank = new Int32Array(64);
   #isExact = true;
   #estimate: number | undefined;
@@ -49,10 +52,11 @@ export class RunningDistinct {
       for (let i = 0; i < part.length; i++) this.add(part[i] as number);
       return;
     }
-    if (this.#isExact) this.#estimateFromNowOn();
-    const ranks = this.#ranks;
-    for (let i = 0; i < registers; i++)
-      if ((part[i] as number) > (ranks[i] as number)) this.#raise(i, part[i] as number);
+    if (this.#isExact && this.#count === 0) this.#begin(part);
+    else {
+      if (this.#isExact) this.#estimateFromNowOn();
+      this.#raiseAll(part);
+    }
   }
 
   value(): number {
@@ -77,6 +81,33 @@ export class RunningDistinct {
     this.#ofRank[0] = registers;
     this.#estimate = undefined;
     for (let i = 0; i < this.#count; i++) this.#register(this.#hashes[i] as number);
+  }
+
+  /** As if each register of the first part had been raised from nothing. */
+  #begin(part: Uint8Array): void {
+    this.#isExact = false;
+    this.#ranks.set(part);
+    this.#ofRank.fill(0);
+    for (let i = 0; i < registers; i++) {
+      const rank = part[i] as number;
+      this.#ofRank[rank] = (this.#ofRank[rank] as number) + 1;
+    }
+    this.#estimate = undefined;
+  }
+
+  /** Four registers at a time: most of what is put together raises few. */
+  #raiseAll(part: Uint8Array): void {
+    const aligned = part.byteOffset % 4 === 0 ? part : Uint8Array.from(part);
+    const given = new Int32Array(aligned.buffer, aligned.byteOffset, registers / 4);
+    const held = this.#ranksByFour;
+    const ranks = this.#ranks;
+    for (let four = 0; four < given.length; four++) {
+      // an upper bit is lost where the given rank is above the one held
+      const kept = (((held[four] as number) | upperBits) - (given[four] as number)) & upperBits;
+      if (kept === upperBits) continue;
+      for (let i = 4 * four; i < 4 * four + 4; i++)
+        if ((part[i] as number) > (ranks[i] as number)) this.#raise(i, part[i] as number);
+    }
   }
 
   #register(hash: number): void {
