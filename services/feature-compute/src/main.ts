@@ -11,6 +11,7 @@ import { createMismatchBook } from './adapters/clickhouse-mismatches.ts';
 import { createTrainingSetBook } from './adapters/clickhouse-training-sets.ts';
 import { createVectorStore } from './adapters/clickhouse-vectors.ts';
 import { createViewHistory } from './adapters/clickhouse-view-history.ts';
+import { countBuffersInHeapLimit } from './adapters/collector.ts';
 import { openLmdbStateStore } from './adapters/lmdb-state-store.ts';
 import { openMaterializationFiles } from './adapters/materialization-files.ts';
 import { createAlertPublisher, createFeatureAlertPublisher } from './adapters/nats-alerts.ts';
@@ -45,6 +46,7 @@ import { featureQualityService } from './rpc/feature-quality-service.ts';
 import { materializeService } from './rpc/materialize-service.ts';
 
 await run('feature-compute', loadConfig, async ({ config, life, clock, telemetry }) => {
+  countBuffersInHeapLimit();
   const metrics = createComputeMetrics(telemetry.metrics);
   const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'feature-compute' }));
   await ensureStreams(nats);

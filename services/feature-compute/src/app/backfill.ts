@@ -83,9 +83,9 @@ export function createFillFromHistory(deps: {
       if (view.record.phase !== 'warming') return;
       view.isMerged = true;
       for (const row of batch) {
-        const { cell, shard } = view.cells.cell(row.entityKey);
+        const { cell } = view.cells.cell(row.entityKey);
         if (cell.isGone) view.record.entities++;
-        view.cells.willChange(cell, shard);
+        view.cells.changed(cell, engine.position + 1);
         cell.isGone = false;
         row.merge(view.cells, cell.state);
         // a live event may have come first; the row then reflects that one

@@ -43,7 +43,7 @@ export function createComputeMetrics(metrics: Metrics) {
       'flushes that the hot store refused',
     ),
     flushSeconds: metrics.histogram('millrace_compute_flush_seconds', 'encode and write of one flush', secondsBuckets),
-    checkpointSeconds: metrics.histogram('millrace_compute_checkpoint_seconds', 'encode and commit', secondsBuckets),
+    checkpointSeconds: metrics.histogram('millrace_compute_checkpoint_seconds', 'one commit of states', secondsBuckets),
     freshnessSeconds: metrics.histogram(
       'millrace_compute_freshness_seconds',
       'row written less known time of its newest event',

@@ -85,7 +85,7 @@ export async function openCompute(deps: {
     engine,
     flusher,
     intervalMs: limits.checkpointIntervalMs,
-    dirtyEntitiesMax: limits.checkpointEntitiesMax,
+    unsavedMax: limits.checkpointEntitiesMax,
   });
   const rewrite = createRowRewriter({ ...deps, engine, flusher });
   const waitForHistory = createWaitForHistory({

@@ -1,12 +1,12 @@
 import { type Changes, type DecodedBatch, operations } from '@millrace/events';
 import type { ViewDefinition } from '@millrace/features';
 import { MeshError } from '@millrace/kernel';
-import { createArena } from '../domain/arena.ts';
 import { Frontiers } from '../domain/frontiers.ts';
 import { Retractions, type SavedRetractions } from '../domain/retractions.ts';
+import { Unsaved, type UnsavedCell } from '../domain/unsaved.ts';
 import { ViewCells } from '../domain/view-cells.ts';
 import { type CheckpointMeta, type ViewPhase, type ViewRecord, viewId } from '../domain/view-record.ts';
-import type { SavedState, StateStore } from './state-store.ts';
+import type { StateStore } from './state-store.ts';
 
 /** Beyond this many entities with rows behind, a checkpoint says `all` rather than list them. */
 const pendingRowsListedMax = 10_000;
@@ -26,15 +26,10 @@ export type ActiveView = {
   held: boolean;
   /** History is in its states, in part at least: to be filled again it has to start over. */
   isMerged: boolean;
+  /** How many states had been marked as unsaved when it got ready: what history gave it is in the store once those are. */
+  readyMarks: number;
   progress: number;
   error: string;
-};
-
-/** Complete once `encodeFor`, which works for about so many milliseconds, has said true. */
-export type Checkpoint = {
-  readonly changed: readonly SavedState[];
-  readonly meta: CheckpointMeta;
-  encodeFor(ms: number): boolean;
 };
 
 export type EngineLimits = { readonly shards: number; readonly entitiesInMemoryMax: number };
@@ -50,9 +45,10 @@ export class Engine {
   readonly #limits: EngineLimits;
   readonly #viewsBySource = new Map<string, readonly ActiveView[]>();
   #position: number;
+  #reached: number;
   #revision = 0;
-  /** Of the states of the last checkpoint. */
-  readonly #arena = createArena();
+  #readyMarks = 0;
+  readonly #unsaved = new Unsaved<ViewCells>();
 
   /** Continues from the last checkpoint: views that were warming are left out and given back, to be wiped and started again. */
   constructor(store: StateStore, limits: EngineLimits) {
@@ -60,6 +56,7 @@ export class Engine {
     this.#limits = limits;
     const saved = store.readMeta();
     this.#position = saved?.position ?? 0;
+    this.#reached = saved?.reached ?? this.#position;
     this.frontiers = new Frontiers(saved?.frontiers);
     for (const [id, record] of Object.entries(saved?.views ?? {})) {
       const view = this.#open(id, { ...record }, new Retractions(saved?.retractions?.[id]));
@@ -70,6 +67,35 @@ export class Engine {
 
   get position(): number {
     return this.#position;
+  }
+
+  /** No state reflects an event beyond it, though after a restart some reflect events beyond the position. */
+  get reached(): number {
+    return Math.max(this.#reached, this.#position);
+  }
+
+  get isReplaying(): boolean {
+    return this.#position < this.#reached;
+  }
+
+  /** States that changed since they were last encoded for the store. */
+  get unsavedCount(): number {
+    return this.#unsaved.count;
+  }
+
+  /** How many times a state fell behind in the store. */
+  get marks(): number {
+    return this.#unsaved.marks;
+  }
+
+  /** How many of the marks are encoded, those first that were first. */
+  get encoded(): number {
+    return this.#unsaved.taken;
+  }
+
+  /** The marks up to here are to be saved soon: until then a view that is ready would start over. */
+  get urgentMarks(): number {
+    return this.#readyMarks;
   }
 
   /** Grows with everything that a checkpoint would save. */
@@ -103,6 +129,10 @@ export class Engine {
     view.record.phase = phase;
     view.rowsEnabled = phase === 'ready' || (phase === 'warming' && view.rowsEnabled);
     if (phase === 'dropping') this.#stopApplying(view);
+    if (phase === 'ready') {
+      view.readyMarks = this.#unsaved.marks;
+      this.#readyMarks = view.readyMarks;
+    }
     this.#revision++;
   }
 
@@ -117,7 +147,7 @@ export class Engine {
     if (seq <= this.#position) return 0;
     let applied = 0;
     for (const view of this.#viewsBySource.get(batch.source) ?? []) {
-      const outcome = view.cells.applyBatch(batch, seq, batch.knownTimeUs);
+      const outcome = view.cells.applyBatch(batch, seq, batch.knownTimeUs, seq <= this.#reached);
       if (batch.changes && view.record.definition.changes === 'upsert') addRetractions(view, batch, batch.changes, seq);
       applied += outcome.applied;
       view.record.entities += outcome.created;
@@ -160,47 +190,51 @@ export class Engine {
     return position;
   }
 
-  stateDirtyCount(): number {
-    let count = 0;
-    for (const view of this.views.values()) count += view.cells.stateDirtyCount;
-    return count;
+  /** Takes the state that has been behind in the store for longest, to be encoded as it is now and committed before anything is said of later positions. */
+  takeUnsaved(): (UnsavedCell<ViewCells> & { readonly viewId: string }) | undefined {
+    for (let next = this.#unsaved.take(); next !== undefined; next = this.#unsaved.take()) {
+      const viewId = next.cells.id;
+      // one that was forgotten may have left its place to another
+      if (this.views.get(viewId)?.cells !== next.cells) continue;
+      next.cell.savedGone = next.cell.isGone;
+      next.cell.droppedUnsaved = 0;
+      return { ...next, viewId };
+    }
+    return undefined;
   }
 
   /**
-   * Begins a checkpoint: everything that changed since the last one, as it is now, and the position that it is true of. States are encoded a
-   * few at a time while events go on; what was given for the last one is to be committed by now. Rows that are behind, or on their way to Redis (`inFlight`, by view id), are named, so that a
-   * restart from here writes them again.
+   * What is true once every state taken so far is in the store: none of them is before `position`, and what is told of the views is told of the saved states.
+   * Rows that are behind, or on their way to Redis (`inFlight`, by view id), are named, so that a restart from here writes them again.
    */
-  beginCheckpoint(inFlight: ReadonlyMap<string, readonly string[]>): Checkpoint {
-    this.#arena.reset();
-    const { take } = this.#arena;
-    const changed: SavedState[] = [];
+  checkpointMeta(inFlight: ReadonlyMap<string, readonly string[]>): CheckpointMeta {
     const pendingRows: Record<string, readonly string[] | 'all'> = {};
     const retractions: Record<string, SavedRetractions> = {};
-    const views = [...this.views.values()];
-    for (const view of views) {
-      view.cells.beginSave((entityKey, bytes) => changed.push({ viewId: view.id, entityKey, bytes }), take);
+    const saved = new Map([...this.views.values()].map((view) => [view.cells, { view, record: { ...view.record } }]));
+    this.#unsaved.each(({ cells, cell }) => {
+      const record = saved.get(cells)?.record;
+      if (record === undefined) return;
+      record.entities += Number(cell.isGone) - Number(cell.savedGone);
+      record.lateDropped -= cell.droppedUnsaved;
+    });
+    for (const { view, record } of saved.values()) {
+      if (record.phase === 'ready' && this.#unsaved.taken < view.readyMarks) record.phase = 'warming';
       // a view that is being filled starts over after a crash
-      if (view.record.phase === 'ready' && view.retractions.size > 0) retractions[view.id] = view.retractions.save();
+      const pendingRetractions = record.phase === 'ready' ? view.retractions.save(this.#unsaved.taken) : [];
+      if (pendingRetractions.length > 0) retractions[view.id] = pendingRetractions;
       const pending = [...(inFlight.get(view.id) ?? [])];
       for (const shard of view.cells.shards) for (const cell of shard.rowDirtyCells()) pending.push(cell.key);
       if (view.rowsLost || pending.length > pendingRowsListedMax) pendingRows[view.id] = 'all';
       else if (pending.length > 0) pendingRows[view.id] = pending;
     }
     return {
-      changed,
-      meta: {
-        format: 1,
-        position: this.#position,
-        frontiers: this.frontiers.toRecord(),
-        views: Object.fromEntries(views.map((view) => [view.id, { ...view.record }])),
-        pendingRows,
-        ...(Object.keys(retractions).length === 0 ? {} : { retractions }),
-      },
-      encodeFor: (ms) => {
-        const endMs = performance.now() + ms;
-        return views.every((view) => view.cells.saveUntil(endMs));
-      },
+      format: 2,
+      position: Math.min(this.#position, (this.#unsaved.oldestPosition() ?? Number.POSITIVE_INFINITY) - 1),
+      reached: this.reached,
+      frontiers: this.frontiers.toRecord(),
+      views: Object.fromEntries([...saved.values()].map(({ view, record }) => [view.id, record])),
+      pendingRows,
+      ...(Object.keys(retractions).length === 0 ? {} : { retractions }),
     };
   }
 
@@ -216,7 +250,9 @@ export class Engine {
 
   #open(id: string, record: ViewRecord, retractions = new Retractions()): ActiveView {
     const cells = new ViewCells(record.definition, {
+      id,
       shards: this.#limits.shards,
+      unsaved: this.#unsaved,
       load: (entityKey) => this.#store.readState(id, entityKey),
     });
     const view: ActiveView = {
@@ -228,6 +264,7 @@ export class Engine {
       rowsLost: false,
       held: false,
       isMerged: false,
+      readyMarks: 0,
       progress: 0,
       error: '',
     };

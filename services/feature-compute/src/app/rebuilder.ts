@@ -93,7 +93,7 @@ export function createRebuilder(deps: {
     for (const { cell, shard } of touched) {
       if (cell.rebuilding === null) continue;
       const wasGone = cell.isGone;
-      view.cells.willChange(cell, shard);
+      view.cells.changed(cell, engine.position + 1);
       cell.state = cell.rebuilding;
       cell.isGone = view.cells.view.isEmpty(cell.state);
       cell.position = Math.max(cell.position, extent.position);
@@ -101,7 +101,7 @@ export function createRebuilder(deps: {
       view.record.entities += Number(wasGone) - Number(cell.isGone);
       shard.markRow(cell);
     }
-    view.retractions.settle(taken);
+    view.retractions.settle(taken, engine.marks);
     const nowUs = clock.nowUs();
     for (const { knownTimeUs } of taken.values())
       metrics.retractionSeconds.observe(Math.max(0, nowUs - knownTimeUs) / 1e6);
@@ -110,6 +110,8 @@ export function createRebuilder(deps: {
   }
 
   async function work(signal: AbortSignal): Promise<boolean> {
+    // a state may be ahead of the stream still, and one made anew would not be
+    if (engine.isReplaying) return true;
     const waiting = [...engine.views.values()].filter(
       ({ rowsEnabled, retractions, record }) => rowsEnabled && retractions.size > 0 && record.phase !== 'dropping',
     );

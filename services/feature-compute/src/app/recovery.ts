@@ -14,12 +14,12 @@ export async function recoverEngine(
   stream: { readonly first: number; readonly last: number },
   telemetry: Telemetry,
 ): Promise<void> {
-  if (stream.last < engine.position) {
+  if (stream.last < engine.reached) {
     throw new MeshError(
       'CORRUPT_DATA',
-      `the EVENTS stream ends at position ${stream.last}, before the checkpoint at ${engine.position}: it was replaced; ` +
+      `the EVENTS stream ends at position ${stream.last}, before the checkpoint at ${engine.reached}: it was replaced; ` +
         'remove the data directory of feature-compute and of ingestion to start from the new stream',
-      { stream: stream.last, checkpoint: engine.position },
+      { stream: stream.last, checkpoint: engine.reached },
     );
   }
   const gone = stream.first > engine.position + 1;

@@ -6,6 +6,7 @@ import type { CheckpointMeta } from '../domain/view-record.ts';
 import { createFillFromHistory, type HistoryExtent, type TileRow, type ViewHistory } from './backfill.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { Engine } from './engine.ts';
+import { createStateSaver } from './state-saver.ts';
 import type { StateStore } from './state-store.ts';
 import { createViewKeeper, type TellStates } from './view-keeper.ts';
 
@@ -68,13 +69,15 @@ function start(given: {
     close: async () => {},
   };
   const engine = new Engine(store, { shards: 2, entitiesInMemoryMax: 1_000 });
+  const saver = createStateSaver(engine);
   const checkpointer: Checkpointer = {
     run: async () => {},
     position: () => engine.position,
     checkpoint: async () => {
-      const { changed, meta: next, encodeFor } = engine.beginCheckpoint(new Map());
-      while (!encodeFor(1));
+      saver.encode(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+      const { changed, meta: next, done } = saver.begin(new Map());
       await store.commit(changed, next);
+      done();
     },
   };
   const history: ViewHistory = {

@@ -11,8 +11,10 @@ function cell(key: string, usedRound = 0): Cell {
     position: 0,
     knownTimeUs: 0,
     rowDirty: false,
-    stateDirty: false,
-    saving: false,
+    unsaved: false,
+    saving: 0,
+    savedGone: true,
+    droppedUnsaved: 0,
     usedRound,
     fresh: false,
   };
@@ -43,11 +45,12 @@ test('a cell whose row is behind is taken once until somebody has begun to make 
   expect(shard.takeRowDirty()).toEqual([a]);
 });
 
-test('only clean cells that were not used lately are evicted', () => {
+test('only cells that are in the store as they are and were not used lately are evicted', () => {
   const shard = new Shard();
-  const [clean, dirty, used] = [cell('clean'), cell('dirty'), cell('used', 9)];
-  for (const each of [clean, dirty, used]) shard.cells.set(each.key, each);
-  shard.markStateBehind(dirty);
+  const [clean, changed, saving, used] = [cell('clean'), cell('changed'), cell('saving'), cell('used', 9)];
+  for (const each of [clean, changed, saving, used]) shard.cells.set(each.key, each);
+  changed.unsaved = true;
+  saving.saving = 1;
   expect(shard.evict(10, 10)).toBe(1);
-  expect([...shard.cells.keys()]).toEqual(['dirty', 'used']);
+  expect([...shard.cells.keys()]).toEqual(['changed', 'saving', 'used']);
 });

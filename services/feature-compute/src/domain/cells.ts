@@ -15,10 +15,14 @@ export type Cell = {
   knownTimeUs: number;
   /** The row in Redis is behind the state, and nobody has begun to make it. */
   rowDirty: boolean;
-  /** The saved state is behind the state. */
-  stateDirty: boolean;
-  /** A checkpoint has yet to encode the state as it is. */
-  saving: boolean;
+  /** The state has changed since it was last encoded for the store. */
+  unsaved: boolean;
+  /** How many commits that are not done yet hold it. */
+  saving: number;
+  /** What was last encoded of it had no event left. */
+  savedGone: boolean;
+  /** Events since then that were too late for every window. */
+  droppedUnsaved: number;
   /** The eviction round in which the cell was last touched. */
   usedRound: number;
   /** An event has come since the row was last written. */
@@ -29,14 +33,9 @@ export type Cell = {
 export class Shard {
   readonly cells = new Map<string, Cell>();
   #rowDirty: Cell[] = [];
-  #stateDirty: Cell[] = [];
 
   get rowDirtyCount(): number {
     return this.#rowDirty.length;
-  }
-
-  get stateDirtyCount(): number {
-    return this.#stateDirty.length;
   }
 
   markRow(cell: Cell): void {
@@ -45,28 +44,10 @@ export class Shard {
     this.#rowDirty.push(cell);
   }
 
-  /** For `ViewCells.willChange` alone, which lets a checkpoint that is under way have the state as it was first. */
-  markStateBehind(cell: Cell): void {
-    if (cell.stateDirty) return;
-    cell.stateDirty = true;
-    this.#stateDirty.push(cell);
-  }
-
   /** Takes every cell whose row is behind, oldest first. Each counts as behind, and is not taken again, until `rowDirty` is false. */
   takeRowDirty(): readonly Cell[] {
     const taken = this.#rowDirty;
     this.#rowDirty = [];
-    return taken;
-  }
-
-  /** Takes every cell whose saved state is behind; each is to be encoded before it changes. */
-  takeStateDirty(): readonly Cell[] {
-    const taken = this.#stateDirty;
-    this.#stateDirty = [];
-    for (const cell of taken) {
-      cell.stateDirty = false;
-      cell.saving = true;
-    }
     return taken;
   }
 
@@ -79,7 +60,7 @@ export class Shard {
     let evicted = 0;
     for (const [key, cell] of this.cells) {
       if (evicted >= excess) break;
-      const isKept = cell.rowDirty || cell.stateDirty || cell.saving || cell.rebuilding !== null;
+      const isKept = cell.rowDirty || cell.unsaved || cell.saving > 0 || cell.rebuilding !== null;
       if (isKept || cell.usedRound >= round - 1) continue;
       this.cells.delete(key);
       evicted++;

@@ -7,6 +7,8 @@ export type SavedRetractions = readonly (readonly [id: string, seq: number, know
 /** The retractions of one view that wait for the rebuilding of their entities; of each event the last. */
 export class Retractions {
   readonly #byId = new Map<string, Retraction>();
+  /** Settled by states that may not be saved yet. */
+  #settled: { readonly id: string; readonly retraction: Retraction; readonly marks: number }[] = [];
 
   constructor(saved: SavedRetractions = []) {
     for (const [id, seq, knownTimeUs] of saved) this.add(id, { seq, knownTimeUs });
@@ -32,9 +34,16 @@ export class Retractions {
     return taken;
   }
 
-  /** Forgets those that were taken, but for events that had another operation since. */
-  settle(taken: ReadonlyMap<string, Retraction>): void {
-    for (const [id, retraction] of taken) if (this.#byId.get(id) === retraction) this.#byId.delete(id);
+  /**
+   * Forgets those that were taken, but for events that had another operation since. Until what was marked as unsaved up to now (`marks`) is saved, a
+   * checkpoint still has them: the states that reflect them may be lost.
+   */
+  settle(taken: ReadonlyMap<string, Retraction>, marks: number): void {
+    for (const [id, retraction] of taken) {
+      if (this.#byId.get(id) !== retraction) continue;
+      this.#byId.delete(id);
+      this.#settled.push({ id, retraction, marks });
+    }
   }
 
   /** The position of the oldest; undefined when there is none. */
@@ -43,7 +52,10 @@ export class Retractions {
     return first?.seq;
   }
 
-  save(): SavedRetractions {
-    return [...this.#byId].map(([id, { seq, knownTimeUs }]) => [id, seq, knownTimeUs] as const);
+  /** By position; `taken`: how many of the marks are saved. */
+  save(taken: number): SavedRetractions {
+    this.#settled = this.#settled.filter(({ marks }) => marks > taken);
+    const all = [...this.#settled.map(({ id, retraction }) => [id, retraction] as const), ...this.#byId];
+    return all.map(([id, { seq, knownTimeUs }]) => [id, seq, knownTimeUs] as const).sort((a, b) => a[1] - b[1]);
   }
 }

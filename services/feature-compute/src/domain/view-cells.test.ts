@@ -1,6 +1,6 @@
-import type { EventColumns, ViewDefinition } from '@millrace/features';
+import { type EventColumns, entityKey, type ViewDefinition } from '@millrace/features';
 import { expect, test } from 'vitest';
-import { createArena } from './arena.ts';
+import { Unsaved } from './unsaved.ts';
 import { ViewCells } from './view-cells.ts';
 
 const hourUs = 3_600_000_000;
@@ -40,8 +40,19 @@ function events(...rows: readonly (readonly [shop: string | null, timeUs: number
   };
 }
 
+function cellsOf(
+  unsaved = new Unsaved<ViewCells>(),
+  load: (key: string) => Buffer | undefined = () => undefined,
+): ViewCells {
+  return new ViewCells(view, { id: 'visits@1', shards: 2, load, unsaved });
+}
+
+function keyOf(shop: string): string {
+  return entityKey('shop', [shop]);
+}
+
 test('what a batch did is counted: applied, created, without a key, and too late for every window', () => {
-  const cells = new ViewCells(view, { shards: 2, load: () => undefined });
+  const cells = cellsOf();
   const nowUs = 1_000 * hourUs;
   expect(cells.applyBatch(events(['a', nowUs], ['b', nowUs], [null, nowUs]), 1, nowUs)).toEqual({
     applied: 2,
@@ -57,27 +68,39 @@ test('what a batch did is counted: applied, created, without a key, and too late
   });
 });
 
-test('what is saved is as of the begin of the save, whatever comes meanwhile', () => {
-  const live = new ViewCells(view, { shards: 2, load: () => undefined });
+test('what a state reflects already is passed over when the stream is read again, all events of a message or none', () => {
   const nowUs = 1_000 * hourUs;
-  const keys = Array.from({ length: 20 }, (_, i) => `shop-${i}`);
-  const batch = events(...keys.map((key) => [key, nowUs] as const));
-  live.applyBatch(batch, 1, nowUs);
+  const unsaved = new Unsaved<ViewCells>();
+  const live = cellsOf(unsaved);
+  live.applyBatch(events(['a', nowUs], ['b', nowUs]), 1, nowUs);
   const saved = new Map<string, Buffer>();
-  live.beginSave((key, bytes) => saved.set(key, bytes), createArena().take);
-  // every cell changes, some before and some after their turn
-  expect(live.saveUntil(0)).toBe(false);
-  live.applyBatch(batch, 2, nowUs + 1);
-  while (!live.saveUntil(Number.POSITIVE_INFINITY));
-  expect(saved.size).toBe(keys.length);
-  const restored = new ViewCells(view, { shards: 2, load: (key) => saved.get(key) });
-  for (const key of saved.keys()) expect(restored.cell(key).cell.position).toBe(1);
+  const save = () => {
+    for (let next = unsaved.take(); next !== undefined; next = unsaved.take())
+      saved.set(next.cell.key, live.encode(next.cell));
+  };
+  save();
+  live.applyBatch(events(['a', nowUs], ['a', nowUs]), 2, nowUs);
+  save();
+  live.applyBatch(events(['b', nowUs], ['b', nowUs], ['c', nowUs]), 3, nowUs);
+  expect(unsaved.oldestPosition()).toBe(3);
 
-  const later = new Map<string, Buffer>();
-  live.beginSave((key, bytes) => later.set(key, bytes), createArena().take);
-  expect(live.saveUntil(Number.POSITIVE_INFINITY)).toBe(true);
-  expect(later.size).toBe(keys.length);
-  expect([...later.keys()].map((key) => live.decode(key, later.get(key) ?? Buffer.alloc(0)).position)).toEqual(
-    keys.map(() => 2),
-  );
+  const again = cellsOf(new Unsaved<ViewCells>(), (key) => saved.get(key));
+  const counts = [
+    again.applyBatch(events(['a', nowUs], ['a', nowUs]), 2, nowUs, true),
+    again.applyBatch(events(['b', nowUs], ['b', nowUs], ['c', nowUs]), 3, nowUs, true),
+  ];
+  expect(counts.map(({ applied, created }) => [applied, created])).toEqual([
+    [0, 0],
+    [3, 1],
+  ]);
+  for (const [key, count] of [
+    ['a', 3],
+    ['b', 3],
+    ['c', 1],
+  ] as const) {
+    const { cell } = again.cell(keyOf(key));
+    expect(again.view.valuesAt(cell.state, nowUs + 1)).toEqual([count]);
+    // its row may not have been written
+    expect(cell.rowDirty).toBe(true);
+  }
 });

@@ -1,16 +1,14 @@
 import { type CompiledView, compileView, type EventColumns, type ViewDefinition } from '@millrace/features';
 import { type Cell, Shard, shardOf } from './cells.ts';
 import { decodeSavedCell, encodeSavedCell } from './saved-cell.ts';
-
-/** Where the states of a checkpoint go, each under its entity's key. */
-export type SaveState = (entityKey: string, bytes: Buffer) => void;
+import type { Unsaved } from './unsaved.ts';
 
 /** The store refuses keys beyond 1,978 bytes, the view's id included. */
 export const entityKeyBytesMax = 1_700;
 
 export type CellLoader = (entityKey: string) => Buffer | undefined;
 
-/** `dropped` are among the applied: older than every window of the view. */
+/** `dropped` are among the applied: older than every window of the view. What the states had already, after a restart, is in none of the counts. */
 export type AppliedBatch = {
   readonly applied: number;
   readonly created: number;
@@ -20,21 +18,29 @@ export type AppliedBatch = {
 
 /** The working set of one view version: its entities' states, spread over shards. Pure but for the loader it is given. */
 export class ViewCells {
+  /** Of the view version. */
+  readonly id: string;
   readonly view: CompiledView;
   readonly shards: readonly Shard[];
   readonly #load: CellLoader;
+  readonly #unsaved: Unsaved<ViewCells>;
   #count = 0;
   #round = 1;
-  /** Cells that a checkpoint has taken, those before `#savedTo` encoded. */
-  #toSave: readonly Cell[] = [];
-  #savedTo = 0;
-  #save: SaveState = () => {};
-  #take: (bytes: number) => Buffer = Buffer.allocUnsafe;
 
-  constructor(definition: ViewDefinition, options: { readonly shards: number; readonly load: CellLoader }) {
+  constructor(
+    definition: ViewDefinition,
+    options: {
+      readonly id: string;
+      readonly shards: number;
+      readonly load: CellLoader;
+      readonly unsaved: Unsaved<ViewCells>;
+    },
+  ) {
+    this.id = options.id;
     this.view = compileView(definition);
     this.shards = Array.from({ length: options.shards }, () => new Shard());
     this.#load = options.load;
+    this.#unsaved = options.unsaved;
   }
 
   /** Cells in memory. */
@@ -46,18 +52,16 @@ export class ViewCells {
     return this.shards.reduce((sum, shard) => sum + shard.rowDirtyCount, 0);
   }
 
-  get stateDirtyCount(): number {
-    return this.shards.reduce((sum, shard) => sum + shard.stateDirtyCount, 0);
-  }
-
   /**
    * Applies every new event of a batch, each to its entity's state. Events without a usable key are skipped and counted; one that takes another's
-   * place, or deletes it, is left to the rebuilding of the entities that had it or have it now.
+   * place, or deletes it, is left to the rebuilding of the entities that had it or have it now. `isAgain`: after a restart a state may have been saved
+   * later than the position that the stream is read from, and what it reflects is passed over.
    */
   applyBatch(
     columns: EventColumns & { readonly changes?: { readonly operations: Uint8Array } },
     seq: number,
     knownTimeUs: number,
+    isAgain = false,
   ): AppliedBatch {
     const bound = this.view.bind(columns);
     const { eventTimeUs, count } = columns;
@@ -65,6 +69,9 @@ export class ViewCells {
     let created = 0;
     let skipped = 0;
     let dropped = 0;
+    let seen = 0;
+    /** Those that do not have this message yet: it has one position, and may have many events of an entity. */
+    const behind = isAgain ? new Set<Cell>() : undefined;
     for (let i = 0; i < count; i++) {
       if (operations !== undefined && operations[i] !== 0) {
         skipped++;
@@ -78,52 +85,35 @@ export class ViewCells {
       const shard = this.#shardOf(entityKey);
       let cell = shard.cells.get(entityKey);
       cell ??= this.#open(shard, entityKey);
+      if (behind !== undefined && cell.position >= seq && !behind.has(cell)) {
+        seen++;
+        // whether its row was written before the crash nobody knows
+        shard.markRow(cell);
+        continue;
+      }
+      behind?.add(cell);
       if (cell.isGone) {
         cell.isGone = false;
         created++;
       }
-      this.willChange(cell, shard);
+      this.changed(cell, seq);
       if (cell.rebuilding !== null) this.view.apply(cell.rebuilding, bound, i, eventTimeUs[i] ?? 0, seq, i);
-      if (this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i) === 'dropped') dropped++;
+      if (this.view.apply(cell.state, bound, i, eventTimeUs[i] ?? 0, seq, i) === 'dropped') {
+        dropped++;
+        cell.droppedUnsaved++;
+      }
       cell.position = seq;
       if (knownTimeUs > cell.knownTimeUs) cell.knownTimeUs = knownTimeUs;
       cell.usedRound = this.#round;
       cell.fresh = true;
       shard.markRow(cell);
     }
-    return { applied: count - skipped, created, skipped, dropped };
+    return { applied: count - skipped - seen, created, skipped, dropped };
   }
 
-  /** To be called before a cell's state changes: a checkpoint that has yet to encode it does so now. */
-  willChange(cell: Cell, shard: Shard): void {
-    if (cell.saving) this.#saveCell(cell);
-    shard.markStateBehind(cell);
-  }
-
-  /** Begins to save what changed since the last time, as it is now, in bytes that `take` gives. What was begun before has to be finished. */
-  beginSave(save: SaveState, take: (bytes: number) => Buffer): void {
-    this.#toSave = this.shards.flatMap((shard) => shard.takeStateDirty());
-    this.#savedTo = 0;
-    this.#save = save;
-    this.#take = take;
-  }
-
-  /** Encodes until a time, in ms of `performance.now()`; true when nothing is left. */
-  saveUntil(endMs: number): boolean {
-    while (this.#savedTo < this.#toSave.length) {
-      const cell = this.#toSave[this.#savedTo++];
-      if (!cell?.saving) continue;
-      this.#saveCell(cell);
-      if (performance.now() >= endMs) break;
-    }
-    if (this.#savedTo < this.#toSave.length) return false;
-    this.#toSave = [];
-    return true;
-  }
-
-  #saveCell(cell: Cell): void {
-    cell.saving = false;
-    this.#save(cell.key, this.encode(cell, this.#take));
+  /** To be called with every change of a cell's state: the position is the first that the state in the store does not reflect. */
+  changed(cell: Cell, position: number): void {
+    if (!cell.unsaved) this.#unsaved.mark(this, cell, position);
   }
 
   /** The cell of an entity, from memory, the store, or new. */
@@ -142,6 +132,7 @@ export class ViewCells {
     const state = this.view.decodeState(saved.state);
     const cell = newCell(entityKey, state, saved.position, saved.knownTimeUs);
     cell.isGone = this.view.isEmpty(state);
+    cell.savedGone = cell.isGone;
     return cell;
   }
 
@@ -203,8 +194,10 @@ function newCell(key: string, state: Cell['state'], position: number, knownTimeU
     position,
     knownTimeUs,
     rowDirty: false,
-    stateDirty: false,
-    saving: false,
+    unsaved: false,
+    saving: 0,
+    savedGone: true,
+    droppedUnsaved: 0,
     usedRound: 0,
     fresh: false,
   };

@@ -23,8 +23,10 @@ export function viewId(name: string, version: string): string {
 
 /** Everything that one checkpoint says beside the states. */
 export type CheckpointMeta = {
-  readonly format: 1;
+  /** 1: every state is as of the position. 2: none is before it, and some may be after it, up to `reached`. */
+  readonly format: 1 | 2;
   readonly position: number;
+  readonly reached?: number;
   readonly frontiers: Readonly<Record<string, number>>;
   readonly views: Readonly<Record<string, ViewRecord>>;
   /** Entities whose rows were behind their states, by view id; `all` when they were too many to list. */
