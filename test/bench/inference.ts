@@ -4,6 +4,7 @@ import { measureBoosted } from './inference/boosted.ts';
 import { measureFairness } from './inference/fairness.ts';
 import { measureFused } from './inference/fused.ts';
 import { measureIris } from './inference/iris.ts';
+import { measureOverload } from './inference/overloaded.ts';
 import { measureProtocol } from './inference/protocol.ts';
 import { measureQuantized } from './inference/quantized.ts';
 import { measureQuantizer } from './inference/quantizer.ts';
@@ -19,6 +20,7 @@ const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | 
   batching: measureBatching,
   B5: measureBoosted,
   B6: measureQuantized,
+  B8: measureOverload,
   B10: measureFused,
   B11: measureRollbackQuality,
   B14: measureFairness,
@@ -28,7 +30,10 @@ const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | 
 
 export const usage: BenchUsage = {
   cases: Object.keys(measures),
-  options: { runs: { default: 1_000, says: 'healthy canaries of B11' } },
+  options: {
+    runs: { default: 1_000, says: 'healthy canaries of B11' },
+    overload: { default: 2, says: 'load of B8, in multiples of what the server bears' },
+  },
 };
 
 /** The model server's benchmarks; `inference/` has a file for each. */

@@ -1,7 +1,7 @@
-import { MeshError, toMeshError } from '@millrace/kernel';
+import { createSharedErrors, MeshError, toMeshError } from '@millrace/kernel';
 import { createCostModel } from './cost-model.ts';
 import type { Lane, LanePolicy, Level, Ticket } from './lane.ts';
-import { type Batch, Scheduler } from './scheduler.ts';
+import { type Batch, type Refused, Scheduler } from './scheduler.ts';
 
 export interface SubmitOptions {
   /** How many rows it adds to a batch. */
@@ -41,6 +41,8 @@ export interface BatchReport {
 export interface LaneHandle<In, Out> {
   /** OVERLOADED when too many wait or it could not be answered in time, DEADLINE_EXCEEDED, CANCELLED, or what the run throws. */
   submit(item: In, options: SubmitOptions): Promise<Out>;
+  /** Why an item would be refused now: for those who ask before they make one. */
+  refusal(options: Pick<SubmitOptions, 'rows' | 'level' | 'deadlineMs'>): MeshError | undefined;
   waiting(): number;
   cost(): { readonly fixedMs: number; readonly rowMs: number };
   /** Refuses what is new and waits for what is there, at most so long. */
@@ -69,6 +71,7 @@ export function createDispatcher(deps: {
   const scheduler = new Scheduler<Work>(deps.slots);
   const options = new Map<Lane<Work>, AnyLane>();
   const reservations = new Map<number, (() => void)[]>();
+  const refusals = createSharedErrors();
   const wakeUp = createWakeUp(nowMs, () => pump());
   let isPumping = false;
 
@@ -93,7 +96,7 @@ export function createDispatcher(deps: {
         continue;
       }
       const { batch, missed } = scheduler.take(slot, nowMs());
-      for (const [lane, ticket] of missed) ticket.item.done({ error: tooLate(lane.name, 1) });
+      for (const [lane, ticket] of missed) ticket.item.done({ error: refused(lane, { t: 'too-late', waitMs: 1 }) });
       if (batch) void run(slot, batch);
     }
     settle();
@@ -117,8 +120,12 @@ export function createDispatcher(deps: {
       pumpSoon();
     };
     const isClean = await runAll(lane, batch.tickets, (items) => lane.run(slot, items, free));
-    const tookMs = nowMs() - startMs;
+    const endMs = nowMs();
+    const tookMs = endMs - startMs;
     lane.running--;
+    // the least urgent
+    const last = batch.tickets.at(-1);
+    if (last) batch.lane.patience.answered(last, endMs);
     if (isClean) batch.lane.cost.observe(batch.rows, tookMs);
     if (!isFreed) scheduler.release(slot);
     const waitedMs = startMs - Math.min(...batch.tickets.map(({ queuedMs }) => queuedMs));
@@ -145,6 +152,12 @@ export function createDispatcher(deps: {
               'error' in outcome ? reject(outcome.error) : resolve(outcome.value as never),
             );
           }),
+        refusal({ rows, level = 2, deadlineMs = Number.POSITIVE_INFINITY }) {
+          if (own.closed) return undefined;
+          const queuedMs = nowMs();
+          const said = scheduler.refused(lane, { rows, level, queuedMs, deadlineMs }, queuedMs);
+          return said && refused(lane, said);
+        },
         waiting: () => lane.size,
         cost: () => lane.cost.current(),
         async close(drainMs) {
@@ -203,9 +216,15 @@ export function createDispatcher(deps: {
     const offered = scheduler.offer(lane, ticket, ticket.queuedMs);
     if (offered.t === 'queued') {
       signal?.addEventListener('abort', onAbort, { once: true });
-      offered.displaced?.item.done({ error: full(lane, 0) });
+      offered.displaced?.item.done({ error: refused(lane, { t: 'full', waitMs: 0 }) });
       pumpSoon();
-    } else answer({ error: offered.t === 'full' ? full(lane, offered.waitMs) : tooLate(lane.name, offered.waitMs) });
+    } else answer({ error: refused(lane, offered) });
+  }
+
+  function refused(lane: Lane<Work>, { t, waitMs }: Refused): MeshError {
+    return refusals(`${t} ${lane.name}`, nowMs(), () =>
+      t === 'full' ? full(lane, waitMs) : tooLate(lane.name, waitMs),
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 import type { CostModel } from './cost-model.ts';
+import { Patience } from './patience.ts';
 
 /** 1 is the most urgent, as in Triton. */
 export type Level = 1 | 2 | 3;
@@ -28,7 +29,11 @@ export interface LanePolicy {
 export const ageingMs = 1_000;
 
 /** Where a ticket stands in its lane; smaller goes first. Earliest deadline first within a level, and levels age. */
-export function urgencyOf({ level, queuedMs, deadlineMs }: Omit<Ticket<unknown>, 'item'>): number {
+export function urgencyOf({
+  level,
+  queuedMs,
+  deadlineMs,
+}: Pick<Ticket<unknown>, 'level' | 'queuedMs' | 'deadlineMs'>): number {
   const orderMs = Math.min(Math.max(deadlineMs - queuedMs, 0), ageingMs);
   return queuedMs + orderMs + (level - 1) * ageingMs;
 }
@@ -45,8 +50,11 @@ export class Lane<T> {
   readonly slots: ReadonlySet<number>;
   readonly cost: CostModel;
   readonly policy: LanePolicy;
+  readonly patience = new Patience();
   rows = 0;
   #queue: Queued<T>[] = [];
+  /** No ticket's deadline is before. */
+  #earliestMs = Number.POSITIVE_INFINITY;
 
   constructor(options: {
     readonly name: string;
@@ -76,6 +84,7 @@ export class Lane<T> {
   add(ticket: Ticket<T>): void {
     const urgency = urgencyOf(ticket);
     this.#queue.splice(this.#placeOf(urgency), 0, { ticket, urgency });
+    this.#earliestMs = Math.min(this.#earliestMs, ticket.deadlineMs);
     this.rows += ticket.rows;
   }
 
@@ -85,6 +94,12 @@ export class Lane<T> {
     this.#queue.splice(at, 1);
     this.rows -= ticket.rows;
     return true;
+  }
+
+  /** How long a ticket may be expected to take: all its time for the most urgent, and always as long as keeps workers busy. */
+  patienceMs(leftMs: number, level: Level): number {
+    if (level === 1) return leftMs;
+    return Math.min(leftMs, Math.max(this.patience.ofMs(leftMs), 2 * this.cost.ofMs(this.policy.rowsMax)));
   }
 
   /** What the tickets before such an urgency cost, in batches as large as they may be. */
@@ -107,13 +122,20 @@ export class Lane<T> {
     );
   }
 
+  /** The earliest deadline, or one before it that has gone with its ticket: exact only after `takeExpired` at such a time. */
   earliestDeadlineMs(): number {
-    return this.#queue.reduce((least, { ticket }) => Math.min(least, ticket.deadlineMs), Number.POSITIVE_INFINITY);
+    return this.#earliestMs;
   }
 
   /** Takes out the tickets whose deadline has passed. */
   takeExpired(nowMs: number): Ticket<T>[] {
-    return this.#takeWhere(({ deadlineMs }) => deadlineMs <= nowMs);
+    if (nowMs < this.#earliestMs) return [];
+    const expired = this.#takeWhere(({ deadlineMs }) => deadlineMs <= nowMs);
+    this.#earliestMs = this.#queue.reduce(
+      (least, { ticket }) => Math.min(least, ticket.deadlineMs),
+      Number.POSITIVE_INFINITY,
+    );
+    return expired;
   }
 
   takeAll(): Ticket<T>[] {
@@ -166,6 +188,7 @@ export class Lane<T> {
     }
     if (taken.length > 0) {
       this.#queue = kept;
+      if (kept.length === 0) this.#earliestMs = Number.POSITIVE_INFINITY;
       for (const { rows } of taken) this.rows -= rows;
     }
     return taken;

@@ -2,7 +2,9 @@ import { Lane, type LanePolicy, type Ticket, urgencyOf } from './lane.ts';
 
 export type Offered<T> =
   /** `displaced` gave its place to a more urgent one. */
-  | { readonly t: 'queued'; readonly displaced: Ticket<T> | undefined }
+  { readonly t: 'queued'; readonly displaced: Ticket<T> | undefined } | Refused;
+
+export type Refused =
   | { readonly t: 'full'; readonly waitMs: number }
   /** It would be answered after its deadline. */
   | { readonly t: 'too-late'; readonly waitMs: number };
@@ -44,20 +46,18 @@ export class Scheduler<T> {
   }
 
   offer(lane: Lane<T>, ticket: Ticket<T>, nowMs: number): Offered<T> {
-    const urgency = urgencyOf(ticket);
-    const waitMs = this.#waitMs(lane, urgency, nowMs);
-    // a slot that is free tries: only a run can correct an estimate that is too high
-    if (waitMs > 0 && nowMs + waitMs + lane.cost.ofMs(ticket.rows) > ticket.deadlineMs)
-      return { t: 'too-late', waitMs };
-    let displaced: Ticket<T> | undefined;
-    if (lane.size >= lane.policy.queueMax) {
-      const { last } = lane;
-      if (!last || last.level <= ticket.level) return { t: 'full', waitMs };
-      lane.remove(last);
-      displaced = last;
-    }
+    const waitMs = this.#waitMs(lane, urgencyOf(ticket), nowMs);
+    const refused = this.#refused(lane, ticket, waitMs, nowMs);
+    if (refused) return refused;
+    const displaced = lane.size >= lane.policy.queueMax ? lane.last : undefined;
+    if (displaced) lane.remove(displaced);
     lane.add(ticket);
     return { t: 'queued', displaced };
+  }
+
+  /** What `offer` would say no to now. */
+  refused(lane: Lane<T>, ticket: Omit<Ticket<T>, 'item' | 'group'>, nowMs: number): Refused | undefined {
+    return this.#refused(lane, ticket, this.#waitMs(lane, urgencyOf(ticket), nowMs), nowMs);
   }
 
   isFree(slot: number): boolean {
@@ -116,6 +116,19 @@ export class Scheduler<T> {
       if (!next || lane.headUrgency < next.headUrgency) next = lane;
     }
     return next;
+  }
+
+  #refused(
+    lane: Lane<T>,
+    { rows, level, deadlineMs }: Omit<Ticket<T>, 'item' | 'group'>,
+    waitMs: number,
+    nowMs: number,
+  ): Refused | undefined {
+    const leftMs = deadlineMs - nowMs;
+    // a slot that is free tries: only a run can correct an estimate that is too high
+    if (waitMs > 0 && waitMs + lane.cost.ofMs(rows) > lane.patienceMs(leftMs, level)) return { t: 'too-late', waitMs };
+    if (lane.size < lane.policy.queueMax) return undefined;
+    return !lane.last || lane.last.level <= level ? { t: 'full', waitMs } : undefined;
   }
 
   /** What is ahead of such an urgency, over the slots that can run the lane. */

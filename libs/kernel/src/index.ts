@@ -9,4 +9,5 @@ export { joinedId } from './joined-id.ts';
 export { quote } from './quote.ts';
 export { isReason, Reason, ReasonCode } from './reasons.ts';
 export { setField } from './set-field.ts';
+export { createSharedErrors, type SharedErrors } from './shared-errors.ts';
 export { sleep } from './sleep.ts';

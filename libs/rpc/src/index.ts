@@ -4,3 +4,4 @@ export { type CallOptions, type Client, type ConnectOptions, connect } from './c
 export type { Codecs, MethodCodec, ServiceDefinition } from './definition.ts';
 export { type GrpcServer, type GrpcServerOptions, serveGrpc } from './server.ts';
 export { fromGrpcError, fromRpcStatus, toRpcStatus } from './status.ts';
+export { fixed64, fixed64s, lengthEnd, type Reader, skip, text, varint } from './wire-reader.ts';

@@ -122,7 +122,9 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       infer: runModel,
       queue: shadows,
     }),
+    isRouted: (name, version) => version === '' && deploymentOf(name) !== undefined,
     nowMs: () => clock.nowUs() / 1000,
+    onRefused: metrics.refused,
   });
   const follow = followRegistry({
     book,

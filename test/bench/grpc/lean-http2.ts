@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net';
 
 /** No more of HTTP/2 than a load generator needs: the request's frames are made once, answers are only counted. */
 export type LeanConnection = {
-  /** Sends the request; `token` comes back with its answer. Waits in line while the server's flow control holds it back. */
-  send(token: number): void;
+  /** Sends the request, of several bodies the one at `body`; `token` comes back with its answer. Waits in line while the server's flow control holds it back. */
+  send(token: number, body?: number): void;
   /** Writes what `send` has gathered. */
   flush(): void;
   close(): void;
@@ -14,10 +14,10 @@ export type LeanOptions = {
   readonly address: string;
   /** `/package.Service/Method` */
   readonly path: string;
-  readonly body: Buffer;
+  readonly body: Buffer | readonly Buffer[];
   /** More headers, as `grpc-timeout`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** An answer has ended; gRPC errors have no bytes. */
+  /** An answer has ended; gRPC errors have no bytes, REFUSED_STREAM has -1. */
   readonly onAnswer: (token: number, bytes: number) => void;
   /** The server has reset a stream or goes away. */
   readonly onError: () => void;
@@ -52,10 +52,11 @@ export function openLeanConnection(options: LeanOptions): Promise<LeanConnection
 }
 
 function drive(socket: Socket, options: LeanOptions): LeanConnection {
-  const template = requestFrames(options);
+  const { body } = options;
+  const templates = (Buffer.isBuffer(body) ? [body] : body).map((one: Buffer) => requestFrames(options, one));
   const tokens = new Map<number, number>();
   const received = new Map<number, number>();
-  const waiting: number[] = [];
+  const waiting: [token: number, body: number][] = [];
   let sendWindow = 65_535;
   let nextStream = 1;
   let unacknowledged = 0;
@@ -66,9 +67,10 @@ function drive(socket: Socket, options: LeanOptions): LeanConnection {
     if (out.length > 0) socket.write(out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out));
     out = [];
   };
-  const send = (token: number) => {
+  const send = (token: number, body = 0) => {
+    const template = templates[body] as Template;
     if (sendWindow < template.dataBytes) {
-      waiting.push(token);
+      waiting.push([token, body]);
       return;
     }
     sendWindow -= template.dataBytes;
@@ -78,10 +80,9 @@ function drive(socket: Socket, options: LeanOptions): LeanConnection {
     nextStream += 2;
     out.push(bytes);
   };
-  const finish = (stream: number) => {
+  const finish = (stream: number, bytes = received.get(stream) ?? 0) => {
     const token = tokens.get(stream);
     if (token === undefined) return;
-    const bytes = received.get(stream) ?? 0;
     tokens.delete(stream);
     received.delete(stream);
     options.onAnswer(token, bytes);
@@ -92,10 +93,10 @@ function drive(socket: Socket, options: LeanOptions): LeanConnection {
       unacknowledged += payload.length;
     } else if (type === WINDOW_UPDATE && stream === 0) {
       sendWindow += payload.readUInt32BE(0);
-      for (const token of waiting.splice(0)) send(token);
+      for (const [token, which] of waiting.splice(0)) send(token, which);
     } else if (type === SETTINGS && (flags & 1) === 0) out.push(frame(SETTINGS, 1, 0, emptyAnswer));
     else if (type === PING && (flags & 1) === 0) out.push(frame(PING, 1, 0, Buffer.from(payload)));
-    else if (type === RESET && payload.readUInt32BE(0) === REFUSED_STREAM) finish(stream);
+    else if (type === RESET && payload.readUInt32BE(0) === REFUSED_STREAM) finish(stream, -1);
     else if (type === GOAWAY || type === RESET) {
       tokens.delete(stream);
       options.onError();
@@ -122,7 +123,9 @@ function drive(socket: Socket, options: LeanOptions): LeanConnection {
   return { send, flush, close: () => socket.destroy() };
 }
 
-function requestFrames({ path, address, body, headers = {} }: LeanOptions) {
+type Template = ReturnType<typeof requestFrames>;
+
+function requestFrames({ path, address, headers = {} }: LeanOptions, body: Buffer) {
   // HPACK: literal fields without indexing and without Huffman, so that the block never changes
   const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
   const literal = (name: string, value: string) => Buffer.concat([Buffer.from([0]), text(name), text(value)]);

@@ -17,10 +17,11 @@ export type ModelServer = {
   readonly dir: string;
 };
 
-/** Ours with ONNX models by name, paths or bytes. */
+/** Ours with ONNX models by name, paths or bytes; `env` beside its own. */
 export async function withModelServer<R>(
   models: Readonly<Record<string, string | Uint8Array>>,
   use: (server: ModelServer) => Promise<R>,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<R> {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
   const modelDir = join(dir, 'models');
@@ -32,7 +33,7 @@ export async function withModelServer<R>(
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     return model(name, { owner: 'bench', uri: `${name}.onnx`, sha256 });
   });
-  const mesh = await startFullMesh({ modelDir });
+  const mesh = await startFullMesh({ modelDir, env });
   try {
     await mesh.apply(...definitions);
     const { grpc, http, pid } = mesh.service('model-inference');

@@ -1,4 +1,4 @@
-import { MeshError } from '@millrace/kernel';
+import { createSharedErrors, MeshError } from '@millrace/kernel';
 import type { CallSource } from '../call-context.ts';
 import type { Stream } from '../h2/stream.ts';
 import { failureBlocks, headBlock, okTrailers } from './answer-blocks.ts';
@@ -67,8 +67,13 @@ export class ServerCall implements CallSource {
   }
 
   #expire(): void {
+    const { path } = this.head;
     this.fail(
-      new MeshError('DEADLINE_EXCEEDED', `the deadline of ${this.head.path} has passed`, { path: this.head.path }),
+      expiries(
+        path,
+        Date.now(),
+        () => new MeshError('DEADLINE_EXCEEDED', `the deadline of ${path} has passed`, { path }),
+      ),
     );
     this.#cancel();
   }
@@ -88,6 +93,7 @@ export class ServerCall implements CallSource {
   }
 }
 
+const expiries = createSharedErrors();
 const prefixBytes = 5;
 
 /** A message with the prefix that gRPC gives it. */

@@ -175,6 +175,7 @@ function createModel(parts: {
         },
       );
     },
+    refusal: ({ deadlineMs, priority }) => lane.refusal({ rows: 1, level: levelOf(priority), deadlineMs }),
     close: async () => {
       await lane.close(drainMs);
       await pool.unload(session);

@@ -7,11 +7,13 @@ import { readModelFile } from './model-file.ts';
 import type { SessionSource, WireSpec, WireTensor, WorkerAnswer, WorkerRequest } from './onnx-messages.ts';
 import { openOnnx } from './onnx-session.ts';
 import type { Session } from './session.ts';
+import { yieldToEventLoop } from './thread-priority.ts';
 import { openTrees } from './tree-session.ts';
 
 const port = parentPort;
 if (!port) throw new Error('onnx-worker runs as a worker');
 keepHalfFloatsAsBits();
+yieldToEventLoop();
 
 interface Loaded {
   readonly model: string;

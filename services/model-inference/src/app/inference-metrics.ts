@@ -72,7 +72,13 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
     secondsBuckets,
     ['deployment', 'arm'],
   );
+  const refused = metrics.counter(
+    'millrace_inference_refused_total',
+    'ModelInfer requests that were refused before they were decoded: they would have been answered late',
+    ['model'],
+  );
   return {
+    refused: (model: string) => refused.inc(1, { model }),
     shadowed(deployment: string, outcome: Shadowed): void {
       shadowCalls.inc(1, { deployment, outcome: outcome.t });
       if (outcome.t !== 'paired') return;

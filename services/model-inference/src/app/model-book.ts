@@ -28,6 +28,8 @@ export interface LoadedModel {
     outputs: readonly string[],
     options?: RunOptions,
   ): Promise<ReadonlyMap<string, Tensor>>;
+  /** OVERLOADED when a small request would be refused now; for those who ask before they decode one. Left out: nothing is known before. */
+  refusal?(options: Pick<RunOptions, 'deadlineMs' | 'priority'>): MeshError | undefined;
   close(): Promise<void>;
 }
 

@@ -26,6 +26,8 @@ export interface OipServer {
   readonly book: ModelBook;
   readonly repository: Repository;
   readonly serve: ServeInfer;
+  /** Before a request is decoded. */
+  readonly refusal: InferStatistics['refusal'];
   /** UNKNOWN_MODEL; one that is loading or has failed is not ready. */
   isReady(name: string, version: string): boolean;
   metadata(
@@ -63,6 +65,7 @@ export function createOipServer(deps: {
     book,
     repository,
     serve: infer.serve,
+    refusal: infer.refusal,
     isReady(given, givenVersion) {
       const [name, version] = described(given, givenVersion);
       const model = book.find(name, version);

@@ -1,3 +1,4 @@
+import { MeshError } from '@millrace/kernel';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Tensors } from '../domain/batch-tensors.ts';
@@ -161,4 +162,15 @@ test('the answers of any requests are those of the model, and callers cannot cha
       }
     }),
   );
+});
+
+test('a model with a cache refuses nothing before it is asked; without one it says what it would', () => {
+  const refusal = new MeshError('OVERLOADED', 'too many wait');
+  const clock = { ttlMs: 0 };
+  const cache = createResponseCache({ bytesMax: 1e6, onUse: () => {} });
+  const model: LoadedModel = { ...doubling().model, refusal: () => refusal };
+  const cached = cache.wrap(model, 'doubling', () => clock.ttlMs);
+  expect(cached.refusal?.({})).toBe(refusal);
+  clock.ttlMs = 1_000;
+  expect(cached.refusal?.({})).toBeUndefined();
 });

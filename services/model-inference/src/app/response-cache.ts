@@ -58,6 +58,8 @@ export function createResponseCache(deps: {
           deps.onUse(name, use);
           return answer;
         },
+        // what is kept needs no run, and only the decoded request tells whether it is
+        refusal: (options) => (ttlMs() > 0 ? undefined : model.refusal?.(options)),
         async close() {
           await model.close();
           for (const key of [...kept.keys()]) if (key.startsWith(`${id}:`)) kept.delete(key);

@@ -23,8 +23,17 @@ export interface InferCall {
 /** Routes, decodes, infers and encodes, and counts how long each took. */
 export type ServeInfer = <Answer>(call: InferCall, encode: (outcome: InferOutcome) => Answer) => Promise<Answer>;
 
+/** What can be told of a request without decoding it. */
+export interface InferGlance {
+  readonly model: string;
+  readonly version: string;
+  readonly options: Pick<RunOptions, 'deadlineMs' | 'priority'>;
+}
+
 export interface InferStatistics {
   readonly serve: ServeInfer;
+  /** Why the request would be refused for want of time; it counts as failed. */
+  refusal(glance: InferGlance): MeshError | undefined;
   /** Of a version that is served; zeros before its first request. */
   of(name: string, version: string): VersionStatistics;
   /** The version is not served any more. */
@@ -38,7 +47,10 @@ export function createServeInfer(deps: {
   readonly infer: Infer;
   readonly route: RouteInfer;
   readonly explain: Explain;
+  /** Whether a deployment decides where the request goes. */
+  readonly isRouted: (model: string, version: string) => boolean;
   readonly nowMs: () => number;
+  readonly onRefused: (model: string) => void;
 }): InferStatistics {
   const statistics = new Map<string, StatisticsOfVersion>();
   const key = (name: string, version: string) => `${name}@${version}`;
@@ -86,6 +98,16 @@ export function createServeInfer(deps: {
         ofVersion(name, version).failed((performance.now() - startedMs) * nsPerMs, deps.nowMs());
         throw error;
       }
+    },
+    refusal({ model, version, options }) {
+      // its rollout is told what becomes of it
+      if (deps.isRouted(model, version)) return undefined;
+      const booked = deps.book.find(model, version);
+      const refused = booked?.state.t === 'ready' ? booked.state.loaded.refusal?.(options) : undefined;
+      if (!booked || !refused) return undefined;
+      ofVersion(booked.name, booked.version).failed(0, deps.nowMs());
+      deps.onRefused(booked.name);
+      return refused;
     },
     of: (name, version) => (statistics.get(key(name, version)) ?? new StatisticsOfVersion()).read(),
     forget: (name, version) => void statistics.delete(key(name, version)),

@@ -1,10 +1,11 @@
 import { oip } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
-import { bindService, type ServiceBinding } from '@millrace/rpc';
+import { bindService, type CallContext, type Handlers, type ServiceBinding } from '@millrace/rpc';
 import { type OipServer, serverMetadata } from '../app/oip-server.ts';
 import { refuseLoadParameters } from '../app/repository.ts';
 import { toStatistics } from '../domain/statistics-message.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
+import { glanceAt } from './glance.ts';
 import { factsParameters } from './model-facts.ts';
 import { answerOf, callOf } from './oip-infer.ts';
 import { orderedStream } from './ordered-stream.ts';
@@ -15,7 +16,7 @@ const streamInFlightMax = 64;
 /** The Open Inference Protocol, version 2, with Triton's repository, configuration, statistics and stream. */
 export function oipService(server: OipServer): ServiceBinding {
   const { book, repository, serve } = server;
-  return bindService(oip.GRPCInferenceServiceService, {
+  const handlers: Handlers<oip.GRPCInferenceServiceService> = {
     serverLive: () => ({ live: true }),
     serverReady: () => ({ ready: book.settled() }),
     modelReady: ({ name, version }) => ({ ready: server.isReady(name, version) }),
@@ -65,7 +66,14 @@ export function oipService(server: OipServer): ServiceBinding {
       await repository.unload(modelName);
       return {};
     },
-  });
+  };
+  const modelInfer = ({ deadlineMs }: CallContext, message: Buffer) => {
+    // without one only a full queue refuses, which can be told later
+    if (deadlineMs === undefined) return undefined;
+    const { priority, ...glance } = glanceAt(message);
+    return server.refusal({ ...glance, options: { deadlineMs, priority } });
+  };
+  return bindService(oip.GRPCInferenceServiceService, handlers, {}, { modelInfer });
 }
 
 const finalResponse: oip.InferParameter = { parameterChoice: { $case: 'boolParam', value: true } };

@@ -1,4 +1,4 @@
-import { MeshError } from '@millrace/kernel';
+import { createSharedErrors, MeshError } from '@millrace/kernel';
 import { type Caller, createCallerBook } from './caller-book.ts';
 import { createQueueLimit } from './queue-limit.ts';
 
@@ -53,19 +53,14 @@ export function createAdmission(limits: AdmissionLimits, telemetry: AdmissionTel
   let inFlightWeight = 0;
   let inFlightReads = 0;
 
-  /** An error costs as much as a small read, so one refuses all that come within some milliseconds. */
-  const refusals = new Map<string, { readonly error: MeshError; readonly untilMs: number }>();
+  const refusals = createSharedErrors();
 
   function refuse(limit: LimitName, caller: string, nowMs: number, make: () => Refusal): MeshError {
     telemetry.refused(limit);
-    const key = `${limit} ${caller}`;
-    const known = refusals.get(key);
-    if (known && nowMs < known.untilMs) return known.error;
-    const { message, metadata, retryAfterMs } = make();
-    const error = new MeshError('OVERLOADED', message, { ...metadata, limitName: limit }, { retryAfterMs });
-    if (refusals.size >= refusalsMax) refusals.clear();
-    refusals.set(key, { error, untilMs: nowMs + refusalLifeMs });
-    return error;
+    return refusals(`${limit} ${caller}`, nowMs, () => {
+      const { message, metadata, retryAfterMs } = make();
+      return new MeshError('OVERLOADED', message, { ...metadata, limitName: limit }, { retryAfterMs });
+    });
   }
 
   function refusal({ caller: name, rows, leftMs }: AdmittedRead, caller: Caller, nowMs: number): MeshError | undefined {
@@ -132,8 +127,6 @@ const queueRowsMin = 1_000;
 const queueReadsMin = 4;
 /** What a request costs besides its rows, in rows: a request of one row takes about 100 µs, each further row about 6 µs. */
 const requestRows = 16;
-const refusalLifeMs = 10;
-const refusalsMax = 1_000;
 
 type Refusal = {
   readonly message: string;

@@ -1,4 +1,4 @@
-import { lengthEnd, type Reader, skip, varint } from './wire-reader.ts';
+import { lengthEnd, type Reader, skip, varint } from '@millrace/rpc';
 
 /**
  * Rows of a GetFeaturesRequest, from its first key column and without reading a value: a fiftieth of the cost of decoding it. 1 where

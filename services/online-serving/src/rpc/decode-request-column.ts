@@ -1,7 +1,7 @@
 import { serving } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
+import { lengthEnd, type Reader } from '@millrace/rpc';
 import type { RequestDataColumn } from '../domain/request-data.ts';
-import { lengthEnd, type Reader } from './wire-reader.ts';
 
 /** A RequestColumn: few services have any, so the generated code reads it. */
 export function decodeRequestColumn(reader: Reader): RequestDataColumn {

@@ -1,8 +1,8 @@
 import { MeshError } from '@millrace/kernel';
+import { fixed64, fixed64s, lengthEnd, type Reader, skip, text, varint } from '@millrace/rpc';
 import type { ReadRequest, RequestKey } from '../domain/request.ts';
 import type { RequestDataColumn } from '../domain/request-data.ts';
 import { decodeRequestColumn } from './decode-request-column.ts';
-import { fixed64, fixed64s, lengthEnd, type Reader, skip, text, varint } from './wire-reader.ts';
 
 /**
  * Reads a millrace.serving.v1.GetFeaturesRequest straight into domain words: numbers stay numbers where they are exact and

@@ -1,7 +1,7 @@
 import { rpcStatus } from '@millrace/contracts';
+import { lengthEnd, type Reader, skip, varint } from '@millrace/rpc';
 import { encodeMatrix, type Matrix } from '../domain/matrix.ts';
 import { encodeField, fieldSize, openField } from '../domain/wire.ts';
-import { lengthEnd, type Reader, skip, varint } from './wire-reader.ts';
 
 /** One read of a stream, as it came: what is wrong inside the read is that read's failure and not the stream's. */
 export type StreamRead = {
