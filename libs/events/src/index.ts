@@ -7,6 +7,7 @@ export {
   encodeEventBatch,
   operations,
 } from './event-batch.ts';
+export { followBucket, type TakeEntry } from './follow-bucket.ts';
 export { type NatsLink, openNats } from './link.ts';
 export type { StreamMessage } from './message.ts';
 export { createPublisher, type Publisher, type PublishOptions } from './publisher.ts';

@@ -1,4 +1,4 @@
-import type { NatsLink } from '@millrace/events';
+import { followBucket, type NatsLink } from '@millrace/events';
 import { Kvm } from '@nats-io/kv';
 
 /** How far feature-compute has come with a view version. */
@@ -50,39 +50,14 @@ export async function openViewStateTeller({ js }: NatsLink, { signal }: Options)
   };
 }
 
-/** A watch tells at once; the look every so often covers a watch that was lost with its server. */
 export async function watchViewStates(link: NatsLink, { signal }: Options): Promise<ViewStates> {
   const kv = await new Kvm(link.js).create(bucket, { history: 1 });
   const listeners = new Set<() => void>();
-  let revision = 0;
   let states: ViewStateMap | undefined;
-
-  function take(entry: { readonly revision: number; json<T>(): T } | null): void {
-    if (entry === null || entry.revision <= revision) return;
-    revision = entry.revision;
-    states = entry.json<ViewStateMap>();
+  await followBucket<ViewStateMap>(kv, link, { signal, lookEveryMs, key }, (_, told) => {
+    states = told;
     for (const listener of listeners) listener();
-  }
-
-  async function watch(): Promise<void> {
-    while (!signal.aborted && !link.nc.isClosed()) {
-      try {
-        const entries = await kv.watch({ key });
-        const stop = () => entries.stop();
-        signal.addEventListener('abort', stop, { once: true });
-        for await (const entry of entries) if (entry.operation === 'PUT') take(entry);
-        signal.removeEventListener('abort', stop);
-      } catch {
-        // NATS is away: try again
-      }
-      if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, retryMs));
-    }
-  }
-
-  take(await kv.get(key));
-  const looks = setInterval(() => void kv.get(key).then(take, () => undefined), lookEveryMs);
-  signal.addEventListener('abort', () => clearInterval(looks), { once: true });
-  void watch();
+  });
   return {
     current: () => states,
     onChange(listener) {
