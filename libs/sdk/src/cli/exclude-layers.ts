@@ -53,7 +53,7 @@ export async function layersToExclude(of: {
     sqnrDb.set(name, Math.min(...reports.map((report) => report.sqnrDb ?? Number.POSITIVE_INFINITY)));
   }
   const worstFirst = names.toSorted((a, b) => (sqnrDb.get(a) ?? 0) - (sqnrDb.get(b) ?? 0));
-  const all = await allRows(original, of.samples);
+  const all = samples.rows === of.samples.rows ? before : await allRows(original, of.samples);
   let count = 1;
   for (; count < worstFirst.length; count++) {
     line.show(count, names.length, `layers left out; now ${worstFirst[count - 1]}`);

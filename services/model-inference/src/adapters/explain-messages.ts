@@ -1,4 +1,5 @@
 import type { Reason } from '@millrace/kernel';
+import type { SampledWork } from '../app/explain.ts';
 
 /** A file whose trees are explained: a model's own, or the one that was registered beside it. */
 export interface TreeSource {
@@ -29,16 +30,8 @@ export interface ExactJob {
   readonly rows: Float64Array;
 }
 
-export interface SampledJob {
+export interface SampledJob extends SampledWork {
   readonly t: 'sampled';
-  readonly width: number;
-  /** [rows, width] */
-  readonly rows: Float64Array;
-  /** [any, width] */
-  readonly background: Float64Array;
-  readonly pairs: number;
-  readonly seed: number;
-  readonly rowsPerCall: number;
 }
 
 interface WireError {

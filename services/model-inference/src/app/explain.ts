@@ -31,22 +31,23 @@ export interface TreeFile {
   readonly isOnnx: boolean;
 }
 
+/** What is sampled, and how finely. */
+export interface SampledWork {
+  readonly width: number;
+  /** [rows, width] */
+  readonly rows: Float64Array;
+  /** [any, width] */
+  readonly background: Float64Array;
+  readonly pairs: number;
+  readonly seed: number;
+  readonly rowsPerCall: number;
+}
+
 /** Computes attributions off the event loop. */
 export interface Explainer {
   /** UNSUPPORTED when the file has no trees that can be explained exactly; MODEL_LOAD_FAILED. */
   exact(file: TreeFile, width: number, rows: Float64Array, signal: AbortSignal): Promise<Made>;
-  sampled(
-    work: {
-      readonly width: number;
-      readonly rows: Float64Array;
-      readonly background: Float64Array;
-      readonly pairs: number;
-      readonly seed: number;
-      readonly rowsPerCall: number;
-    },
-    score: ScoreRows,
-    signal: AbortSignal,
-  ): Promise<Made>;
+  sampled(work: SampledWork, score: ScoreRows, signal: AbortSignal): Promise<Made>;
 }
 
 export type ExplainedModel = BookedModel & { readonly loaded: LoadedModel };

@@ -1,7 +1,7 @@
 import { MeshError } from '@millrace/kernel';
 import { LRUCache } from 'lru-cache';
-import { rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
-import { bytesOf, contentKey, copied, rowAt, rowsAt, sharedKey } from '../domain/row-tensors.ts';
+import { rowsBetween, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
+import { bytesOf, contentKey, copied, rowsAt, sharedKey } from '../domain/row-tensors.ts';
 import type { LoadedModel, RunOptions } from './model-book.ts';
 
 /** How the rows of a request were answered. */
@@ -120,7 +120,9 @@ function createAnswers(
     options?: RunOptions,
   ): Promise<Answered> {
     const shared = sharedKey(inputs, outputs);
-    const keys = Array.from({ length: rows }, (_, row) => contentKey(rowAt(inputs, row), outputs, shared));
+    const keys = Array.from({ length: rows }, (_, row) =>
+      contentKey(rowsBetween(inputs, row, row + 1), outputs, shared),
+    );
     const answers = keys.map((key) => kept.get(prefix + key));
     const hits = answers.filter((answer) => answer !== undefined).length;
     const waiting = keys.flatMap((key, row) => (!answers[row] && flights.has(key) ? [row] : []));

@@ -1,6 +1,7 @@
 import type { definitions } from '@millrace/contracts';
 import { newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
+import { bytesOf } from '../domain/row-tensors.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { BookedModel, ModelBook } from './model-book.ts';
@@ -73,8 +74,7 @@ export function createRouteInfer(deps: {
       shadow(inputs, outcome, ms) {
         const scores = scoresOf(model, outcome);
         if (!isShadowed || !route || scores.length === 0) return;
-        const bytes = [...inputs.values()].reduce((sum, { data }) => sum + bytesOf(data), 0);
-        shadowCall(route, deps.queue, { scores, ms }, bytes, async (caller) => {
+        shadowCall(route, deps.queue, { scores, ms }, bytesOf(inputs), async (caller) => {
           const { outputName } = shadow.spec;
           return scoresOf(shadow, await deps.infer(shadow.name, shadow.version, inputs, [outputName], caller));
         });
@@ -97,10 +97,6 @@ const unrouted = { isRouted: false, isShadowed: false, answered: nothing, shadow
 function readyOf(book: ModelBook, target: PickedTarget | undefined): BookedModel | undefined {
   const model = target && book.find(target.model, target.version);
   return model?.state.t === 'ready' ? model : undefined;
-}
-
-function bytesOf(data: Tensor['data']): number {
-  return 'byteLength' in data ? data.byteLength : data.reduce((sum, text) => sum + text.length, 0);
 }
 
 /** What a candidate refuses and the deployment's own model takes is the candidate's fault. */

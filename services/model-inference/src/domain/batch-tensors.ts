@@ -44,18 +44,19 @@ export function unstack(model: string, outputs: Tensors, rowsByRequest: readonly
   }
   let from = 0;
   return rowsByRequest.map((rows) => {
-    const own = new Map(
-      [...outputs].map(([name, { datatype, shape, data }]) => {
-        const width = shape.slice(1).reduce((product, size) => product * size, 1);
-        return [
-          name,
-          { datatype, shape: [rows, ...shape.slice(1)], data: slice(data, from * width, (from + rows) * width) },
-        ];
-      }),
-    );
     from += rows;
-    return own;
+    return rowsBetween(outputs, from - rows, from);
   });
+}
+
+/** Rows `from` to `to` of every tensor; views of them. */
+export function rowsBetween(tensors: Tensors, from: number, to: number): Tensors {
+  return new Map(
+    [...tensors].map(([name, { datatype, shape, data }]) => {
+      const width = shape.slice(1).reduce((product, size) => product * size, 1);
+      return [name, { datatype, shape: [to - from, ...shape.slice(1)], data: slice(data, from * width, to * width) }];
+    }),
+  );
 }
 
 type Numbers = Exclude<TensorData, readonly string[]>;

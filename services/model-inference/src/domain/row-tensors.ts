@@ -1,20 +1,10 @@
 import { hash } from 'node:crypto';
-import { groupOf, stack, type Tensors } from './batch-tensors.ts';
+import { groupOf, rowsBetween, stack, type Tensors } from './batch-tensors.ts';
 import type { Tensor, TensorData } from './tensor.ts';
-
-/** One row of every tensor; a view of it. Each has `rows` rows. */
-export function rowAt(tensors: Tensors, row: number): Tensors {
-  return new Map(
-    [...tensors].map(([name, { datatype, shape, data }]) => {
-      const width = widthOf(shape);
-      return [name, { datatype, shape: [1, ...shape.slice(1)], data: part(data, row * width, (row + 1) * width) }];
-    }),
-  );
-}
 
 /** These rows, one below the other. */
 export function rowsAt(tensors: Tensors, rows: readonly number[]): Tensors {
-  return stack(rows.map((row) => rowAt(tensors, row)));
+  return stack(rows.map((row) => rowsBetween(tensors, row, row + 1)));
 }
 
 /** The same values in memory of their own. */
@@ -48,12 +38,4 @@ export function sharedKey(inputs: Tensors, outputs: readonly string[]): string {
 function bytes(data: TensorData): Uint8Array {
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return Buffer.from(JSON.stringify(data));
-}
-
-function widthOf(shape: readonly number[]): number {
-  return shape.slice(1).reduce((product, size) => product * size, 1);
-}
-
-function part(data: TensorData, from: number, to: number): TensorData {
-  return ArrayBuffer.isView(data) ? data.subarray(from, to) : data.slice(from, to);
 }
