@@ -40,7 +40,7 @@ const rules: IForbiddenRuleType[] = [
     from: { path: '^services/[^/]+/src/domain/', pathNot: tests },
     to: {
       pathNot:
-        '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|sources|stats|payloads)/|^(node:)?crypto$',
+        '^services/[^/]+/src/domain/|^libs/(kernel|features|contracts|registry|rollouts|sources|stats|payloads)/|^(node:)?crypto$',
     },
   },
   {

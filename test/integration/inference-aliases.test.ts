@@ -3,29 +3,17 @@ import { join } from 'node:path';
 import { aliases as contract, inference, oip } from '@millrace/contracts';
 import { openNats, readStream } from '@millrace/events';
 import { connect } from '@millrace/rpc';
-import { deployment, model } from '@millrace/sdk';
+import { deployment } from '@millrace/sdk';
 import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runMillrace } from './cli-world.ts';
 import { fp32, inferRequest } from './inference-world.ts';
-import { oipModel, openOipWorld } from './oip-world.ts';
+import { openOipWorld, scoreColumns, scoreModel } from './oip-world.ts';
 
 /** Two versions of a model, its aliases, and a second process that follows them. */
 let world: Awaited<ReturnType<typeof openWorld>>;
-const columns = ['a', 'b', 'c', 'd'].map((request) => ({ request }));
 /** Another column of the output is another version; its score says which one answered. */
-const score = (column: number) => {
-  const { definition } = oipModel('score', 'identity.onnx');
-  if (definition.spec?.$case !== 'model') throw new Error('no model');
-  const { uri, sha256 } = definition.spec.value;
-  return model('score', {
-    owner: 'tests',
-    uri,
-    sha256,
-    input: { name: 'IN', columns },
-    output: { name: 'OUT', column },
-  });
-};
+const score = (column: number) => scoreModel('score', column);
 const followed = deployment('followed', {
   owner: 'tests',
   targets: [{ model: score(0), version: '@champion' }],
@@ -86,7 +74,7 @@ const predicted = async () => {
   const { predictions } = await world.predictions.predict(
     inference.PredictRequest.fromPartial({
       deployment: 'followed',
-      requestData: columns.map(({ request: name }, at) => ({ name, doubles: [10 + at] })),
+      requestData: scoreColumns.map(({ request: name }, at) => ({ name, doubles: [10 + at] })),
     }),
   );
   return predictions[0]?.modelVersion;

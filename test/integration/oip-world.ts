@@ -65,3 +65,17 @@ export function oipModel(name: string, file: string) {
     .digest('hex');
   return model(name, { owner: 'tests', uri: file, sha256 });
 }
+
+export const scoreColumns = ['a', 'b', 'c', 'd'].map((request) => ({ request }));
+
+/** Its score is what it is asked in one of `scoreColumns`: it says which model, or version, answered. */
+export function scoreModel(name: string, column: number) {
+  const { definition } = oipModel(name, 'identity.onnx');
+  if (definition.spec?.$case !== 'model') throw new Error(`definition "${name}" is no model`);
+  const { uri, sha256 } = definition.spec.value;
+  const [input, output] = [
+    { name: 'IN', columns: scoreColumns },
+    { name: 'OUT', column },
+  ];
+  return model(name, { owner: 'tests', uri, sha256, input, output });
+}

@@ -1,3 +1,4 @@
+export { type PlacedTarget, targetsOf } from './deployment-targets.ts';
 export { fromWireKind, type Kind, kindOfSpec, kinds, toWireKind } from './kinds.ts';
 export { createSnapshotLoader, type SnapshotLoader } from './load-snapshot.ts';
 export { fieldTypeOf, functionOf, resolveView, sourceFieldsOf } from './resolve-view.ts';

@@ -8,6 +8,11 @@ export function bucketOf(salt: string, experiment: string, unit: string): number
   return mixed(hash32(`${salt}|${experiment}|${unit}`)) % buckets;
 }
 
+/** Where a unit stands in [0, 1), as `bucketOf` but as finely as 32 bits say. */
+export function fractionOf(experiment: string, unit: string): number {
+  return mixed(hash32(`${experiment}|${unit}`)) / 2 ** 32;
+}
+
 /** Whether the unit is in the canary. Monotone: who is in at one share is in at every larger one. */
 export function isCanary(bucket: number, share: number): boolean {
   return bucket < Math.round(share * buckets);

@@ -1,4 +1,4 @@
-export { bucketOf, buckets, experimentOf, isCanary, type LayerPart, layerParts } from './assignment.ts';
+export { bucketOf, buckets, experimentOf, fractionOf, isCanary, type LayerPart, layerParts } from './assignment.ts';
 export {
   type Action,
   advance,
@@ -51,3 +51,11 @@ export {
 } from './statistics/means.ts';
 export { detectionS, type PowerQuestion, sprtTrials } from './statistics/power.ts';
 export type { RateCount } from './statistics/rate-ratio.ts';
+export {
+  compileTrafficRules,
+  type TrafficProblem,
+  type TrafficRequest,
+  type TrafficRules,
+  type TrafficSpec,
+  trafficProblems,
+} from './traffic-rules.ts';

@@ -1,5 +1,6 @@
 export type { BatchInputSpec } from './batch.ts';
 export { type Cel, cel } from './cel.ts';
+export { type DeploymentOptions, deployment, type RuleOptions, type TargetOptions } from './deployment.ts';
 export type { DerivedOption, RequestFields } from './derived.ts';
 export { type Entity, entity, type JoinKeys } from './entity.ts';
 export type { ExpectationSpec, FeatureExpectationSpec, SeverityName } from './expectations.ts';
@@ -25,7 +26,7 @@ export {
 } from './fields.ts';
 export { loadDefinitions } from './load.ts';
 export { type Lookup, type LookupOptions, lookup } from './lookup.ts';
-export { deployment, type InputColumn, type Model, model } from './model.ts';
+export { type InputColumn, type Model, model } from './model.ts';
 export type { PayloadSpec, SchemaFile } from './payload.ts';
 export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';
 export { type Defined, isDefined, type MetadataOptions } from './types.ts';

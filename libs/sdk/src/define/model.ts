@@ -68,21 +68,3 @@ export function model(name: string, options: ModelOptions): Model {
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
 }
-
-export interface DeploymentOptions extends MetadataOptions {
-  /** A version, or `@` and an alias (`@champion`), followed whenever it moves; left out: the current version when this is applied. */
-  readonly targets: readonly { readonly model: Model; readonly version?: string; readonly weight?: number }[];
-}
-
-/** How traffic reaches model versions. */
-export function deployment(
-  name: string,
-  options: DeploymentOptions,
-): Defined & { readonly kind: 'deployment'; readonly name: string } {
-  const targets = options.targets.map(({ model: target, version, weight }) => ({
-    model: target.name,
-    modelVersion: version ?? '',
-    weight: weight ?? 1,
-  }));
-  return { kind: 'deployment', name, definition: define(name, options, { $case: 'deployment', value: { targets } }) };
-}

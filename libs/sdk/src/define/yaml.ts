@@ -3,6 +3,7 @@ import { definitions } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
+import { deploymentSpec } from './deployment.ts';
 import { type DerivedOption, derivedToProto, type RequestFields, requestToProto } from './derived.ts';
 import { type Entity, entity } from './entity.ts';
 import { expectationsToProto } from './expectations.ts';
@@ -170,12 +171,15 @@ const modelDocument = z.strictObject({
   response_cache: z.strictObject({ ttl: duration }).optional(),
   trees: modelFile.optional(),
 });
+const targets = z.array(
+  z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
+);
 const deploymentDocument = z.strictObject({
   kind: z.literal('deployment'),
   ...metadata,
-  targets: z.array(
-    z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
-  ),
+  targets,
+  unit: z.string().optional(),
+  rules: z.array(z.strictObject({ name: z.string(), when: z.string(), targets })).optional(),
 });
 const document = z.discriminatedUnion('kind', [
   entityDocument,
@@ -249,14 +253,8 @@ function toDefinition(given: Document, folder: string): definitions.Definition {
       });
     case 'model':
       return define(given.name, about, { $case: 'model', value: modelSpec(given) });
-    case 'deployment': {
-      const targets = given.targets.map(({ model, version, weight }) => ({
-        model,
-        modelVersion: version ?? '',
-        weight: weight ?? 1,
-      }));
-      return define(given.name, about, { $case: 'deployment', value: { targets } });
-    }
+    case 'deployment':
+      return define(given.name, about, { $case: 'deployment', value: deploymentSpec(given) });
     default:
       return given satisfies never;
   }

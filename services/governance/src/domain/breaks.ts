@@ -1,4 +1,4 @@
-import { outputNames, type RegistrySnapshot } from '@millrace/registry';
+import { outputNames, type RegistrySnapshot, targetsOf } from '@millrace/registry';
 import type { Catalog } from './catalog.ts';
 import type { Break, PlannedChange } from './planned-change.ts';
 import { label } from './problem.ts';
@@ -75,7 +75,7 @@ function removalBreaks({ kind, name }: PlannedChange, current: RegistrySnapshot,
   }
   if (kind === 'model') {
     for (const [deployment, { spec }] of current.deployments) {
-      if (after.names('deployment').includes(deployment) && spec.targets.some(({ model }) => model === name))
+      if (after.names('deployment').includes(deployment) && targetsOf(spec).some(({ target }) => target.model === name))
         fatal(label('deployment', deployment), 'routes traffic to it');
     }
   }

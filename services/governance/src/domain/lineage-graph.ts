@@ -1,6 +1,6 @@
 import type { definitions } from '@millrace/contracts';
 import { asOfName, compileExpression, derivedOf, type ViewDefinition } from '@millrace/features';
-import { type Registered, type RegistrySnapshot, referenceName, shapeOf } from '@millrace/registry';
+import { type Registered, type RegistrySnapshot, referenceName, shapeOf, targetsOf } from '@millrace/registry';
 
 export type LineageNode = {
   readonly id: string;
@@ -60,8 +60,8 @@ export function lineageOf(snapshot: RegistrySnapshot): LineageGraph {
   for (const model of snapshot.models.values()) addModel(graph, snapshot, model);
   for (const [name, deployment] of snapshot.deployments) {
     const id = graph.node(`deployment:${name}`, deployment.version);
-    for (const { model, modelVersion } of deployment.spec.targets)
-      graph.edge(versioned('model', model, modelVersion, snapshot.models), id, 'target');
+    for (const { target } of targetsOf(deployment.spec))
+      graph.edge(versioned('model', target.model, target.modelVersion, snapshot.models), id, 'target');
   }
   return graph;
 }

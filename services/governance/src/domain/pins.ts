@@ -1,5 +1,5 @@
 import type { definitions } from '@millrace/contracts';
-import type { Manifest } from '@millrace/registry';
+import { type Manifest, targetsOf } from '@millrace/registry';
 import { labelOf, type Problem } from './problem.ts';
 
 /** Versions that references name and that never were: neither current nor before, nor what the set itself comes to. */
@@ -28,8 +28,8 @@ function pinsOf({ spec }: definitions.Definition) {
       version: viewVersion,
     }));
   if (spec?.$case === 'deployment')
-    return spec.value.targets.map(({ model, modelVersion }, index) => ({
-      field: `targets.${index}`,
+    return targetsOf(spec.value).map(({ field, target: { model, modelVersion } }) => ({
+      field,
       path: `model/${model}`,
       // an alias points to whatever it points to when it is asked
       version: modelVersion.startsWith('@') ? '' : modelVersion,

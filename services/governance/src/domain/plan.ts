@@ -226,11 +226,12 @@ function pinned(spec: Spec, versions: ReadonlyMap<string, string>): Spec {
     return { $case: 'featureService', value: { ...spec.value, features } };
   }
   if (spec.$case === 'deployment') {
-    const targets = spec.value.targets.map((target) => ({
+    const pin = (target: definitions.DeploymentTarget) => ({
       ...target,
       modelVersion: target.modelVersion || (versions.get(`model/${target.model}`) ?? ''),
-    }));
-    return { $case: 'deployment', value: { targets } };
+    });
+    const rules = spec.value.rules.map((rule) => ({ ...rule, targets: rule.targets.map(pin) }));
+    return { $case: 'deployment', value: { ...spec.value, targets: spec.value.targets.map(pin), rules } };
   }
   return spec;
 }

@@ -1,5 +1,5 @@
 import type { definitions } from '@millrace/contracts';
-import { type Kind, kindOfSpec } from '@millrace/registry';
+import { type Kind, kindOfSpec, targetsOf } from '@millrace/registry';
 import type { Catalog } from './catalog.ts';
 import { label, type Problem } from './problem.ts';
 
@@ -107,11 +107,12 @@ function references(kind: Kind, name: string, catalog: Catalog): Reference[] {
         { field: 'outcome.source', to: pathOf('source', outcome?.source ?? '') },
       ];
     }
-    case 'deployment':
-      return (catalog.deployment(name)?.targets ?? []).map(({ model }, index) => ({
-        field: `targets.${index}`,
-        to: pathOf('model', model),
-      }));
+    case 'deployment': {
+      const deployment = catalog.deployment(name);
+      return deployment
+        ? targetsOf(deployment).map(({ field, target }) => ({ field, to: pathOf('model', target.model) }))
+        : [];
+    }
     default:
       return kind satisfies never;
   }

@@ -9,6 +9,7 @@ import {
   type ViewDefinition,
 } from '@millrace/features';
 import { fieldTypeOf, outputNames, referenceName, shapeOf } from '@millrace/registry';
+import { trafficProblems } from '@millrace/rollouts';
 import { isCorrectable } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
@@ -178,13 +179,31 @@ function validateOutcome(outcome: definitions.OutcomeJoin, catalog: Catalog, rep
   }
 }
 
-export function validateDeployment({ targets }: definitions.Deployment, catalog: Catalog, report: Report): void {
-  if (targets.length === 0) report('targets', 'a deployment has at least one target');
-  if (targets.length > 16) report('targets', `${targets.length} targets are over the limit of 16`);
+export function validateDeployment(
+  name: string,
+  { targets, unit, rules }: definitions.Deployment,
+  catalog: Catalog,
+  report: Report,
+): void {
+  validateTargets('targets', 'a deployment', targets, catalog, report);
+  for (const { field, message } of trafficProblems({ name, unit, rules })) report(field, message);
+  for (const [index, rule] of rules.entries())
+    validateTargets(`rules.${index}.targets`, `rule "${rule.name}"`, rule.targets, catalog, report);
+}
+
+function validateTargets(
+  field: string,
+  whose: string,
+  targets: readonly definitions.DeploymentTarget[],
+  catalog: Catalog,
+  report: Report,
+): void {
+  if (targets.length === 0) report(field, `${whose} has at least one target`);
+  if (targets.length > 16) report(field, `${targets.length} targets are over the limit of 16`);
   for (const [index, { model, weight }] of targets.entries()) {
-    if (!catalog.model(model)) report(`targets.${index}`, `there is no model "${model}"; ${known(catalog, 'model')}`);
-    if (!(weight >= 0) || !Number.isFinite(weight)) report(`targets.${index}`, `weight ${weight} is not 0 or more`);
+    if (!catalog.model(model)) report(`${field}.${index}`, `there is no model "${model}"; ${known(catalog, 'model')}`);
+    if (!(weight >= 0) || !Number.isFinite(weight)) report(`${field}.${index}`, `weight ${weight} is not 0 or more`);
   }
   if (targets.length > 0 && targets.every(({ weight }) => weight === 0))
-    report('targets', 'every weight is 0: no traffic would go anywhere');
+    report(field, 'every weight is 0: no traffic would go anywhere');
 }

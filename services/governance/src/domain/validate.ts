@@ -72,7 +72,7 @@ function validateSpec(
       validateModel(spec.value, catalog, report);
       break;
     case 'deployment':
-      validateDeployment(spec.value, catalog, report);
+      validateDeployment(name, spec.value, catalog, report);
       break;
     default:
       spec satisfies never;

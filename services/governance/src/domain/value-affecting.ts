@@ -5,13 +5,14 @@ type Spec = NonNullable<definitions.Definition['spec']>;
 
 /**
  * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow, or where
- * rows come from, says nothing about this one; nor do expectations of features and how long a model's answers are kept, which change no value. What a source or a feature service may have and does not is left out, so that it keeps the version that
+ * rows come from, says nothing about this one; nor do expectations of features and how long a model's answers are kept, which change no value. What a source, a feature service or a deployment may have and does not is left out, so that it keeps the version that
  * it had before it could have it.
  */
 export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
   if (spec.$case === 'source') return { $case: spec.$case, value: sourceValue(spec.value) };
   if (spec.$case === 'featureService') return { $case: spec.$case, value: serviceValue(spec.value) };
   if (spec.$case === 'model') return { $case: spec.$case, value: modelValue(spec.value) };
+  if (spec.$case === 'deployment') return { $case: spec.$case, value: deploymentValue(spec.value) };
   if (spec.$case !== 'featureView') return spec;
   const { features, derived, expectations: _, ...rest } = spec.value;
   return { $case: spec.$case, value: { ...rest, features: undescribed(features), derived: undescribed(derived) } };
@@ -32,6 +33,10 @@ function serviceValue({ features, derived, requestFields }: definitions.FeatureS
 /** An answer that is given again is the same answer. */
 function modelValue({ responseCacheTtlUs: _, ...rest }: definitions.Model) {
   return rest;
+}
+
+function deploymentValue({ targets, unit, rules }: definitions.Deployment) {
+  return { targets, ...(unit === '' ? {} : { unit }), ...(rules.length === 0 ? {} : { rules }) };
 }
 
 function undescribed<T extends { readonly description: string }>(features: readonly T[]): Omit<T, 'description'>[] {

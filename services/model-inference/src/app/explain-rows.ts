@@ -1,9 +1,10 @@
 import type { inference } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { type ExplainAsk, type Explanation, methodOf } from '../domain/explanation.ts';
+import { assignRows } from './assign-rows.ts';
 import type { Explain, ExplainedModel } from './explain.ts';
 import type { ModelBook } from './model-book.ts';
-import { groupByModel, type PredictDeps, rowsOf, unknownDeployment } from './predict.ts';
+import { type CallHeaders, type PredictDeps, rowsOf, unknownDeployment } from './predict.ts';
 import { type Caller, readVectors } from './read-vectors.ts';
 
 /** What one model version says of its rows of a request. */
@@ -18,7 +19,10 @@ export interface ExplainedPart {
   readonly explanation: Explanation;
 }
 
-export type ExplainRows = (request: inference.ExplainRequest, caller: Caller) => Promise<readonly ExplainedPart[]>;
+export type ExplainRows = (
+  request: inference.ExplainRequest,
+  caller: Caller & CallHeaders,
+) => Promise<readonly ExplainedPart[]>;
 
 type Deps = Pick<
   PredictDeps,
@@ -31,7 +35,7 @@ export function createExplainRows(deps: Deps): ExplainRows {
     const ask = askOf(request);
     if (request.rows.length > 0) refuseBoth(request);
     const rows = request.rows.length > 0 ? request.rows.length : rowsOf(asPredict(request), deps.limits.rowsMax);
-    const groups = groupsOf(deps, request, rows);
+    const groups = groupsOf(deps, request, rows, caller);
     return Promise.all(
       groups.map(async ({ model, members }) => {
         const { statuses, values } = await featuresOf(deps, model, request, members, caller);
@@ -66,15 +70,16 @@ const asPredict = ({ keys, requestData }: inference.ExplainRequest) => ({
   predictionKeys: [],
 });
 
-function groupsOf(deps: Deps, request: inference.ExplainRequest, rows: number) {
-  const { model, modelVersion, deployment, keys } = request;
+function groupsOf(deps: Deps, request: inference.ExplainRequest, rows: number, { metadata }: CallHeaders) {
+  const { model, modelVersion, deployment, keys, requestData } = request;
   if ((model === '') === (deployment === ''))
     throw new MeshError('INVALID_ARGUMENT', 'name a model or a deployment, and not both', { model, deployment });
   if (model !== '')
     return [{ model: deps.book.ready(model, modelVersion), members: Array.from({ length: rows }, (_, row) => row) }];
   const found = deps.deployment(deployment);
   if (!found) throw unknownDeployment(deployment, deps.deployments());
-  return groupByModel(found, { deployment, keys, predictionKeys: [] }, rows, deps.book, deps.rollout(deployment));
+  const asked = { deployment, keys, requestData, predictionKeys: [] };
+  return assignRows(found, asked, rows, metadata, deps.book, deps.rollout(deployment)).groups;
 }
 
 async function featuresOf(

@@ -1,5 +1,5 @@
 import type { definitions } from '@millrace/contracts';
-import type { Registered, RegistrySnapshot } from '@millrace/registry';
+import { type Registered, type RegistrySnapshot, targetsOf } from '@millrace/registry';
 import type { ModelBook, WantedModel } from './model-book.ts';
 
 /**
@@ -23,7 +23,7 @@ export function followRegistry(deps: {
     for (const { name, version, spec } of snapshot.models.values())
       wanted.set(`${name}@${version}`, { name, version, spec });
     const targets = [...snapshot.deployments.values()].flatMap(({ spec }) =>
-      spec.targets.map(({ model, modelVersion }) => ({ model, version: modelVersion })),
+      targetsOf(spec).map(({ target }) => ({ model: target.model, version: target.modelVersion })),
     );
     for (const { model, version } of [...targets, ...deps.candidates()]) {
       // aliases name their versions themselves

@@ -3,10 +3,16 @@ import { MeshError, newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Vectors } from '../domain/vector.ts';
-import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
-import { type PickedTarget, pickTarget } from './pick-target.ts';
+import { assignRows, type Group, keyText, type ReadyModel } from './assign-rows.ts';
+import type { ModelBook } from './model-book.ts';
 import { type Caller, type ReadVectorsDeps, readVectors } from './read-vectors.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
+import type { ShadowCaller } from './shadow-call.ts';
+
+/** Metadata of a call, names in lower case. */
+export interface CallHeaders {
+  readonly metadata: ReadonlyMap<string, string>;
+}
 
 /** What is kept of a model's predictions before they are answered; a value of each list, or a row of each matrix, for each prediction. */
 export interface PredictionRecords {
@@ -33,7 +39,7 @@ export type ShadowPredictions = (
   parts: readonly Part[],
   unitOf: (row: number) => string,
   asOfUs: (row: number) => number,
-  predict: (model: ReadyModel, members: readonly number[], caller: Caller) => Promise<Part>,
+  predict: (model: ReadyModel, members: readonly number[], caller: ShadowCaller) => Promise<Part>,
 ) => void;
 
 export interface PredictDeps extends ReadVectorsDeps {
@@ -49,7 +55,10 @@ export interface PredictDeps extends ReadVectorsDeps {
   readonly onPredictions: (model: string, rows: number, seconds: number) => void;
 }
 
-export type Predict = (request: inference.PredictRequest, caller: Caller) => Promise<inference.PredictResponse>;
+export type Predict = (
+  request: inference.PredictRequest,
+  caller: Caller & CallHeaders,
+) => Promise<inference.PredictResponse>;
 
 export function createPredict(deps: PredictDeps): Predict {
   return async (request, caller) => {
@@ -60,21 +69,22 @@ export function createPredict(deps: PredictDeps): Predict {
     const nowUs = deps.nowUs();
     const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
     const route = deps.rollout(request.deployment);
-    const groups = groupByModel(deployment, request, rows, deps.book, route);
+    const { groups, unitOf } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
     const parts = await Promise.all(
-      groups.map(({ model, members }) =>
-        counted(route, model, () => predictGroup(deps, model, request, members, asOfUs, caller)),
-      ),
+      groups.map((group) => counted(group, () => predictGroup(deps, group, request, asOfUs, caller))),
     );
     const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
     await deps.keep(records, caller.signal);
     if (route)
       deps.shadow(
         route,
-        parts,
-        (row) => unitOf(request, row),
+        parts.filter((part) => part.route !== undefined),
+        unitOf,
         asOfUs,
-        (model, members, shadowCaller) => predictGroup(deps, model, request, members, asOfUs, shadowCaller),
+        (model, members, shadowCaller) => {
+          const group = { model, members, route: undefined };
+          return predictGroup(deps, group, request, asOfUs, shadowCaller);
+        },
       );
     const seconds = (performance.now() - startedMs) / 1000;
     for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
@@ -123,35 +133,6 @@ function keyLength({ strings, int64s, bools }: serving.KeyColumn): number {
   return Math.max(strings.length, int64s.length, bools.length);
 }
 
-export type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
-export interface Group {
-  readonly model: ReadyModel;
-  readonly members: readonly number[];
-}
-
-/** Which model version answers which rows. */
-export function groupByModel(
-  deployment: definitions.Deployment,
-  request: Pick<inference.PredictRequest, 'deployment' | 'keys' | 'predictionKeys'>,
-  rows: number,
-  book: ModelBook,
-  route: CallRoute | undefined,
-): Group[] {
-  const members = new Map<string, { readonly target: PickedTarget; readonly rows: number[] }>();
-  for (let row = 0; row < rows; row++) {
-    const unit = unitOf(request, row);
-    const target = pickTarget(request.deployment, deployment, unit, route, book);
-    const id = `${target.model}@${target.version}`;
-    const group = members.get(id) ?? { target, rows: [] as number[] };
-    group.rows.push(row);
-    members.set(id, group);
-  }
-  return [...members.values()].map((group) => ({
-    model: book.ready(group.target.model, group.target.version),
-    members: group.rows,
-  }));
-}
-
 export interface Part extends Group {
   readonly vectors: Vectors;
   readonly requestData: readonly inference.RequestColumn[];
@@ -162,11 +143,7 @@ export interface Part extends Group {
 }
 
 /** Tells the rollout what became of the call. */
-async function counted(
-  route: CallRoute | undefined,
-  { name, version }: ReadyModel,
-  work: () => Promise<Part>,
-): Promise<Part> {
+async function counted({ route, model: { name, version } }: Group, work: () => Promise<Part>): Promise<Part> {
   if (!route) return work();
   const startedMs = performance.now();
   try {
@@ -181,16 +158,15 @@ async function counted(
 
 async function predictGroup(
   deps: PredictDeps,
-  model: ReadyModel,
+  { model, members, route }: Group,
   request: inference.PredictRequest,
-  members: readonly number[],
   asOfUs: (row: number) => number,
   caller: Caller,
 ): Promise<Part> {
   const { vectors, requestData, features } = await readVectors(deps, model, request, members, asOfUs, caller);
   const startedMs = performance.now();
   const scores = await scoresOf(model, vectors, caller);
-  return { model, members, vectors, requestData, features, scores, runMs: performance.now() - startedMs };
+  return { model, members, route, vectors, requestData, features, scores, runMs: performance.now() - startedMs };
 }
 
 export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Caller): Promise<number[]> {
@@ -223,18 +199,6 @@ export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Call
       { model: model.name, output: outputName },
     );
   return Array.from({ length: vectors.rows }, (_, row) => Number(output.data[row * width + outputColumn]));
-}
-
-function unitOf(request: Pick<inference.PredictRequest, 'keys' | 'predictionKeys'>, row: number): string {
-  return request.predictionKeys[row] || entityText(request.keys, row);
-}
-
-function entityText(keys: readonly serving.KeyColumn[], row: number): string {
-  return keys.map((key) => keyText(key, row)).join('|');
-}
-
-function keyText({ strings, int64s, bools }: serving.KeyColumn, row: number): string {
-  return strings[row] ?? String(int64s[row] ?? bools[row] ?? '');
 }
 
 function recordsOf(

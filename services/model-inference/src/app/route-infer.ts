@@ -3,22 +3,22 @@ import { newId } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
 import { bytesOf } from '../domain/row-tensors.ts';
 import type { Tensor } from '../domain/tensor.ts';
+import { assignerOf, type PickedTarget } from './assign.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { BookedModel, ModelBook } from './model-book.ts';
-import { type PickedTarget, pickTarget } from './pick-target.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
 import { shadowCall } from './shadow-call.ts';
 import type { ShadowQueue } from './shadow-queue.ts';
 
 /** Metadata or a header that says whom or what a request is for. */
-export const unitHeader = 'millrace-unit';
+const unitHeader = 'millrace-unit';
 
 /** Of a request that names no version: who or what it is for. */
 export interface InferUnit {
   /** Of a parameter `unit`; */
   readonly parameter: string | undefined;
-  /** of metadata or a header `millrace-unit`; */
-  readonly header: string | undefined;
+  /** metadata or headers, of which `millrace-unit` says it; */
+  headers(): ReadonlyMap<string, string>;
   /** the request's id. */
   readonly id: string;
 }
@@ -36,11 +36,16 @@ export interface RoutedInfer extends PickedTarget {
   failed(thrown: unknown, inputs: ReadonlyMap<string, Tensor> | undefined): void;
 }
 
-export type RouteInfer = (model: string, version: string, unit: InferUnit) => RoutedInfer;
+export type RouteInfer = (
+  model: string,
+  version: string,
+  unit: InferUnit,
+  parameters: ReadonlyMap<string, unknown>,
+) => RoutedInfer;
 
 /** The first of what says it; a request that says nothing is a unit of its own. */
-export function unitText({ parameter, header, id }: InferUnit): string {
-  return parameter || header || id || newId();
+export function unitText({ parameter, headers, id }: InferUnit): string {
+  return parameter || headers().get(unitHeader) || id || newId();
 }
 
 /**
@@ -55,16 +60,22 @@ export function createRouteInfer(deps: {
   readonly queue: ShadowQueue;
 }): RouteInfer {
   const { book } = deps;
-  return (name, version, unit) => {
+  return (name, version, unit, parameters) => {
     const deployment = version === '' ? deps.deployment(name) : undefined;
     if (!deployment) return { model: name, version, ...unrouted };
-    const route = deps.rollout(name);
-    const unitOf = unitText(unit);
-    const picked = pickTarget(name, deployment, unitOf, route, book);
+    const request = () => ({
+      headers: unit.headers(),
+      keys: new Map(),
+      data: new Map(),
+      parameters,
+      predictionKey: '',
+    });
+    const picked = assignerOf(name, deployment, deps.rollout(name), book).assign(request, () => unitText(unit));
+    const { route } = picked;
     const model = book.ready(picked.model, picked.version);
     const { version: pickedVersion } = model;
     const own = deployment.targets[0];
-    const shadow = readyOf(book, route?.shadowOf(unitOf));
+    const shadow = readyOf(book, route?.shadowOf(picked.unit));
     const isShadowed = shadow !== undefined && !(shadow.name === picked.model && shadow.version === pickedVersion);
     return {
       model: picked.model,

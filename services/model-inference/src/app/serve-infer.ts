@@ -64,7 +64,7 @@ export function createServeInfer(deps: {
   return {
     async serve(call, encode) {
       const startedMs = performance.now();
-      const to = deps.route(call.model, call.version, call.unit);
+      const to = deps.route(call.model, call.version, call.unit, call.parameters);
       const { name, version } = deps.book.ready(to.model, to.version);
       let inputs: ReadonlyMap<string, Tensor> | undefined;
       try {

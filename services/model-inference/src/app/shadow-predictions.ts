@@ -1,7 +1,8 @@
 import type { definitions } from '@millrace/contracts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
+import type { ReadyModel } from './assign-rows.ts';
 import type { ModelBook } from './model-book.ts';
-import { type ReadyModel, type ShadowPredictions, scoresOf } from './predict.ts';
+import { type ShadowPredictions, scoresOf } from './predict.ts';
 import { shadowCall } from './shadow-call.ts';
 import type { ShadowQueue } from './shadow-queue.ts';
 

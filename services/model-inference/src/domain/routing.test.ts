@@ -8,7 +8,7 @@ test('a key goes to the same target every time', () => {
   const targets = [target('a', 1), target('b', 2), target('c', 3)];
   fc.assert(
     fc.property(fc.string(), (key) => {
-      expect(routeOf(targets, key)).toBe(routeOf([...targets], key));
+      expect(routeOf(targets, 'd', key)).toBe(routeOf([...targets], 'd', key));
     }),
   );
 });
@@ -17,7 +17,7 @@ test('keys spread by weight', () => {
   const targets = [target('a', 9), target('b', 0), target('c', 1)];
   const counts = new Map<string, number>();
   for (let at = 0; at < 10_000; at++) {
-    const model = routeOf(targets, `customer-${at}`)?.model ?? 'none';
+    const model = routeOf(targets, 'd', `customer-${at}`)?.model ?? 'none';
     counts.set(model, (counts.get(model) ?? 0) + 1);
   }
   expect([...counts.keys()].sort()).toEqual(['a', 'c']);
@@ -29,11 +29,20 @@ test('only weights that lose share lose keys', () => {
   const before = [target('a', 1), target('b', 1)];
   const after = [target('a', 1.5), target('b', 0.5)];
   for (let at = 0; at < 1_000; at++)
-    if (routeOf(before, `k${at}`)?.model === 'a') expect(routeOf(after, `k${at}`)?.model).toBe('a');
+    if (routeOf(before, 'd', `k${at}`)?.model === 'a') expect(routeOf(after, 'd', `k${at}`)?.model).toBe('a');
 });
 
 test('no weight, no target', () => {
-  expect(routeOf([], 'k')).toBeUndefined();
-  expect(routeOf([target('a', 0)], 'k')).toBeUndefined();
-  expect(routeOf([target('a', 0), target('b', 0.001)], 'k')?.model).toBe('b');
+  expect(routeOf([], 'd', 'k')).toBeUndefined();
+  expect(routeOf([target('a', 0)], 'd', 'k')).toBeUndefined();
+  expect(routeOf([target('a', 0), target('b', 0.001)], 'd', 'k')?.model).toBe('b');
+});
+
+test('the small arms of two deployments are not the same units', () => {
+  const targets = [target('a', 9), target('b', 1)];
+  const isIn = (deployment: string, at: number) => routeOf(targets, deployment, `customer-${at}`)?.model === 'b';
+  let both = 0;
+  for (let at = 0; at < 10_000; at++) if (isIn('one', at) && isIn('two', at)) both++;
+  // 100 when they are independent, 1,000 when they are the same; four standard deviations are 40
+  expect(Math.abs(both - 100)).toBeLessThan(40);
 });

@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { OipServer } from '../app/oip-server.ts';
-import { unitHeader } from '../app/route-infer.ts';
 import { packed, unpacked } from './compression.ts';
 import { answerOf } from './infer-answer.ts';
 import { parseInfer } from './infer-body.ts';
@@ -31,7 +30,7 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
         version,
         unit: {
           parameter: unitOf(call.parameters),
-          header: headers[unitHeader]?.toString(),
+          headers: () => new Map(Object.entries(headers).map(([name, value]) => [name, String(value ?? '')])),
           id: call.id,
         },
         outputs: call.outputs,

@@ -1,7 +1,6 @@
 import type { oip } from '@millrace/contracts';
 import type { CallContext } from '@millrace/rpc';
 import type { InferOutcome } from '../app/infer.ts';
-import { unitHeader } from '../app/route-infer.ts';
 import { type InferCall, refuseUnsupported } from '../app/serve-infer.ts';
 import { toRaw } from '../domain/raw-tensor.ts';
 import { decodeInputs, toContents } from './oip-tensors.ts';
@@ -9,15 +8,20 @@ import { decodeInputs, toContents } from './oip-tensors.ts';
 /** Of a stream no request has the deadline: that is the stream's own. */
 export function callOf(
   request: oip.ModelInferRequest,
-  { deadlineMs, signal, metadata }: Pick<CallContext, 'deadlineMs' | 'signal' | 'metadata'>,
+  context: Pick<CallContext, 'deadlineMs' | 'signal' | 'metadata'>,
 ): InferCall {
   return {
     model: request.modelName,
     version: request.modelVersion,
-    unit: { parameter: unitOf(request), header: metadata.get(unitHeader), id: request.id },
+    unit: { parameter: unitOf(request), headers: () => context.metadata, id: request.id },
     outputs: request.outputs.map(({ name }) => name),
     parameters: valuesOf(request.parameters),
-    options: { deadlineMs, signal, priority: priorityOf(request), ownsInputs: true },
+    options: {
+      deadlineMs: context.deadlineMs,
+      signal: context.signal,
+      priority: priorityOf(request),
+      ownsInputs: true,
+    },
     decode() {
       for (const { parameters } of [...request.inputs, ...request.outputs]) refuseUnsupported(parameters);
       return decodeInputs(request);

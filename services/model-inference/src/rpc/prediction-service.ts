@@ -1,5 +1,5 @@
 import { inference } from '@millrace/contracts';
-import type { RegistrySnapshot } from '@millrace/registry';
+import { type RegistrySnapshot, targetsOf } from '@millrace/registry';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
 import type { ExplainRows } from '../app/explain-rows.ts';
 import type { OutcomeBook } from '../app/outcomes.ts';
@@ -20,7 +20,7 @@ export function predictionService(parts: {
       const { deployments } = parts.snapshot();
       const found = deployments.get(deployment);
       if (!found) throw unknownDeployment(deployment, [...deployments.keys()]);
-      const models = [...new Set(found.spec.targets.map(({ model }) => model))].flatMap((model) =>
+      const models = [...new Set(targetsOf(found.spec).map(({ target }) => target.model))].flatMap((model) =>
         parts.outcomes.quality(model),
       );
       return {

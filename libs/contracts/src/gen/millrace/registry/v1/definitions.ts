@@ -746,10 +746,27 @@ export interface DeploymentTarget {
   weight: number;
 }
 
+/** Requests that go to targets of their own. */
+export interface DeploymentRule {
+  /** The name: [a-z][a-z0-9_-]*, unique in the deployment. */
+  name: string;
+  /** CEL, a bool, of `headers`, `keys`, `data`, `parameters`, `prediction_key` and `unit`. What cannot be evaluated (a header that is not there) does not match. */
+  when: string;
+  /** Where they go, by weight; 1 to 16. */
+  targets: DeploymentTarget[];
+}
+
 /** How traffic reaches model versions. */
 export interface Deployment {
   /** The targets; 1 to 16. */
   targets: DeploymentTarget[];
+  /**
+   * CEL, a string: whom or what a request is for; the same unit always goes to the same target. As `when` of a rule, without `unit`.
+   * Empty: the prediction key, else the entity's keys; of ModelInfer the parameter or header that says it, else its id.
+   */
+  unit: string;
+  /** The first that matches decides; a rollout takes no part in it. At most 32. */
+  rules: DeploymentRule[];
 }
 
 /** A definition of any kind as an author wrote it. */
@@ -4230,14 +4247,99 @@ export const DeploymentTarget: MessageFns<DeploymentTarget> = {
   },
 };
 
+function createBaseDeploymentRule(): DeploymentRule {
+  return { name: "", when: "", targets: [] };
+}
+
+export const DeploymentRule: MessageFns<DeploymentRule> = {
+  encode(message: DeploymentRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.when !== "") {
+      writer.uint32(18).string(message.when);
+    }
+    for (const v of message.targets) {
+      DeploymentTarget.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeploymentRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeploymentRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.when = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targets.push(DeploymentTarget.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeploymentRule>): DeploymentRule {
+    return DeploymentRule.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeploymentRule>): DeploymentRule {
+    const message = createBaseDeploymentRule();
+    message.name = object.name ?? "";
+    message.when = object.when ?? "";
+    message.targets = object.targets?.map((e) => DeploymentTarget.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseDeployment(): Deployment {
-  return { targets: [] };
+  return { targets: [], unit: "", rules: [] };
 }
 
 export const Deployment: MessageFns<Deployment> = {
   encode(message: Deployment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.targets) {
       DeploymentTarget.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.unit !== "") {
+      writer.uint32(322).string(message.unit);
+    }
+    for (const v of message.rules) {
+      DeploymentRule.encode(v!, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -4263,6 +4365,22 @@ export const Deployment: MessageFns<Deployment> = {
             message.targets.push(DeploymentTarget.decode(reader, reader.uint32()));
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.unit = reader.string();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.rules.push(DeploymentRule.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4281,6 +4399,8 @@ export const Deployment: MessageFns<Deployment> = {
   fromPartial(object: DeepPartial<Deployment>): Deployment {
     const message = createBaseDeployment();
     message.targets = object.targets?.map((e) => DeploymentTarget.fromPartial(e)) || [];
+    message.unit = object.unit ?? "";
+    message.rules = object.rules?.map((e) => DeploymentRule.fromPartial(e)) || [];
     return message;
   },
 };
