@@ -31,11 +31,10 @@ export interface LaneOptions<In, Out> {
 }
 
 export interface BatchReport {
-  readonly items: number;
   readonly rows: number;
   readonly tookMs: number;
-  /** Of the item that waited longest. */
-  readonly waitedMs: number;
+  /** How long each item waited. */
+  readonly waitsMs: readonly number[];
 }
 
 export interface LaneHandle<In, Out> {
@@ -128,8 +127,8 @@ export function createDispatcher(deps: {
     if (last) batch.lane.patience.answered(last, endMs);
     if (isClean) batch.lane.cost.observe(batch.rows, tookMs);
     if (!isFreed) scheduler.release(slot);
-    const waitedMs = startMs - Math.min(...batch.tickets.map(({ queuedMs }) => queuedMs));
-    lane.onBatch?.({ items: batch.tickets.length, rows: batch.rows, tookMs, waitedMs });
+    const waitsMs = batch.tickets.map(({ queuedMs }) => startMs - queuedMs);
+    lane.onBatch?.({ rows: batch.rows, tookMs, waitsMs });
     // at once: what waited while it ran is the next batch
     pump();
   }

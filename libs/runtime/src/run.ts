@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { type Clock, createSystemClock, toMeshError } from '@millrace/kernel';
 import type { CommonConfig, Env } from './config.ts';
 import { Lifecycle } from './lifecycle.ts';
+import { measureLoopDelay } from './loop-delay.ts';
 import { joinProcesses, startProcesses } from './processes.ts';
 import type { ReadyInfo } from './ready-info.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
@@ -30,6 +31,7 @@ export async function run<C extends Pick<CommonConfig, 'logLevel' | 'otlpEndpoin
   const telemetry = joined ? { ...own, metrics: joined.metrics } : own;
   const processes = cluster.isPrimary ? (options.processes?.(config) ?? 1) : 1;
   const life = new Lifecycle(telemetry.log);
+  life.onStop('loop delay', measureLoopDelay(own.metrics));
   life.onStop('traces', () => telemetry.tracer.close());
   const signalled = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());

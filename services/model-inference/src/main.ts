@@ -24,12 +24,14 @@ import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict, type PredictDeps } from './app/predict.ts';
 import { createPreparation } from './app/prepare-version.ts';
 import { createRepository, knownModels } from './app/repository.ts';
-import { createResponseCache } from './app/response-cache.ts';
+import { type CacheUse, createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
 import { createRouteInfer } from './app/route-infer.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { createShadowPredictions } from './app/shadow-predictions.ts';
 import { createShadowQueue, shadowLimits } from './app/shadow-queue.ts';
+import { createVersionMeters } from './app/version-meters.ts';
+import { registerVersionMetrics } from './app/version-metrics.ts';
 import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { createRest } from './http/rest.ts';
@@ -54,18 +56,23 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry, caller: 'model-inference' }),
   );
   const metrics = createInferenceMetrics(telemetry, saturatesHere());
+  const meters = createVersionMeters();
 
   const runtime = await life.start('workers', async () =>
     createOnnxRuntime({
       ...config,
       nowMs: () => clock.nowUs() / 1000,
       onEvent: (event) => telemetry.log.warn(event),
-      onBatch: metrics.batchRan,
+      onBatch: (model, version, batch) => meters.of(model, version).ran(batch),
     }),
   );
   const responseCacheMs = (name: string) =>
     Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
-  const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: metrics.cacheUsed });
+  const cacheUsed = (model: string, version: string, use: CacheUse) => {
+    metrics.cacheUsed(model, use);
+    meters.of(model, version).cacheUsed(use);
+  };
+  const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: cacheUsed });
   const unloaded = new Set<string>();
   const isKnown = (name: string, version: string) =>
     unloaded.has(name) || (version === '' && registry.current().models.has(name));
@@ -74,13 +81,18 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
-    load: async (request) => cache.wrap(await runtime.load(request), request.name, () => responseCacheMs(request.name)),
-    onChange: metrics.modelChanged,
+    load: async (request) => cache.wrap(await runtime.load(request), request, () => responseCacheMs(request.name)),
+    onChange(model) {
+      metrics.modelChanged(model);
+      if (model.state.t === 'ready') meters.open(model.name, model.version);
+    },
     onUnload(model) {
       metrics.modelUnloaded(model);
       infer.forget(model.name, model.version);
+      meters.forget(model.name, model.version);
     },
   });
+  registerVersionMetrics(telemetry.metrics, meters, book);
   const explainer = await life.start('explainer', async () =>
     createExplainer({ modelDir: config.modelDir, queueMax: config.explainQueueMax, stopMs: explainStopMs }),
   );
@@ -125,6 +137,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isRouted: (name, version) => version === '' && deploymentOf(name) !== undefined,
     nowMs: () => clock.nowUs() / 1000,
     onRefused: metrics.refused,
+    meters,
   });
   const follow = followRegistry({
     book,
@@ -161,7 +174,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     signal,
   });
 
-  const served: Omit<PredictDeps, 'keep' | 'onPredictions'> = {
+  const served: Omit<PredictDeps, 'keep' | 'onPredictions' | 'onFailed'> = {
     book,
     deployment: (name) => deploymentOf(name)?.spec,
     rollout: rollouts.route,
@@ -182,7 +195,15 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     nowUs: () => clock.nowUs(),
     limits: config,
   };
-  const predict = createPredict({ ...served, keep: log.keep, onPredictions: metrics.predicted });
+  const predict = createPredict({
+    ...served,
+    keep: log.keep,
+    onPredictions({ name, version }, rows, ms) {
+      metrics.predicted(name, rows);
+      meters.of(name, version).succeeded('predict', ms);
+    },
+    onFailed: ({ name, version }, thrown) => meters.of(name, version).failed(thrown),
+  });
   const repository = createRepository({
     book,
     unloaded,

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { createDispatcher, type Dispatcher, type LaneHandle, type Level } from '@millrace/batching';
+import { type BatchReport, createDispatcher, type Dispatcher, type LaneHandle, type Level } from '@millrace/batching';
 import { MeshError } from '@millrace/kernel';
 import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/model-book.ts';
 import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
@@ -36,10 +36,7 @@ export interface RuntimeOptions {
   readonly runMaxMs: number;
   readonly nowMs: () => number;
   readonly onEvent: PoolOptions['onEvent'];
-  readonly onBatch: (
-    model: string,
-    batch: { readonly rows: number; readonly items: number; readonly waitedMs: number; readonly tookMs: number },
-  ) => void;
+  readonly onBatch: (model: string, version: string, batch: BatchReport) => void;
 }
 
 /** ONNX models in a pool of workers that all models share; one scheduler says who runs next. */
@@ -155,7 +152,7 @@ function createModel(parts: {
           );
     },
     isItems: (error) => error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED',
-    onBatch: (batch) => options.onBatch(name, batch),
+    onBatch: (batch) => options.onBatch(name, request.version, batch),
   });
   return {
     inputs: parts.shape.inputs.map(toSpec),
@@ -176,6 +173,7 @@ function createModel(parts: {
       );
     },
     refusal: ({ deadlineMs, priority }) => lane.refusal({ rows: 1, level: levelOf(priority), deadlineMs }),
+    waiting: () => lane.waiting(),
     close: async () => {
       await lane.close(drainMs);
       await pool.unload(session);

@@ -3,19 +3,12 @@ import type { BookedModel, LoadedModel } from './model-book.ts';
 import type { CacheUse } from './response-cache.ts';
 import type { Shadowed } from './rollout-counts.ts';
 
-const rowsBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
 const differenceBuckets = [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 /** @param saturates whether weights of all eight bits may saturate on this processor */
 export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: boolean) {
   const predictions = metrics.counter('millrace_inference_predictions_total', 'predictions made', ['model']);
-  const seconds = metrics.histogram(
-    'millrace_inference_predict_seconds',
-    'Predict, from request to durable answer',
-    secondsBuckets,
-    ['model'],
-  );
   const ready = metrics.gauge('millrace_inference_model_ready', '1 when a model version is loaded', [
     'model',
     'version',
@@ -28,19 +21,6 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
       log.warn({ event: 'model_int8_saturates', model, version, remedy: 'quantize with --reduce-range: no VNNI here' });
     if (batching.unsafe) log.warn({ event: 'model_not_batched', model, version, reason: batching.unsafe });
   }
-  const batchRows = metrics.histogram('millrace_inference_batch_rows', 'rows of a run', rowsBuckets, ['model']);
-  const queued = metrics.histogram(
-    'millrace_inference_queue_seconds',
-    'how long the first request of a run waited',
-    secondsBuckets,
-    ['model'],
-  );
-  const ran = metrics.histogram(
-    'millrace_inference_run_seconds',
-    'a run, with the way to the worker and back',
-    secondsBuckets,
-    ['model'],
-  );
   const reads = metrics.counter('millrace_inference_feature_reads_total', 'calls for features, each a round trip');
   const fused = metrics.counter(
     'millrace_inference_fused_predictions_total',
@@ -98,18 +78,7 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
       fused.inc(requests);
       readRows.inc(rows);
     },
-    batchRan(
-      model: string,
-      batch: { readonly rows: number; readonly waitedMs: number; readonly tookMs: number },
-    ): void {
-      batchRows.observe(batch.rows, { model });
-      queued.observe(batch.waitedMs / 1000, { model });
-      ran.observe(batch.tookMs / 1000, { model });
-    },
-    predicted(model: string, rows: number, took: number): void {
-      predictions.inc(rows, { model });
-      seconds.observe(took, { model });
-    },
+    predicted: (model: string, rows: number) => predictions.inc(rows, { model }),
     modelUnloaded({ name, version }: BookedModel): void {
       ready.set(0, { model: name, version });
       log.info({ event: 'model_unloaded', model: name, version });

@@ -30,11 +30,14 @@ export interface LoadedModel {
   ): Promise<ReadonlyMap<string, Tensor>>;
   /** OVERLOADED when a small request would be refused now; for those who ask before they decode one. Left out: nothing is known before. */
   refusal?(options: Pick<RunOptions, 'deadlineMs' | 'priority'>): MeshError | undefined;
+  /** Requests that wait to run. */
+  waiting?(): number;
   close(): Promise<void>;
 }
 
 export interface LoadRequest {
   readonly name: string;
+  readonly version: string;
   readonly uri: string;
   readonly sha256: string;
   readonly format: string;
@@ -103,7 +106,7 @@ export function createModelBook(deps: {
   async function load(model: BookedModel): Promise<void> {
     const before = model.state;
     try {
-      const loaded = await deps.load({ name: model.name, ...model.spec });
+      const loaded = await deps.load({ name: model.name, version: model.version, ...model.spec });
       model.state = { t: 'ready', loaded };
     } catch (thrown) {
       model.state = { t: 'failed', cause: toMeshError(thrown) };

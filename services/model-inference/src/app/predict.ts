@@ -52,7 +52,8 @@ export interface PredictDeps extends ReadVectorsDeps {
   readonly nowUs: () => number;
   readonly shadow: ShadowPredictions;
   readonly limits: { readonly rowsMax: number };
-  readonly onPredictions: (model: string, rows: number, seconds: number) => void;
+  readonly onPredictions: (model: ReadyModel, rows: number, ms: number) => void;
+  readonly onFailed: (model: ReadyModel, thrown: unknown) => void;
 }
 
 export type Predict = (
@@ -71,7 +72,7 @@ export function createPredict(deps: PredictDeps): Predict {
     const route = deps.rollout(request.deployment);
     const { groups, unitOf } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
     const parts = await Promise.all(
-      groups.map((group) => counted(group, () => predictGroup(deps, group, request, asOfUs, caller))),
+      groups.map((group) => counted(deps, group, () => predictGroup(deps, group, request, asOfUs, caller))),
     );
     const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
     await deps.keep(records, caller.signal);
@@ -86,8 +87,8 @@ export function createPredict(deps: PredictDeps): Predict {
           return predictGroup(deps, group, request, asOfUs, shadowCaller);
         },
       );
-    const seconds = (performance.now() - startedMs) / 1000;
-    for (const part of parts) deps.onPredictions(part.model.name, part.members.length, seconds);
+    const tookMs = performance.now() - startedMs;
+    for (const part of parts) deps.onPredictions(part.model, part.members.length, tookMs);
     return toResponse(parts, records, rows, request.omitExplanation);
   };
 }
@@ -142,16 +143,17 @@ export interface Part extends Group {
   readonly scores: readonly number[];
 }
 
-/** Tells the rollout what became of the call. */
-async function counted({ route, model: { name, version } }: Group, work: () => Promise<Part>): Promise<Part> {
-  if (!route) return work();
+/** Tells the rollout, and who counts, what became of the call. */
+async function counted({ onFailed }: PredictDeps, { route, model }: Group, work: () => Promise<Part>): Promise<Part> {
+  const { name, version } = model;
   const startedMs = performance.now();
   try {
     const part = await work();
-    route.served(name, version, { t: 'answered', ms: performance.now() - startedMs, scores: part.scores });
+    route?.served(name, version, { t: 'answered', ms: performance.now() - startedMs, scores: part.scores });
     return part;
   } catch (thrown) {
-    if (isServerFault(thrown)) route.served(name, version, { t: 'failed' });
+    if (isServerFault(thrown)) route?.served(name, version, { t: 'failed' });
+    onFailed(model, thrown);
     throw thrown;
   }
 }

@@ -34,11 +34,11 @@ function world(options: { readonly unsafe?: string; readonly bytesMax?: number; 
   const clock = { ms: 1_000, ttlMs: options.ttlMs ?? 1_000 };
   const cache = createResponseCache({
     bytesMax: options.bytesMax ?? 1e6,
-    onUse: (_, use) => uses.push(use),
+    onUse: (_model, _version, use) => uses.push(use),
     nowMs: () => clock.ms,
   });
   const model = doubling(options.unsafe === undefined ? {} : { unsafe: options.unsafe });
-  const cached = cache.wrap(model.model, 'doubling', () => clock.ttlMs);
+  const cached = cache.wrap(model.model, { name: 'doubling', version: 'v1' }, () => clock.ttlMs);
   const ask = (values: readonly number[], how?: RunOptions) => cached.run(rowsOf(...values), ['y'], how).then(answerOf);
   const open = () => {
     for (const gate of model.gates.splice(0)) gate.resolve();
@@ -169,7 +169,7 @@ test('a model with a cache refuses nothing before it is asked; without one it sa
   const clock = { ttlMs: 0 };
   const cache = createResponseCache({ bytesMax: 1e6, onUse: () => {} });
   const model: LoadedModel = { ...doubling().model, refusal: () => refusal };
-  const cached = cache.wrap(model, 'doubling', () => clock.ttlMs);
+  const cached = cache.wrap(model, { name: 'doubling', version: 'v1' }, () => clock.ttlMs);
   expect(cached.refusal?.({})).toBe(refusal);
   clock.ttlMs = 1_000;
   expect(cached.refusal?.({})).toBeUndefined();

@@ -2,7 +2,7 @@ import { MeshError } from '@millrace/kernel';
 import { LRUCache } from 'lru-cache';
 import { rowsBetween, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
 import { bytesOf, contentKey, copied, rowsAt, sharedKey } from '../domain/row-tensors.ts';
-import type { LoadedModel, RunOptions } from './model-book.ts';
+import type { LoadedModel, LoadRequest, RunOptions } from './model-book.ts';
 
 /** How the rows of a request were answered. */
 export interface CacheUse {
@@ -22,7 +22,7 @@ export interface ResponseCache {
    *
    * @param ttlMs how long an answer may be given again; 0: nothing is kept, and what was is not used. Read at each request.
    */
-  wrap(model: LoadedModel, name: string, ttlMs: () => number): LoadedModel;
+  wrap(model: LoadedModel, request: Pick<LoadRequest, 'name' | 'version'>, ttlMs: () => number): LoadedModel;
   /** Bytes that the kept answers take, about. */
   readonly bytes: number;
 }
@@ -33,7 +33,7 @@ const entryBytes = 600;
 export function createResponseCache(deps: {
   /** Of all answers of all models; the one that was asked for longest ago goes first. */
   readonly bytesMax: number;
-  readonly onUse: (model: string, use: CacheUse) => void;
+  readonly onUse: (model: string, version: string, use: CacheUse) => void;
   /** Monotonic milliseconds. */
   readonly nowMs?: () => number;
 }): ResponseCache {
@@ -47,7 +47,7 @@ export function createResponseCache(deps: {
   });
   let nextId = 0;
   return {
-    wrap(model, name, ttlMs) {
+    wrap(model, { name, version }, ttlMs) {
       const id = nextId++;
       const answers = createAnswers(model, name, `${id}:`, kept, ttlMs);
       return {
@@ -55,7 +55,7 @@ export function createResponseCache(deps: {
         async run(inputs, outputs, options) {
           if (ttlMs() <= 0) return model.run(inputs, outputs, options);
           const { answer, use } = await answers(inputs, outputs, options);
-          deps.onUse(name, use);
+          deps.onUse(name, version, use);
           return answer;
         },
         // what is kept needs no run, and only the decoded request tells whether it is

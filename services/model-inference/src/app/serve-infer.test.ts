@@ -2,10 +2,13 @@ import { MeshError } from '@millrace/kernel';
 import { expect, test } from 'vitest';
 import type { ModelBook } from './model-book.ts';
 import { createServeInfer } from './serve-infer.ts';
+import { createVersionMeters } from './version-meters.ts';
 
 test('what a full model refuses before decoding counts as failed, and a deployment decides of its own requests', () => {
   const error = new MeshError('OVERLOADED', 'too many wait');
   const counted: string[] = [];
+  const meters = createVersionMeters();
+  meters.open('full', 'v1');
   const unused = () => {
     throw new Error('nothing is run');
   };
@@ -23,6 +26,7 @@ test('what a full model refuses before decoding counts as failed, and a deployme
     isRouted: (name, version) => name === 'full' && version === 'routed',
     nowMs: () => 7,
     onRefused: (model) => counted.push(model),
+    meters,
   });
   const ask = (model: string, version: string, deadlineMs: number) =>
     refusal({ model, version, options: { deadlineMs } });
@@ -32,5 +36,6 @@ test('what a full model refuses before decoding counts as failed, and a deployme
   expect(ask('loading', '', 1)).toBeUndefined();
   expect(ask('nope', '', 1)).toBeUndefined();
   expect(counted).toEqual(['full']);
+  expect(meters.of('full', 'v1').failures).toEqual({ REJECTED: 1, CANCELED: 0, BACKEND: 0, OTHER: 0 });
   expect(of('full', 'v1')).toMatchObject({ fail: { count: 1 }, lastMs: 7 });
 });

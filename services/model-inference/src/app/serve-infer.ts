@@ -7,9 +7,11 @@ import type { Explain } from './explain.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { ModelBook, RunOptions } from './model-book.ts';
 import type { InferUnit, RouteInfer } from './route-infer.ts';
+import type { Protocol, VersionMeters } from './version-meters.ts';
 
 /** One request of the Open Inference Protocol, of whichever wire. */
 export interface InferCall {
+  readonly protocol: Protocol;
   readonly model: string;
   readonly version: string;
   readonly unit: InferUnit;
@@ -51,6 +53,7 @@ export function createServeInfer(deps: {
   readonly isRouted: (model: string, version: string) => boolean;
   readonly nowMs: () => number;
   readonly onRefused: (model: string) => void;
+  readonly meters: VersionMeters;
 }): InferStatistics {
   const statistics = new Map<string, StatisticsOfVersion>();
   const key = (name: string, version: string) => `${name}@${version}`;
@@ -91,11 +94,15 @@ export function createServeInfer(deps: {
           outputNs: (performance.now() - explainedMs) * nsPerMs,
         };
         ofVersion(name, version).succeeded(rowsOf(inputs), times, deps.nowMs());
+        deps.meters
+          .of(name, version)
+          .succeeded(call.protocol, performance.now() - startedMs, decodedMs - startedMs, times.outputNs / nsPerMs);
         to.shadow(inputs, outcome, inferredMs - decodedMs);
         return answer;
       } catch (error) {
         to.failed(error, inputs);
         ofVersion(name, version).failed((performance.now() - startedMs) * nsPerMs, deps.nowMs());
+        deps.meters.of(name, version).failed(error);
         throw error;
       }
     },
@@ -106,6 +113,7 @@ export function createServeInfer(deps: {
       const refused = booked?.state.t === 'ready' ? booked.state.loaded.refusal?.(options) : undefined;
       if (!booked || !refused) return undefined;
       ofVersion(booked.name, booked.version).failed(0, deps.nowMs());
+      deps.meters.of(booked.name, booked.version).failed(refused);
       deps.onRefused(booked.name);
       return refused;
     },

@@ -26,6 +26,7 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
     );
     const answer = await server.serve(
       {
+        protocol: 'rest',
         model,
         version,
         unit: {

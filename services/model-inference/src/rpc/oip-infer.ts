@@ -11,6 +11,7 @@ export function callOf(
   context: Pick<CallContext, 'deadlineMs' | 'signal' | 'metadata'>,
 ): InferCall {
   return {
+    protocol: 'grpc',
     model: request.modelName,
     version: request.modelVersion,
     unit: { parameter: unitOf(request), headers: () => context.metadata, id: request.id },
