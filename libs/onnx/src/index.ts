@@ -17,3 +17,4 @@ export { type LayerDecision, quantizeRowWise, type RowWise, type RowWiseOptions 
 export { int8Saturates } from './quantize/saturation.ts';
 export { mlDomain } from './schema.ts';
 export { callerInputs, typeName, valueType } from './values.ts';
+export { operatorOfUnknownWork } from './work-by-shape.ts';

@@ -5,6 +5,7 @@ import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/m
 import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
 import { type BatchingChoice, chooseBatching, measuredRows } from '../domain/batching-choice.ts';
 import type { Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
+import { type LocalSession, openLocal } from './local-session.ts';
 import { modelPath } from './model-path.ts';
 import { datatypeOf, ortTypeOf } from './onnx-datatypes.ts';
 import type { SessionShape, SessionSource, WireSpec, WireTensor } from './onnx-messages.ts';
@@ -55,7 +56,13 @@ export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
         : Array.from({ length: pool.size }, (_, slot) => slot).reverse();
     try {
       const { shape, choice } = await open(pool, dispatcher, session, source, slots, options.batchRowsMax);
-      return createModel({ request, session, shape, choice, slots, pool, dispatcher, options });
+      const local = await openLocal(source, shape, choice.curve);
+      const why = local.t === 'local' ? local.session.why : local.why;
+      return createModel({
+        ...{ request, session, shape, slots, pool, dispatcher, options },
+        choice: { ...choice, why: `${choice.why}; ${why}` },
+        local: local.t === 'local' ? local.session : undefined,
+      });
     } catch (error) {
       await pool.unload(session);
       throw error;
@@ -115,6 +122,7 @@ async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOpti
 interface RunItem {
   readonly inputs: Tensors;
   readonly outputs: readonly string[];
+  /** Infinite where inputs differ: such a request runs alone, in a worker. */
   readonly rows: number;
   readonly owned: boolean;
 }
@@ -126,10 +134,11 @@ function createModel(parts: {
   readonly choice: BatchingChoice;
   readonly slots: readonly number[];
   readonly pool: WorkerPool;
+  readonly local: LocalSession | undefined;
   readonly dispatcher: Dispatcher;
   readonly options: RuntimeOptions;
 }): LoadedModel {
-  const { request, session, choice, pool, options } = parts;
+  const { request, session, choice, pool, local, options } = parts;
   const { name } = request;
   const lane: LaneHandle<RunItem, Tensors> = parts.dispatcher.open<RunItem, Tensors>({
     name: `model "${name}"`,
@@ -140,8 +149,11 @@ function createModel(parts: {
       const [only] = items;
       const inputs = items.length === 1 && only ? only.inputs : stack(items.map((item) => item.inputs));
       const feeds = feedsOf(inputs);
-      const transfer = items.length > 1 || only?.owned ? buffersOf(feeds) : [];
-      const wire = await pool.run(slot, { session, feeds, fetches: only?.outputs ?? [], transfer }, free);
+      const fetches = only?.outputs ?? [];
+      const transfer = () => (items.length > 1 || only?.owned ? buffersOf(feeds) : []);
+      const wire = local?.takes(items.reduce((sum, { rows }) => sum + rows, 0))
+        ? await runLocal(name, local, feeds, fetches)
+        : await pool.run(slot, { session, feeds, fetches, transfer: transfer() }, free);
       const outputs = new Map(wire.map((output) => [output.name, tensorOf(output)]));
       return items.length === 1
         ? [outputs]
@@ -162,7 +174,7 @@ function createModel(parts: {
     run(inputs, outputs, how: RunOptions = {}) {
       const rows = rowsOf(inputs);
       return lane.submit(
-        { inputs, outputs, rows: rows ?? 1, owned: how.ownsInputs === true },
+        { inputs, outputs, rows: rows ?? Number.POSITIVE_INFINITY, owned: how.ownsInputs === true },
         {
           rows: Math.max(1, rows ?? choice.rowsMax),
           group: groupOf(inputs, outputs),
@@ -176,9 +188,23 @@ function createModel(parts: {
     waiting: () => lane.waiting(),
     close: async () => {
       await lane.close(drainMs);
-      await pool.unload(session);
+      await Promise.all([pool.unload(session), local?.release()]);
     },
   };
+}
+
+async function runLocal(
+  model: string,
+  local: LocalSession,
+  feeds: readonly WireTensor[],
+  fetches: readonly string[],
+): Promise<readonly WireTensor[]> {
+  try {
+    return await local.run(feeds, fetches);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new MeshError('MODEL_RUN_FAILED', `model "${model}" failed: ${message}`, { model }, { cause });
+  }
 }
 
 /** 1 is the most urgent; none is 2. */

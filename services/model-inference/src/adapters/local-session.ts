@@ -1,0 +1,106 @@
+import { operatorOfUnknownWork, readModel } from '@millrace/onnx';
+import type { CurvePoint } from '../domain/batching-choice.ts';
+import { measureSession } from './measure-session.ts';
+import { readModelFile } from './model-file.ts';
+import type { SessionShape, SessionSource, WireTensor } from './onnx-messages.ts';
+import { openOnnx } from './onnx-session.ts';
+
+/** A run on the event loop takes less than a message to a worker and back (20 to 60 µs, half of it on the event loop, too), and holds up nobody for longer than that. */
+const runUsMax = 50;
+/** Of the file: opening it must not be noticed either (a model of 64 KiB takes about a millisecond). */
+const fileBytesMax = 64 * 1024;
+/** Every run that takes longer counts against the model's staying here; so many in a row of a few send it to the workers. */
+const slowUs = 4 * runUsMax;
+const slowShareMax = 0.5;
+/** How much the last run weighs in the share of slow ones. */
+const weight = 0.05;
+/** How long it stays away before it is tried again. */
+const awayMs = 10_000;
+
+/** A model's session on the thread of the event loop, for runs that take less than the way to a worker. */
+export interface LocalSession {
+  /** Whether a run of so many rows is one of those, now. */
+  takes(rows: number): boolean;
+  run(feeds: readonly WireTensor[], fetches: readonly string[]): Promise<readonly WireTensor[]>;
+  /** For people. */
+  readonly why: string;
+  release(): Promise<void>;
+}
+
+export type LocalChoice =
+  | { readonly t: 'local'; readonly session: LocalSession }
+  | { readonly t: 'workers'; readonly why: string };
+
+/**
+ * Opens a model here as well as in the workers when its runs are short, whatever a request says: small file, numbers of fixed width, operators whose work
+ * shapes tell, and no more microseconds, as measured in a worker, than `runUsMax`.
+ */
+export async function openLocal(
+  source: SessionSource & { readonly bytes: number },
+  shape: SessionShape,
+  curve: readonly CurvePoint[],
+): Promise<LocalChoice> {
+  const rowsMax = curve.findLast(({ us }) => us <= runUsMax)?.rows;
+  const problem =
+    problemOf(source, shape) ?? (rowsMax === undefined ? `a row takes more than ${runUsMax} µs` : undefined);
+  if (problem !== undefined || rowsMax === undefined) return { t: 'workers', why: `runs in workers: ${problem}` };
+  const bytes = readModelFile(source);
+  const operator = operatorOfUnknownWork(readModel(bytes));
+  if (operator !== undefined)
+    return { t: 'workers', why: `runs in workers: what ${operator} costs is not told by shapes alone` };
+  const session = await openOnnx(bytes, 1);
+  const run = (feeds: readonly WireTensor[], fetches: readonly string[]) => session.run(feeds, fetches);
+  const outputs = shape.outputs.map(({ name }) => name);
+  // the first run of a session takes longest
+  await measureSession(shape, (feeds) => run(feeds, outputs), { rows: [...new Set([1, rowsMax])], budgetMs: 2 });
+  const slowness = createSlowness();
+  return {
+    t: 'local',
+    session: {
+      why: `up to ${rowsMax} rows run on the event loop, where they take less than ${runUsMax} µs`,
+      takes: (rows) => rows <= rowsMax && !slowness.isAway(performance.now()),
+      async run(feeds, fetches) {
+        let startedMs = performance.now();
+        // onnxruntime-node runs in the next of the event loop's immediates: this is the one before it
+        setImmediate(() => {
+          startedMs = performance.now();
+        });
+        const results = await run(feeds, fetches);
+        const nowMs = performance.now();
+        slowness.observe((nowMs - startedMs) * 1000, nowMs);
+        return results;
+      },
+      release: () => session.release(),
+    },
+  };
+}
+
+function problemOf(
+  { format, bytes }: SessionSource & { readonly bytes: number },
+  shape: SessionShape,
+): string | undefined {
+  if (format !== 'onnx') return `its format is ${format}`;
+  if (bytes > fileBytesMax) return `its file has more than ${fileBytesMax / 1024} KiB`;
+  const odd = [...shape.inputs, ...shape.outputs].find(({ type }) => !types.has(type));
+  if (odd) return `"${odd.name}" is ${odd.type}`;
+  const free = shape.inputs.find((input) => input.shape.slice(1).includes(-1));
+  return free && `input "${free.name}" has shape [${free.shape}]: how much a row is differs`;
+}
+
+/** float16 is read only where there is no Float16Array (`half-floats.ts`); texts have any length. */
+const types: ReadonlySet<string> = new Set(['float32', 'float64', 'int64', 'int32', 'int16', 'int8', 'uint8', 'bool']);
+
+/** A processor that has become slower, or values that cost more than those it was measured with: the workers bear that better. */
+export function createSlowness() {
+  let share = 0;
+  let awayUntilMs = Number.NEGATIVE_INFINITY;
+  return {
+    isAway: (nowMs: number) => nowMs < awayUntilMs,
+    observe(us: number, nowMs: number): void {
+      share += weight * ((us > slowUs ? 1 : 0) - share);
+      if (share <= slowShareMax) return;
+      share = 0;
+      awayUntilMs = nowMs + awayMs;
+    },
+  };
+}
