@@ -1,4 +1,16 @@
 export {
+  type CustomModel,
+  defineModel,
+  type LoadContext,
+  type ModelSignature,
+  type PredictContext,
+  type TensorArrays,
+  type TensorDatatype,
+  type TensorDeclaration,
+  type TensorValue,
+  type TensorValues,
+} from '@millrace/custom-model';
+export {
   type FoldOptions,
   groupKFold,
   groupShuffleSplit,

@@ -1,9 +1,11 @@
+import type { BatchReport } from '@millrace/batching';
 import { type definitions, serving } from '@millrace/contracts';
 import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
 import { createExplainer } from './adapters/explain-host.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
@@ -18,7 +20,7 @@ import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
 import { createInferenceMetrics } from './app/inference-metrics.ts';
-import { createModelBook } from './app/model-book.ts';
+import { createModelBook, type ModelLoader } from './app/model-book.ts';
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict, type PredictDeps } from './app/predict.ts';
@@ -58,14 +60,15 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const metrics = createInferenceMetrics(telemetry, saturatesHere());
   const meters = createVersionMeters();
 
-  const runtime = await life.start('workers', async () =>
-    createOnnxRuntime({
-      ...config,
-      nowMs: () => clock.nowUs() / 1000,
-      onEvent: (event) => telemetry.log.warn(event),
-      onBatch: (model, version, batch) => meters.of(model, version).ran(batch),
-    }),
-  );
+  const running = {
+    ...config,
+    nowMs: () => clock.nowUs() / 1000,
+    onEvent: (event: { readonly event: string }) => telemetry.log.warn(event),
+    onBatch: (model: string, version: string, batch: BatchReport) => meters.of(model, version).ran(batch),
+  };
+  const runtime = await life.start('workers', async () => createOnnxRuntime(running));
+  const custom = createCustomRuntime({ ...running, onSaid: (event) => telemetry.log.info(event) });
+  const loadFile: ModelLoader = (request) => (request.format === 'custom' ? custom : runtime).load(request);
   const responseCacheMs = (name: string) =>
     Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
   const cacheUsed = (model: string, version: string, use: CacheUse) => {
@@ -81,7 +84,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
-    load: async (request) => cache.wrap(await runtime.load(request), request, () => responseCacheMs(request.name)),
+    load: async (request) => cache.wrap(await loadFile(request), request, () => responseCacheMs(request.name)),
     onChange(model) {
       metrics.modelChanged(model);
       if (model.state.t === 'ready') meters.open(model.name, model.version);

@@ -8,6 +8,7 @@ import {
   feature,
   featureService,
   featureView,
+  model,
   parseYamlDefinitions,
   sliding,
   source,
@@ -106,8 +107,30 @@ features:
   - spend:net_1h
   - { view: spend, feature: spend_7d }
   - { view: spend, feature: clicks_1h, as: clicks, default: 0, max_age: 10m, when_stale: default }
+---
+kind: model
+name: fraud
+format: custom
+uri: fraud.ts
+sha256: ab
+custom: { memory_mib: 64, predict_timeout: 50ms, processes: 2, parameters: { a: b }, files: { w: { uri: w.json, sha256: cd } } }
 `;
-  const inTypeScript = [clicks, user, spend, service].map(({ definition }) => ({ ...definition, file: 'clicks.yaml' }));
+  const fraud = model('fraud', {
+    format: 'custom',
+    uri: 'fraud.ts',
+    sha256: 'ab',
+    custom: {
+      memoryMib: 64,
+      predictTimeout: '50ms',
+      processes: 2,
+      parameters: { a: 'b' },
+      files: { w: { uri: 'w.json', sha256: 'cd' } },
+    },
+  });
+  const inTypeScript = [clicks, user, spend, service, fraud].map(({ definition }) => ({
+    ...definition,
+    file: 'clicks.yaml',
+  }));
   expect(normal(parseYamlDefinitions(yaml, 'clicks.yaml'))).toEqual(normal(inTypeScript));
 });
 

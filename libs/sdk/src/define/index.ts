@@ -26,7 +26,13 @@ export {
 } from './fields.ts';
 export { loadDefinitions } from './load.ts';
 export { type Lookup, type LookupOptions, lookup } from './lookup.ts';
-export { type InputColumn, type Model, model } from './model.ts';
+export {
+  type CustomOptions,
+  type InputColumn,
+  type Model,
+  type ModelFormat,
+  model,
+} from './model.ts';
 export type { PayloadSpec, SchemaFile } from './payload.ts';
 export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';
 export { type Defined, isDefined, type MetadataOptions } from './types.ts';

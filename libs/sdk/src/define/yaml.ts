@@ -11,6 +11,7 @@ import { toValue } from './feature-service.ts';
 import { prefixed } from './lookup.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, session, sliding, tumbling } from './windows.ts';
+import { customModel, customSpec, modelFile } from './yaml-model.ts';
 import { duration, fieldType, metadata } from './yaml-parts.ts';
 import { expectation, sourceDocument, sourceSpec } from './yaml-source.ts';
 
@@ -147,13 +148,12 @@ const serviceDocument = z.strictObject({
   derived: derived.optional(),
   request: z.record(z.string(), requestField).optional(),
 });
-const modelFile = z.strictObject({ uri: z.string(), sha256: z.string() });
 const modelDocument = z.strictObject({
   kind: z.literal('model'),
   ...metadata,
   uri: z.string(),
   sha256: z.string(),
-  format: z.enum(['onnx', 'xgboost', 'lightgbm']).optional(),
+  format: z.enum(['onnx', 'xgboost', 'lightgbm', 'custom']).optional(),
   feature_service: z.string().optional(),
   input: z
     .strictObject({
@@ -170,6 +170,7 @@ const modelDocument = z.strictObject({
   outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
   response_cache: z.strictObject({ ttl: duration }).optional(),
   trees: modelFile.optional(),
+  custom: customModel.optional(),
 });
 const targets = z.array(
   z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
@@ -353,5 +354,6 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
     },
     responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
     trees: given.trees,
+    custom: given.custom && customSpec(given.custom),
   };
 }

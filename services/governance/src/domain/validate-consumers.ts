@@ -98,13 +98,14 @@ function validateExpressions(service: definitions.FeatureService, catalog: Catal
   }
 }
 
-const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm'];
+const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm', 'custom'];
 
 export function validateModel(model: definitions.Model, catalog: Catalog, report: Report): void {
   if (!formats.includes(model.format))
     report('format', `format "${model.format}" is not served; use one of ${formats.join(', ')}`);
   validateFile('', model, report);
   if (model.trees) validateFile('trees.', model.trees, report);
+  validateCustom(model, report);
   if (model.inputColumns.length > 1024)
     report('input_columns', `${model.inputColumns.length} columns are over the limit of 1024`);
   const service = model.featureService === '' ? undefined : catalog.featureService(model.featureService);
@@ -134,6 +135,32 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
   }
   if (model.responseCacheTtlUs < 0n) report('response_cache_ttl_us', 'cannot be negative');
   if (model.outcome) validateOutcome(model.outcome, catalog, report);
+}
+
+const moduleUri = /\.m?[jt]s$/;
+
+/** How a model of TypeScript or JavaScript is run. */
+function validateCustom({ format, uri, custom }: definitions.Model, report: Report): void {
+  if (format === 'custom' && uri !== '' && !moduleUri.test(uri))
+    report('uri', `"${uri}" is no module; a custom model is one file that ends in .ts, .mts, .js or .mjs`);
+  if (!custom) return;
+  if (format !== 'custom') report('custom', `is for models of format custom, and this one is ${format}`);
+  const within = (field: string, value: number, least: number, most: number) => {
+    if (value !== 0 && (value < least || value > most))
+      report(`custom.${field}`, `${value} is not from ${least} to ${most}; leave it out for the default`);
+  };
+  within('memory_mib', custom.memoryMib, 16, 65_536);
+  within('processes', custom.processes, 1, 16);
+  within('load_timeout_us', Number(custom.loadTimeoutUs), 1_000, 600e6);
+  within('predict_timeout_us', Number(custom.predictTimeoutUs), 1_000, 600e6);
+  if (custom.parameters.size > 64)
+    report('custom.parameters', `${custom.parameters.size} parameters are over the limit of 64`);
+  if (custom.files.length > 16) report('custom.files', `${custom.files.length} files are over the limit of 16`);
+  for (const [at, file] of custom.files.entries()) {
+    validateFile(`custom.files.${file.name}.`, file, report);
+    if (custom.files.findIndex(({ name }) => name === file.name) < at)
+      report(`custom.files.${file.name}`, 'two files have this name; give each one of its own');
+  }
 }
 
 function validateFile(path: string, { uri, sha256 }: definitions.ModelFile, report: Report): void {

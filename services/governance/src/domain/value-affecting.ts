@@ -31,8 +31,9 @@ function serviceValue({ features, derived, requestFields }: definitions.FeatureS
 }
 
 /** An answer that is given again is the same answer. */
-function modelValue({ responseCacheTtlUs: _, ...rest }: definitions.Model) {
-  return rest;
+function modelValue({ responseCacheTtlUs: _, custom, ...rest }: definitions.Model) {
+  // a Map has no JSON
+  return { ...rest, custom: custom && { ...custom, parameters: Object.fromEntries(custom.parameters) } };
 }
 
 function deploymentValue({ targets, unit, rules }: definitions.Deployment) {

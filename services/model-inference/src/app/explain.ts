@@ -164,8 +164,15 @@ function timeOf({ limits, nowMs }: ExplainDeps, { deadlineMs, signal }: RunOptio
   };
 }
 
+/** Formats of files that may hold trees. */
+const treeFormats: readonly string[] = ['onnx', 'xgboost', 'lightgbm'];
+
 async function explainExact({ explainer }: ExplainDeps, task: Task, signal: AbortSignal): Promise<Explanation> {
   const { model, layout, rows, values } = task;
+  if (model.spec.trees === undefined && !treeFormats.includes(model.spec.format))
+    throw new MeshError('UNSUPPORTED', `it is a ${model.spec.format} model, and its definition names no trees`, {
+      model: model.name,
+    });
   const { uri, sha256 } = model.spec.trees ?? model.spec;
   const isOnnx = model.spec.trees === undefined && model.spec.format === 'onnx';
   const made = await explainer.exact({ model: model.name, uri, sha256, isOnnx }, layout.width, values, signal);

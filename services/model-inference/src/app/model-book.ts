@@ -32,15 +32,16 @@ export interface LoadedModel {
   refusal?(options: Pick<RunOptions, 'deadlineMs' | 'priority'>): MeshError | undefined;
   /** Requests that wait to run. */
   waiting?(): number;
+  /** Why requests are refused for now although it has loaded; left out: never. */
+  unready?(): MeshError | undefined;
   close(): Promise<void>;
 }
 
-export interface LoadRequest {
+export interface LoadRequest
+  extends Pick<definitions.Model, 'uri' | 'sha256' | 'format'>,
+    Partial<Pick<definitions.Model, 'custom'>> {
   readonly name: string;
   readonly version: string;
-  readonly uri: string;
-  readonly sha256: string;
-  readonly format: string;
 }
 
 export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;

@@ -70,7 +70,7 @@ export function createOipServer(deps: {
       const [name, version] = described(given, givenVersion);
       const model = book.find(name, version);
       if (!model && !deps.isKnown(name, version)) book.ready(name, version);
-      return model?.state.t === 'ready';
+      return model?.state.t === 'ready' && model.state.loaded.unready?.() === undefined;
     },
     metadata(given, givenVersion) {
       const [name, version] = described(given, givenVersion);

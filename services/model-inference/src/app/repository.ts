@@ -84,8 +84,10 @@ function entryOf(name: string, version: string, book: ModelBook, unloaded: Unloa
 function stateOf(booked: BookedModel | undefined): Pick<RepositoryEntry, 'state' | 'reason'> {
   if (!booked) return { state: 'UNAVAILABLE', reason: 'not wanted by the registry or the version policy' };
   switch (booked.state.t) {
-    case 'ready':
-      return { state: 'READY', reason: '' };
+    case 'ready': {
+      const unready = booked.state.loaded.unready?.();
+      return unready ? { state: 'UNAVAILABLE', reason: unready.message } : { state: 'READY', reason: '' };
+    }
     case 'loading':
       return { state: 'LOADING', reason: '' };
     case 'failed':

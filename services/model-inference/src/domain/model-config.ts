@@ -38,6 +38,8 @@ export function kindOf(format: string): ModelKind {
       return { platform: 'xgboost', backend: 'trees', file: 'model.json' };
     case 'lightgbm':
       return { platform: 'lightgbm', backend: 'trees', file: 'model.txt' };
+    case 'custom':
+      return { platform: 'custom', backend: 'nodejs', file: 'model.ts' };
     default:
       return { platform: 'onnxruntime_onnx', backend: 'onnxruntime', file: 'model.onnx' };
   }

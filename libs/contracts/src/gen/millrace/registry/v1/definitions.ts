@@ -696,7 +696,7 @@ export interface Model {
   uri: string;
   /** SHA-256 of the bytes, hex; checked on load. */
   sha256: string;
-  /** The format: `onnx`; `xgboost` or `lightgbm` for their native files. */
+  /** The format: `onnx`; `xgboost` or `lightgbm` for their native files; `custom` for a module of TypeScript or JavaScript. */
   format: string;
   /** The feature service that feeds it; empty when callers send tensors only. */
   featureService: string;
@@ -715,7 +715,42 @@ export interface Model {
   /** How long an answer may be given again to an equal row, in µs; 0: every request runs the model. Not part of the version. */
   responseCacheTtlUs: bigint;
   /** Its trees in the form of the library that trained it, for exact attributions; unset: those of its own file. */
-  trees: ModelFile | undefined;
+  trees:
+    | ModelFile
+    | undefined;
+  /** How a custom model is run; unset: the defaults, and of other formats. */
+  custom: CustomModel | undefined;
+}
+
+/** How a model written in TypeScript or JavaScript is run: each in processes of its own. */
+export interface CustomModel {
+  /** MiB that the model may take in a process, heap and tensors together, beside what Node takes; beyond it the process is stopped. 16 to 65,536; 0: 256. */
+  memoryMib: number;
+  /** How long starting a process and `load` may take, in µs; 0: 30 s. */
+  loadTimeoutUs: bigint;
+  /** How long a call of `predict` may take, in µs; the process that takes longer is stopped. 0: 5 s. */
+  predictTimeoutUs: bigint;
+  /** Processes, each of which answers one call at a time; at most 16; 0: 1. */
+  processes: number;
+  /** Given to `load` and `predict` as they are; at most 64. */
+  parameters: Map<string, string>;
+  /** Files whose bytes are given to `load` and `predict`; at most 16. */
+  files: NamedFile[];
+}
+
+export interface CustomModel_ParametersEntry {
+  key: string;
+  value: string;
+}
+
+/** A file beside a model, under the name by which the model knows it. */
+export interface NamedFile {
+  /** The name, unique in the model. */
+  name: string;
+  /** A path relative to the model repository, or `file:` URL. */
+  uri: string;
+  /** SHA-256 of the bytes, hex; checked when it is read. */
+  sha256: string;
 }
 
 /** A file beside a model. */
@@ -3839,6 +3874,7 @@ function createBaseModel(): Model {
     outcome: undefined,
     responseCacheTtlUs: 0n,
     trees: undefined,
+    custom: undefined,
   };
 }
 
@@ -3879,6 +3915,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.trees !== undefined) {
       ModelFile.encode(message.trees, writer.uint32(562).fork()).join();
+    }
+    if (message.custom !== undefined) {
+      CustomModel.encode(message.custom, writer.uint32(642).fork()).join();
     }
     return writer;
   },
@@ -3984,6 +4023,14 @@ export const Model: MessageFns<Model> = {
             message.trees = ModelFile.decode(reader, reader.uint32());
             continue;
           }
+          case 80: {
+            if (tag !== 642) {
+              break;
+            }
+
+            message.custom = CustomModel.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4018,6 +4065,291 @@ export const Model: MessageFns<Model> = {
     message.trees = (object.trees !== undefined && object.trees !== null)
       ? ModelFile.fromPartial(object.trees)
       : undefined;
+    message.custom = (object.custom !== undefined && object.custom !== null)
+      ? CustomModel.fromPartial(object.custom)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCustomModel(): CustomModel {
+  return { memoryMib: 0, loadTimeoutUs: 0n, predictTimeoutUs: 0n, processes: 0, parameters: new Map(), files: [] };
+}
+
+export const CustomModel: MessageFns<CustomModel> = {
+  encode(message: CustomModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memoryMib !== 0) {
+      writer.uint32(8).int32(message.memoryMib);
+    }
+    if (message.loadTimeoutUs !== 0n) {
+      if (BigInt.asIntN(64, message.loadTimeoutUs) !== message.loadTimeoutUs) {
+        throw new globalThis.Error("value provided for field message.loadTimeoutUs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.loadTimeoutUs);
+    }
+    if (message.predictTimeoutUs !== 0n) {
+      if (BigInt.asIntN(64, message.predictTimeoutUs) !== message.predictTimeoutUs) {
+        throw new globalThis.Error("value provided for field message.predictTimeoutUs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.predictTimeoutUs);
+    }
+    if (message.processes !== 0) {
+      writer.uint32(32).int32(message.processes);
+    }
+    message.parameters.forEach((value, key) => {
+      CustomModel_ParametersEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    for (const v of message.files) {
+      NamedFile.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CustomModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCustomModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.memoryMib = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.loadTimeoutUs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.predictTimeoutUs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.processes = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = CustomModel_ParametersEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.parameters.set(entry5.key, entry5.value);
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.files.push(NamedFile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CustomModel>): CustomModel {
+    return CustomModel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CustomModel>): CustomModel {
+    const message = createBaseCustomModel();
+    message.memoryMib = object.memoryMib ?? 0;
+    message.loadTimeoutUs = (object.loadTimeoutUs !== undefined && object.loadTimeoutUs !== null)
+      ? BigInt(object.loadTimeoutUs)
+      : 0n;
+    message.predictTimeoutUs = (object.predictTimeoutUs !== undefined && object.predictTimeoutUs !== null)
+      ? BigInt(object.predictTimeoutUs)
+      : 0n;
+    message.processes = object.processes ?? 0;
+    message.parameters = (() => {
+      const m = new Map();
+      (object.parameters as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    message.files = object.files?.map((e) => NamedFile.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCustomModel_ParametersEntry(): CustomModel_ParametersEntry {
+  return { key: "", value: "" };
+}
+
+export const CustomModel_ParametersEntry: MessageFns<CustomModel_ParametersEntry> = {
+  encode(message: CustomModel_ParametersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CustomModel_ParametersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCustomModel_ParametersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CustomModel_ParametersEntry>): CustomModel_ParametersEntry {
+    return CustomModel_ParametersEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CustomModel_ParametersEntry>): CustomModel_ParametersEntry {
+    const message = createBaseCustomModel_ParametersEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseNamedFile(): NamedFile {
+  return { name: "", uri: "", sha256: "" };
+}
+
+export const NamedFile: MessageFns<NamedFile> = {
+  encode(message: NamedFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.uri !== "") {
+      writer.uint32(18).string(message.uri);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(26).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NamedFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNamedFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NamedFile>): NamedFile {
+    return NamedFile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NamedFile>): NamedFile {
+    const message = createBaseNamedFile();
+    message.name = object.name ?? "";
+    message.uri = object.uri ?? "";
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };

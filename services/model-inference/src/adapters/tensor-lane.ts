@@ -1,0 +1,145 @@
+import type { BatchReport, Dispatcher, Level } from '@millrace/batching';
+import { MeshError } from '@millrace/kernel';
+import type { LoadedModel, RunOptions } from '../app/model-book.ts';
+import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
+import type { BatchingChoice } from '../domain/batching-choice.ts';
+
+/** How long a model that is unloaded may work on what waits for it. */
+const drainMs = 5_000;
+
+/** Requests that share a run, one below the other. */
+export interface TensorBatch {
+  readonly inputs: Tensors;
+  readonly outputs: readonly string[];
+  /** Of the inputs together; undefined when they do not begin with rows. */
+  readonly rows: number | undefined;
+  readonly requests: number;
+  /** The latest of the requests' deadlines, epoch milliseconds; undefined when one has none. */
+  readonly deadlineMs: number | undefined;
+  /** Aborts when no request is wanted any more. */
+  readonly signal: AbortSignal;
+}
+
+export interface TensorLaneOptions {
+  readonly model: string;
+  readonly version: string;
+  readonly dispatcher: Dispatcher;
+  readonly slots: readonly number[];
+  readonly batching: BatchingChoice;
+  readonly queueMax: number;
+  readonly nowMs: () => number;
+  readonly onBatch: (model: string, version: string, batch: BatchReport) => void;
+  run(slot: number, batch: TensorBatch): Promise<Tensors>;
+}
+
+interface Item {
+  readonly inputs: Tensors;
+  readonly outputs: readonly string[];
+  readonly rows: number | undefined;
+  readonly deadlineMs: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** A queue of a model that is run elsewhere; callers are answered by their deadline although the run goes on. */
+export function openTensorLane(options: TensorLaneOptions): Pick<LoadedModel, 'run' | 'refusal' | 'waiting' | 'close'> {
+  const { model, batching, nowMs } = options;
+  const lane = options.dispatcher.open<Item, Tensors>({
+    name: `model "${model}"`,
+    slots: options.slots,
+    policy: { rowsMax: batching.rowsMax, delayMs: 0, queueMax: options.queueMax },
+    cost: batching.cost,
+    async run(slot, items) {
+      const outputs = await options.run(slot, batchOf(items));
+      return items.length === 1
+        ? [outputs]
+        : unstack(
+            model,
+            outputs,
+            items.map(({ rows }) => rows ?? 1),
+          );
+    },
+    isItems: (error) => error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED',
+    onBatch: (batch) => options.onBatch(model, options.version, batch),
+  });
+  return {
+    async run(inputs, outputs, how: RunOptions = {}) {
+      const rows = rowsOf(inputs);
+      const time = callersTime(model, how, nowMs);
+      try {
+        return await lane.submit(
+          { inputs, outputs, rows, deadlineMs: how.deadlineMs, signal: time.signal },
+          {
+            rows: Math.max(1, rows ?? batching.rowsMax),
+            group: groupOf(inputs, outputs),
+            level: levelOf(how.priority),
+            deadlineMs: how.deadlineMs,
+            signal: time.signal,
+          },
+        );
+      } catch (error) {
+        throw time.signal.reason instanceof MeshError ? time.signal.reason : error;
+      } finally {
+        time.stop();
+      }
+    },
+    refusal: ({ deadlineMs, priority }) => lane.refusal({ rows: 1, level: levelOf(priority), deadlineMs }),
+    waiting: () => lane.waiting(),
+    close: () => lane.close(drainMs),
+  };
+}
+
+function batchOf(items: readonly Item[]): TensorBatch {
+  const [only] = items;
+  const deadlines = items.map(({ deadlineMs }) => deadlineMs ?? Number.POSITIVE_INFINITY);
+  const latestMs = Math.max(...deadlines);
+  return {
+    inputs: items.length === 1 && only ? only.inputs : stack(items.map(({ inputs }) => inputs)),
+    outputs: only?.outputs ?? [],
+    rows: items.every(({ rows }) => rows !== undefined)
+      ? items.reduce((sum, { rows = 0 }) => sum + rows, 0)
+      : undefined,
+    requests: items.length,
+    deadlineMs: Number.isFinite(latestMs) ? latestMs : undefined,
+    signal: items.length === 1 && only ? only.signal : allAborted(items.map(({ signal }) => signal)),
+  };
+}
+
+function allAborted(signals: readonly AbortSignal[]): AbortSignal {
+  const all = new AbortController();
+  let left = signals.length;
+  const one = () => {
+    if (--left === 0) all.abort();
+  };
+  for (const signal of signals) {
+    if (signal.aborted) one();
+    else signal.addEventListener('abort', one, { once: true });
+  }
+  return all.signal;
+}
+
+/** Aborts when the caller is gone, and with DEADLINE_EXCEEDED when its time is over. */
+function callersTime(model: string, { signal, deadlineMs }: RunOptions, nowMs: () => number) {
+  const own = new AbortController();
+  const leave = () => own.abort();
+  if (signal?.aborted) leave();
+  else signal?.addEventListener('abort', leave, { once: true });
+  const leftMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - nowMs();
+  const late = () =>
+    own.abort(
+      new MeshError('DEADLINE_EXCEEDED', `model "${model}" did not answer before the request's deadline`, { model }),
+    );
+  const timer = leftMs < 2 ** 31 ? setTimeout(late, Math.max(0, leftMs)) : undefined;
+  return {
+    signal: own.signal,
+    stop() {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', leave);
+    },
+  };
+}
+
+/** 1 is the most urgent; none is 2. */
+function levelOf(priority: number | undefined): Level {
+  if (priority === undefined || priority === 0) return 2;
+  return priority <= 1 ? 1 : priority === 2 ? 2 : 3;
+}
