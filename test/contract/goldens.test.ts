@@ -23,24 +23,23 @@ test.each(Object.entries(goldens))('the recorded bytes of %s still decode, with 
   expect(Buffer.from(codec.encode(decoded).finish()).toString('hex')).toBe(hex);
 });
 
+/** Packages whose messages are in several namespaces. */
+const spacesOf: Readonly<Record<string, readonly object[]>> = {
+  registry: [contracts.registry, contracts.definitions, contracts.expectations],
+  ingestion: [contracts.ingestion, contracts.loads],
+  compute: [contracts.compute, contracts.trainingSets, contracts.featureQuality],
+  serving: [contracts.serving, contracts.search],
+  inference: [contracts.inference, contracts.rollouts, contracts.aliases, contracts.deployments],
+};
+
 /** ts-proto writes a nested message `Outer.Inner` as `Outer_Inner`. */
 function codecOf(typeName: string): Codec {
   const name = typeName.replace(/^.*?\.(?=[A-Z])/, '').replaceAll('.', '_');
   const area = /^millrace\.(\w+)\.v1\./.exec(typeName)?.[1];
   const spaces =
-    area === 'registry'
-      ? [contracts.registry, contracts.definitions, contracts.expectations]
-      : area === 'ingestion'
-        ? [contracts.ingestion, contracts.loads]
-        : area === 'compute'
-          ? [contracts.compute, contracts.trainingSets, contracts.featureQuality]
-          : area === 'serving'
-            ? [contracts.serving, contracts.search]
-            : area === 'inference'
-              ? [contracts.inference, contracts.rollouts, contracts.aliases]
-              : area === undefined
-                ? [contracts.oip, contracts.modelConfig]
-                : [(contracts as unknown as Record<string, object>)[area]];
+    area === undefined
+      ? [contracts.oip, contracts.modelConfig]
+      : (spacesOf[area] ?? [(contracts as unknown as Record<string, object>)[area]]);
   const codec = spaces
     .map((space) => (space as Record<string, Codec | undefined> | undefined)?.[name])
     .find((found) => found !== undefined);

@@ -12,8 +12,12 @@ export const oipModels = ['every-type', 'half', 'identity', 'text', 'wide'] as c
 
 export type OipWorld = Awaited<ReturnType<typeof openOipWorld>>;
 
-export async function openOipWorld(env: Readonly<Record<string, string>> = {}, served: readonly string[] = oipModels) {
-  const mesh = await createTestMesh({ stores: ['nats'] });
+export async function openOipWorld(
+  env: Readonly<Record<string, string>> = {},
+  served: readonly string[] = oipModels,
+  stores: Parameters<typeof createTestMesh>[0]['stores'] = ['nats'],
+) {
+  const mesh = await createTestMesh({ stores });
   try {
     const governance = await mesh.service('governance');
     const whole = { MILLRACE_MODEL_DIR: oipDir, MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1', ...env };

@@ -1,8 +1,12 @@
-import { inference, rollouts as rolloutContract } from '@millrace/contracts';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { deployments, inference, rollouts as rolloutContract } from '@millrace/contracts';
 import { connect } from '@millrace/rpc';
 import { deployment } from '@millrace/sdk';
+import { eventually } from '@millrace/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringKeys } from '../support/full-mesh.ts';
+import { runMillrace } from './cli-world.ts';
 import { fp32, inferRequest } from './inference-world.ts';
 import { openOipWorld, scoreColumns, scoreModel } from './oip-world.ts';
 
@@ -30,8 +34,9 @@ const byUser = deployment('by_user', {
 });
 
 beforeAll(async () => {
-  world = await openOipWorld();
+  world = await openOipWorld({}, [], ['nats', 'clickhouse']);
   await world.apply(stable, beta, large, ruled, byUser);
+  await world.ready('stable', 'beta', 'large');
   predictions = openPredictions();
 }, 180_000);
 
@@ -169,3 +174,68 @@ test('a rule that cannot be read is refused when it is applied, by name', async 
     /unit.*rules\.0\.when.*Unknown variable: header.*rules\.0\.targets.*every weight is 0/s,
   );
 });
+
+test('each unit is in the exposure log once, in ClickHouse, and its split is checked', async () => {
+  const users = Array.from({ length: 300 }, (_, at) => ({ user: `person-${at}` }));
+  const models = await answered('by_user', users);
+  await answered('by_user', users);
+  const client = connect(deployments.DeploymentServiceService, world.grpc, { defaultTimeoutMs: 20_000 });
+  try {
+    const report = () => client.getExposures({ deployment: 'by_user', deploymentVersion: '' });
+    await eventually(async () => countOf(await report()) >= 300, { timeoutMs: 30_000 });
+    const { groups } = await report();
+    expect(groups).toHaveLength(1);
+    const [group] = groups;
+    // those of the tests before: ada and user-0 to user-39
+    expect(group?.arms.reduce((sum, { units }) => sum + Number(units), 0)).toBe(341);
+    expect(group?.movedUnits).toBe(0n);
+    expect(group?.sampleRatioP).toBeGreaterThan(0.001);
+    expect(group?.arms.map(({ model, expectedShare }) => [model, expectedShare])).toEqual([
+      ['beta', 0.5],
+      ['stable', 0.5],
+    ]);
+    const isBeta = (name: string | undefined) => name === 'beta';
+    const before = 341 - 300;
+    const ofBeta = Number(group?.arms.find(({ model }) => model === 'beta')?.units);
+    expect(ofBeta).toBeGreaterThanOrEqual(models.filter(isBeta).length);
+    expect(ofBeta).toBeLessThanOrEqual(models.filter(isBeta).length + before);
+    await expect(client.getExposures({ deployment: 'ruled', deploymentVersion: '' })).rejects.toThrow(
+      /declares no unit/,
+    );
+  } finally {
+    client.close();
+  }
+});
+
+test('a restart loses no exposure: they are sent before the process ends', async () => {
+  const users = Array.from({ length: 50 }, (_, at) => ({ user: `late-${at}` }));
+  await answered('by_user', users);
+  predictions.close();
+  await world.service.restart();
+  predictions = openPredictions();
+  const client = connect(deployments.DeploymentServiceService, world.grpc, { defaultTimeoutMs: 20_000 });
+  try {
+    const report = () => client.getExposures({ deployment: 'by_user', deploymentVersion: '' });
+    await eventually(async () => countOf(await report()) === 391, { timeoutMs: 30_000 });
+  } finally {
+    client.close();
+  }
+});
+
+test('millrace deployment route says where a request would go and why, and exposures what became of units', async () => {
+  const endpoints = join(world.dir, 'endpoints.json');
+  writeFileSync(endpoints, JSON.stringify({ services: { 'model-inference': { grpc: world.grpc } } }));
+  const millrace = async (...args: string[]) =>
+    (await runMillrace(world.dir, ['--endpoints', endpoints, 'deployment', ...args])).out;
+  const beta = await millrace('route', 'ruled', '--prediction-key', 'u', '--header', 'X-Tenant=beta');
+  expect(beta).toMatch(/unit "u" goes to beta [0-9a-f]{12}, by rule "beta-tenants"/);
+  const none = await millrace('route', 'ruled', '--prediction-key', 'u');
+  expect(none).toMatch(/goes to stable [0-9a-f]{12}, by the weights/);
+  expect(none).toContain('No such key: x-tenant');
+  const shown = await millrace('exposures', 'by_user');
+  expect(shown).toMatch(/weights/);
+  expect(shown).toContain('50.00 %');
+});
+
+const countOf = ({ groups }: deployments.GetExposuresResponse) =>
+  groups.flatMap(({ arms }) => arms).reduce((sum, { units }) => sum + Number(units), 0);

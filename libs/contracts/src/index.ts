@@ -18,6 +18,7 @@ export * as featureQuality from './gen/millrace/compute/v1/feature_quality_servi
 export * as trainingSets from './gen/millrace/compute/v1/training_set.ts';
 export * as events from './gen/millrace/events/v1/events.ts';
 export * as aliases from './gen/millrace/inference/v1/alias_service.ts';
+export * as deployments from './gen/millrace/inference/v1/deployment_service.ts';
 export * as inference from './gen/millrace/inference/v1/prediction_service.ts';
 export * as rollouts from './gen/millrace/inference/v1/rollout_service.ts';
 export * as ingestion from './gen/millrace/ingestion/v1/ingestion_service.ts';

@@ -2,7 +2,15 @@ import { MeshError } from '@millrace/kernel';
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import type { NatsLink } from './link.ts';
 
-export type StreamName = 'INGEST' | 'EVENTS' | 'QUARANTINE' | 'PREDICTIONS' | 'ALERTS' | 'ROLLOUT_DECISIONS' | 'AUDIT';
+export type StreamName =
+  | 'INGEST'
+  | 'EVENTS'
+  | 'QUARANTINE'
+  | 'PREDICTIONS'
+  | 'ALERTS'
+  | 'ROLLOUT_DECISIONS'
+  | 'AUDIT'
+  | 'EXPOSURES';
 
 const gib = 2 ** 30;
 const secondNs = 1e9;
@@ -19,6 +27,7 @@ const streams: Readonly<Record<StreamName, Partial<StreamConfig>>> = {
   QUARANTINE: { subjects: ['millrace.quarantine.*.*'], max_bytes: gib },
   PREDICTIONS: { subjects: ['millrace.predictions.*'], max_bytes: 2 * gib },
   ROLLOUT_DECISIONS: { subjects: ['millrace.rollouts.*', 'millrace.aliases.*'], max_bytes: gib / 4 },
+  EXPOSURES: { subjects: ['millrace.exposures.*'], max_bytes: gib / 2 },
   AUDIT: { subjects: ['millrace.audit.*.*'], max_bytes: gib / 4 },
   ALERTS: { subjects: ['millrace.alerts.*'], max_bytes: gib / 4 },
 };

@@ -11,5 +11,6 @@ export const subjects = {
   aliases: (model: string) => `millrace.aliases.${model}`,
   rollouts: (deployment: string) => `millrace.rollouts.${deployment}`,
   audit: (kind: string, name: string) => `millrace.audit.${kind}.${name}`,
+  exposures: (deployment: string) => `millrace.exposures.${deployment}`,
   feedback: (model: string) => `millrace.feedback.${model}`,
 } as const;

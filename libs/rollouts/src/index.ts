@@ -25,7 +25,9 @@ export {
   planMessage,
   type RateGuardrail,
   type RolloutPlan,
+  sampleRatioAlpha,
 } from './plan.ts';
+export { splitP } from './sample-ratio.ts';
 export type { Labels } from './simulate/labels.ts';
 export { createRandom, type Random } from './simulate/random.ts';
 export { type RuleName, ruleNames } from './simulate/rules.ts';

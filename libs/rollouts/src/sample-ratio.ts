@@ -1,3 +1,4 @@
+import { logGamma } from '@millrace/stats';
 import { logMeanExp } from './statistics/log-sum.ts';
 import { bernoulliLogRatio } from './statistics/sprt.ts';
 
@@ -30,4 +31,28 @@ export function addRatio(state: RatioState, share: number, canary: number, stabl
     stable: state.stable + stable,
     p: Math.min(state.p, Math.exp(-logMeanExp(logs))),
   };
+}
+
+/** Observations that the prior of `splitP` is worth: shares are expected within some 10 % of themselves when they are off. */
+const concentration = 100;
+
+/**
+ * Whether units fell on arms as their shares say: a Dirichlet-multinomial against the multinomial of the shares (Lindon & Malek 2022, "Anytime-valid
+ * inference for multinomial count data"). 1 over the Bayes factor, at most 1: below alpha with probability alpha at most when all is well, however
+ * often it is looked at. Arms without a share must have no units: 0 when one has.
+ */
+export function splitP(counts: readonly number[], weights: readonly number[]): number {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const units = counts.reduce((sum, count) => sum + count, 0);
+  let log = logGamma(concentration) - logGamma(concentration + units);
+  for (const [arm, count] of counts.entries()) {
+    const share = (weights[arm] ?? 0) / total;
+    if (!(share > 0)) {
+      if (count > 0) return 0;
+      continue;
+    }
+    const prior = concentration * share;
+    log += logGamma(prior + count) - logGamma(prior) - count * Math.log(share);
+  }
+  return Math.min(1, Math.exp(-log));
 }

@@ -37,6 +37,11 @@ test('what cannot be evaluated does not match, whatever else the expression says
   const { ruleOf } = traffic('', 'headers["x"] == "1"', '"x" in headers || data.amount > 1.0');
   expect(ruleOf(request(), '')).toBeUndefined();
   expect(ruleOf(request({ headers: new Map([['x', '2']]) }), '')).toBe(1);
+  const { verdicts } = traffic('', 'headers["x"] == "1"', 'unit == "u"');
+  expect(verdicts(request(), 'u')).toEqual([
+    { matches: false, problem: 'No such key: x' },
+    { matches: true, problem: '' },
+  ]);
 });
 
 test('a declared unit is read from the request, and one that lacks it is told so', () => {

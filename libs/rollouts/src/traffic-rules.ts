@@ -29,6 +29,8 @@ export interface TrafficRules {
   unitOf(request: TrafficRequest, fallback: () => string): string;
   /** The first rule that matches, from 0. */
   ruleOf(request: TrafficRequest, unit: string): number | undefined;
+  /** What each rule says of the request, for people. */
+  verdicts(request: TrafficRequest, unit: string): readonly { readonly matches: boolean; readonly problem: string }[];
 }
 
 export interface TrafficProblem {
@@ -123,6 +125,13 @@ export function compileTrafficRules({ name, unit, rules }: TrafficSpec): Traffic
       const variables = { ...variablesOf(request), unit: value };
       const found = tests.findIndex((test) => evaluated(test, variables)[0] === true);
       return found < 0 ? undefined : found;
+    },
+    verdicts(request, value) {
+      const variables = { ...variablesOf(request), unit: value };
+      return tests.map((test) => {
+        const [matches, problem = ''] = evaluated(test, variables);
+        return { matches: matches === true, problem };
+      });
     },
   };
 }

@@ -1,4 +1,4 @@
-export { chiSquareQuantile, ksCritical, ksStatistic, psi, psiCritical } from './distribution.ts';
+export { chiSquareQuantile, ksCritical, ksStatistic, logGamma, psi, psiCritical } from './distribution.ts';
 export { auc, logLoss } from './quality.ts';
 export {
   groupKFold,

@@ -7,15 +7,21 @@ import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
 import { createExplainer } from './adapters/explain-host.ts';
+import { createExposureReader, exposureTable } from './adapters/exposure-history.ts';
+import { landStream } from './adapters/land-stream.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
+import { createExposureLog } from './adapters/nats-exposures.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
-import { writePredictions } from './adapters/prediction-history.ts';
+import { predictionTable } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
 import { createAliases } from './app/aliases.ts';
 import { createExplain } from './app/explain.ts';
+import { createExplainRoute } from './app/explain-route.ts';
 import { createExplainRows } from './app/explain-rows.ts';
+import { createExposureReport } from './app/exposure-report.ts';
+import { createExposures } from './app/exposures.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
@@ -38,6 +44,7 @@ import { loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { createRest } from './http/rest.ts';
 import { aliasService } from './rpc/alias-service.ts';
+import { deploymentService } from './rpc/deployment-service.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
 import { rolloutService } from './rpc/rollout-service.ts';
@@ -46,6 +53,8 @@ import { rolloutService } from './rpc/rollout-service.ts';
 const loadRetryMs = 5_000;
 /** How long the explaining worker may take to stop what nobody waits for. */
 const explainStopMs = 2_000;
+/** How often exposures are sent to their log. */
+const exposureFlushMs = 250;
 /** How often rollouts decide. */
 const rolloutTickMs = 250;
 
@@ -124,6 +133,20 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     onShadow: metrics.shadowed,
     onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
   });
+  const exposureLog = createExposureLog(nats);
+  const exposures = createExposures({
+    deployment: deploymentOf,
+    publish: exposureLog.publish,
+    nowUs: () => clock.nowUs(),
+    onLogged: metrics.exposed,
+    onDropped: metrics.unexposed,
+    onProblem: (error) => telemetry.log.warn({ event: 'exposures_not_logged', error: String(error) }),
+  });
+  const exposureTicks = setInterval(() => void exposures.flush(), exposureFlushMs);
+  life.onStop('exposures', async () => {
+    clearInterval(exposureTicks);
+    await exposures.flush();
+  });
   const shadows = createShadowQueue(shadowLimits);
   const runModel = createInfer({ book });
   const infer = createServeInfer({
@@ -134,6 +157,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       book,
       deployment: (name) => deploymentOf(name)?.spec,
       rollout: rollouts.route,
+      expose: exposures.expose,
       infer: runModel,
       queue: shadows,
     }),
@@ -170,14 +194,12 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     telemetry,
     signal,
   }).catch((error) => life.fail(error));
-  void writePredictions({
-    open: () => openHistory({ url: config.clickhouseUrl, telemetry }),
-    read: log.read,
-    telemetry,
-    signal,
-  });
+  const openStore = () => openHistory({ url: config.clickhouseUrl, telemetry });
+  void landStream({ table: predictionTable, open: openStore, read: log.read, telemetry, signal });
+  void landStream({ table: exposureTable, open: openStore, read: exposureLog.read, telemetry, signal });
+  const exposureReader = await life.start('exposure reader', async () => createExposureReader(openStore));
 
-  const served: Omit<PredictDeps, 'keep' | 'onPredictions' | 'onFailed'> = {
+  const served: Omit<PredictDeps, 'keep' | 'onPredictions' | 'onFailed' | 'expose'> = {
     book,
     deployment: (name) => deploymentOf(name)?.spec,
     rollout: rollouts.route,
@@ -200,6 +222,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   };
   const predict = createPredict({
     ...served,
+    expose: exposures.expose,
     keep: log.keep,
     onPredictions({ name, version }, rows, ms) {
       metrics.predicted(name, rows);
@@ -229,6 +252,15 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     }),
     rolloutService(rollouts),
     aliasService(aliases),
+    deploymentService({
+      explainRoute: createExplainRoute(served),
+      exposures: createExposureReport({
+        read: exposureReader.read,
+        current: deploymentOf,
+        version: async (name, version) =>
+          (await registry.get('deployment', name, version)) as Registered<definitions.Deployment> | undefined,
+      }),
+    }),
     oipService(oip),
   ];
   const grpc = await life.start('grpc', () =>

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { splitP } from '../sample-ratio.ts';
 import { createRandom } from '../simulate/random.ts';
 import { holm, splitAlpha } from './alpha.ts';
 import { logMeanExp } from './log-sum.ts';
@@ -37,6 +38,11 @@ type Fixture = {
     readonly v: number;
     readonly tau2: number;
     readonly log: number;
+  }[];
+  readonly splits: readonly {
+    readonly counts: readonly number[];
+    readonly weights: readonly number[];
+    readonly p: number;
   }[];
   readonly holm: readonly { readonly p: readonly number[]; readonly rejected: readonly boolean[] }[];
 };
@@ -207,4 +213,32 @@ test('a regression is found about when its information says', () => {
   }
   expect(total / 200 / expected).toBeGreaterThan(0.8);
   expect(total / 200 / expected).toBeLessThan(1.6);
+});
+
+test('the p-value of a split is that of SciPy’s distributions', () => {
+  for (const { counts, weights, p } of fixture.splits) expect(splitP(counts, weights) / p).toBeCloseTo(1, 9);
+  expect(fixture.splits.length).toBe(6);
+  expect(splitP([], [1, 1])).toBe(1);
+  expect(splitP([10, 1], [1, 0])).toBe(0);
+  expect(splitP([10, 0], [1, 0])).toBe(1);
+});
+
+test('looking after every unit, a fair split is called unfair in less than alpha of all streams', () => {
+  const random = createRandom(11);
+  let alarms = 0;
+  for (let stream = 0; stream < 1_000; stream++) {
+    const counts = [0, 0, 0];
+    for (let unit = 0; unit < 2_000; unit++) {
+      const point = random.unit();
+      const arm = point < 0.6 ? 0 : point < 0.9 ? 1 : 2;
+      counts[arm] = (counts[arm] ?? 0) + 1;
+      if (unit % 10 === 0 && splitP(counts, [6, 3, 1]) < 0.05) {
+        alarms++;
+        break;
+      }
+    }
+  }
+  // 50 at most are expected; some must be, or the test could not fail
+  expect(alarms).toBeGreaterThan(0);
+  expect(alarms).toBeLessThanOrEqual(50);
 });

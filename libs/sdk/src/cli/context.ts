@@ -4,6 +4,7 @@ import {
   audit,
   type compute,
   compute as computeContract,
+  deployments,
   featureQuality,
   inference,
   ingestion,
@@ -71,6 +72,8 @@ export function openServices(options: CommonOptions) {
       keep(connect(search.SearchServiceService, address('online-serving'), { defaultTimeoutMs, caller: 'millrace' })),
     predictions: () =>
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
+    deployments: () =>
+      keep(connect(deployments.DeploymentServiceService, address('model-inference'), { defaultTimeoutMs })),
     aliases: () => keep(connect(aliases.AliasServiceService, address('model-inference'), { defaultTimeoutMs })),
     rollouts: () => keep(connect(rollouts.RolloutServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {

@@ -3,6 +3,7 @@ import { addAuditCommand } from './audit-command.ts';
 import { positive } from './context.ts';
 import { addContractCommand } from './contract-command.ts';
 import { addDataCommands } from './data-commands.ts';
+import { addDeploymentCommands } from './deployment-commands.ts';
 import { addExplainCommand } from './explain-command.ts';
 import { addHealthCommands } from './health-commands.ts';
 import { addLineageCommand } from './lineage-command.ts';
@@ -42,6 +43,7 @@ addUsageCommand(program);
 addQualityCommand(program);
 addContractCommand(program);
 addRolloutCommands(program);
+addDeploymentCommands(program);
 addModelCommands(program);
 addExplainCommand(program);
 

@@ -16,7 +16,7 @@ export interface Group {
 
 export interface AssignedRows {
   readonly groups: readonly Group[];
-  unitOf(row: number): string;
+  to(row: number): Assignment;
 }
 
 type Rows = Pick<inference.PredictRequest, 'deployment' | 'keys' | 'predictionKeys' | 'requestData'>;
@@ -32,13 +32,13 @@ export function assignRows(
 ): AssignedRows {
   const assigner = assignerOf(request.deployment, deployment, route, book);
   const members = new Map<string, { readonly to: Assignment; readonly rows: number[] }>();
-  const units: string[] = [];
+  const assignments: Assignment[] = [];
   for (let row = 0; row < rows; row++) {
     const to = assigner.assign(
       () => trafficRequest(request, row, headers),
       () => unitText(request, row),
     );
-    units.push(to.unit);
+    assignments.push(to);
     const id = `${to.model}@${to.version}|${to.route ? 'in' : 'out'}`;
     const group = members.get(id);
     if (group) group.rows.push(row);
@@ -50,7 +50,7 @@ export function assignRows(
       members: of,
       route: to.route,
     })),
-    unitOf: (row) => units[row] ?? '',
+    to: (row) => assignments[row] as Assignment,
   };
 }
 

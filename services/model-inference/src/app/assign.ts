@@ -24,6 +24,11 @@ export interface Assignment extends PickedTarget {
 export interface Assigner {
   /** INVALID_ARGUMENT when the request lacks the declared unit, NOT_READY without any weight. */
   assign(request: () => TrafficRequest, fallbackUnit: () => string): Assignment;
+  /** What each rule says of the request, for people. */
+  verdicts(
+    request: TrafficRequest,
+    unit: string,
+  ): readonly { readonly rule: string; readonly when: string; readonly matches: boolean; readonly problem: string }[];
 }
 
 interface Compiled {
@@ -59,6 +64,11 @@ export function assignerOf(
       const picked = isReady ? candidate : (routeOf(targets, name, unit) ?? nowhere(name));
       return { model: picked.model, version: picked.version, unit, rule: '', route };
     },
+    verdicts: (request, unit) =>
+      traffic.verdicts(request, unit).map((verdict, at) => {
+        const { name: rule = '', when = '' } = deployment.rules[at] ?? {};
+        return { rule, when, ...verdict };
+      }),
   };
 }
 

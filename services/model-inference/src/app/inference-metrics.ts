@@ -57,7 +57,17 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
     'ModelInfer requests that were refused before they were decoded: they would have been answered late',
     ['model'],
   );
+  const exposed = metrics.counter(
+    'millrace_inference_exposures_total',
+    'units that went somewhere, in the exposure log',
+  );
+  const unexposed = metrics.counter(
+    'millrace_inference_exposures_dropped_total',
+    'units that are not in the exposure log, as too many waited for it',
+  );
   return {
+    exposed: (count: number) => exposed.inc(count),
+    unexposed: (count: number) => unexposed.inc(count),
     refused: (model: string) => refused.inc(1, { model }),
     shadowed(deployment: string, outcome: Shadowed): void {
       shadowCalls.inc(1, { deployment, outcome: outcome.t });

@@ -4,6 +4,7 @@ import { checkInputs } from '../domain/check-inputs.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Vectors } from '../domain/vector.ts';
 import { assignRows, type Group, keyText, type ReadyModel } from './assign-rows.ts';
+import type { Expose } from './exposures.ts';
 import type { ModelBook } from './model-book.ts';
 import { type Caller, type ReadVectorsDeps, readVectors } from './read-vectors.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
@@ -49,6 +50,7 @@ export interface PredictDeps extends ReadVectorsDeps {
   /** How the deployment's rollout routes a call; undefined without one. */
   readonly rollout: (deployment: string) => CallRoute | undefined;
   readonly keep: KeepPredictions;
+  readonly expose: Expose;
   readonly nowUs: () => number;
   readonly shadow: ShadowPredictions;
   readonly limits: { readonly rowsMax: number };
@@ -70,7 +72,8 @@ export function createPredict(deps: PredictDeps): Predict {
     const nowUs = deps.nowUs();
     const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
     const route = deps.rollout(request.deployment);
-    const { groups, unitOf } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
+    const { groups, to } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
+    for (const { model, members } of groups) for (const row of members) deps.expose(request.deployment, to(row), model);
     const parts = await Promise.all(
       groups.map((group) => counted(deps, group, () => predictGroup(deps, group, request, asOfUs, caller))),
     );
@@ -80,7 +83,7 @@ export function createPredict(deps: PredictDeps): Predict {
       deps.shadow(
         route,
         parts.filter((part) => part.route !== undefined),
-        unitOf,
+        (row) => to(row).unit,
         asOfUs,
         (model, members, shadowCaller) => {
           const group = { model, members, route: undefined };

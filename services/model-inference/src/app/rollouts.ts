@@ -90,7 +90,11 @@ export interface Candidate {
 
 /** Where rows of a call go, and what became of them. */
 export interface CallRoute {
+  /** The rollout's. */
+  readonly id: string;
   candidateOf(unit: string): Candidate | undefined;
+  /** The unit takes part: it was sent to the candidate or to what serves, as `candidateOf` says. */
+  exposed(unit: string): void;
   served(model: string, version: string, outcome: Served): void;
   /** The version that the unit's call is sent to as well, without its answer being waited for. */
   shadowOf(unit: string): Candidate | undefined;
@@ -252,14 +256,14 @@ export async function createRollouts(deps: RolloutDeps) {
       const isOpen = record.status === 'running' || record.status === 'paused';
       if (!isOpen && record.status !== 'promoted') return undefined;
       const candidate = { model: record.model, version: record.modelVersion };
-      if (!isOpen) return { ...noCounting, candidateOf: () => candidate };
+      const { id } = record;
+      if (!isOpen) return { ...noCounting, id, candidateOf: () => candidate };
       const share = shareOf(record.plan, record.progress);
+      const isIn = (unit: string) => isCanary(bucketOf(id, deployment, unit), share);
       return {
-        candidateOf(unit) {
-          const isIn = isCanary(bucketOf(record.id, deployment, unit), share);
-          one.counts.exposed(unit, isIn);
-          return isIn ? candidate : undefined;
-        },
+        id,
+        candidateOf: (unit) => (isIn(unit) ? candidate : undefined),
+        exposed: (unit) => one.counts.exposed(unit, isIn(unit)),
         shadowOf(unit) {
           const shadowShare = shadowShareOf(record.plan, record.progress);
           return isCanary(bucketOf(`${record.id}|shadow`, deployment, unit), shadowShare) ? candidate : undefined;
@@ -291,7 +295,8 @@ export async function createRollouts(deps: RolloutDeps) {
   };
 }
 
-const noCounting: Omit<CallRoute, 'candidateOf'> = {
+const noCounting: Omit<CallRoute, 'candidateOf' | 'id'> = {
+  exposed: () => undefined,
   served: () => undefined,
   shadowOf: () => undefined,
   shadowed: () => undefined,

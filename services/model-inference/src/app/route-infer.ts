@@ -4,6 +4,7 @@ import { checkInputs } from '../domain/check-inputs.ts';
 import { bytesOf } from '../domain/row-tensors.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import { assignerOf, type PickedTarget } from './assign.ts';
+import type { Expose } from './exposures.ts';
 import type { Infer, InferOutcome } from './infer.ts';
 import type { BookedModel, ModelBook } from './model-book.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
@@ -56,6 +57,7 @@ export function createRouteInfer(deps: {
   readonly book: ModelBook;
   readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly rollout: (deployment: string) => CallRoute | undefined;
+  readonly expose: Expose;
   readonly infer: Infer;
   readonly queue: ShadowQueue;
 }): RouteInfer {
@@ -73,6 +75,7 @@ export function createRouteInfer(deps: {
     const picked = assignerOf(name, deployment, deps.rollout(name), book).assign(request, () => unitText(unit));
     const { route } = picked;
     const model = book.ready(picked.model, picked.version);
+    deps.expose(name, picked, model);
     const { version: pickedVersion } = model;
     const own = deployment.targets[0];
     const shadow = readyOf(book, route?.shadowOf(picked.unit));

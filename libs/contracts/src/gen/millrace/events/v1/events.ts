@@ -103,6 +103,32 @@ export interface EntityKey {
   values: string[];
 }
 
+/** A unit that a deployment sent to a model version, for the first time since the process that did it remembers. */
+export interface Exposure {
+  /** Whom or what requests are for. */
+  unit: string;
+  /** The model. */
+  model: string;
+  /** Its version. */
+  modelVersion: string;
+  /** The rule that decided; empty: none did. */
+  rule: string;
+  /** The id of the rollout that it takes part in; empty: none. */
+  rollout: string;
+  /** When, in UTC microseconds. */
+  exposedUs: bigint;
+}
+
+/** Units of a deployment and where they went: subject `millrace.exposures.<deployment>`. */
+export interface ExposureBatch {
+  /** The deployment. */
+  deployment: string;
+  /** Its version. */
+  deploymentVersion: string;
+  /** At most 1,000. */
+  exposures: Exposure[];
+}
+
 /** Predictions that one call got of one model: subject `millrace.predictions.<model>`. */
 export interface PredictionBatch {
   /** The deployment that was asked. */
@@ -950,6 +976,203 @@ export const EntityKey: MessageFns<EntityKey> = {
     const message = createBaseEntityKey();
     message.name = object.name ?? "";
     message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseExposure(): Exposure {
+  return { unit: "", model: "", modelVersion: "", rule: "", rollout: "", exposedUs: 0n };
+}
+
+export const Exposure: MessageFns<Exposure> = {
+  encode(message: Exposure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unit !== "") {
+      writer.uint32(10).string(message.unit);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    if (message.modelVersion !== "") {
+      writer.uint32(26).string(message.modelVersion);
+    }
+    if (message.rule !== "") {
+      writer.uint32(34).string(message.rule);
+    }
+    if (message.rollout !== "") {
+      writer.uint32(42).string(message.rollout);
+    }
+    if (message.exposedUs !== 0n) {
+      if (BigInt.asIntN(64, message.exposedUs) !== message.exposedUs) {
+        throw new globalThis.Error("value provided for field message.exposedUs of type sfixed64 too large");
+      }
+      writer.uint32(49).sfixed64(message.exposedUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Exposure {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExposure();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unit = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.modelVersion = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.rollout = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.exposedUs = reader.sfixed64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Exposure>): Exposure {
+    return Exposure.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Exposure>): Exposure {
+    const message = createBaseExposure();
+    message.unit = object.unit ?? "";
+    message.model = object.model ?? "";
+    message.modelVersion = object.modelVersion ?? "";
+    message.rule = object.rule ?? "";
+    message.rollout = object.rollout ?? "";
+    message.exposedUs = (object.exposedUs !== undefined && object.exposedUs !== null) ? BigInt(object.exposedUs) : 0n;
+    return message;
+  },
+};
+
+function createBaseExposureBatch(): ExposureBatch {
+  return { deployment: "", deploymentVersion: "", exposures: [] };
+}
+
+export const ExposureBatch: MessageFns<ExposureBatch> = {
+  encode(message: ExposureBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deployment !== "") {
+      writer.uint32(10).string(message.deployment);
+    }
+    if (message.deploymentVersion !== "") {
+      writer.uint32(18).string(message.deploymentVersion);
+    }
+    for (const v of message.exposures) {
+      Exposure.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExposureBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExposureBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.deployment = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deploymentVersion = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.exposures.push(Exposure.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExposureBatch>): ExposureBatch {
+    return ExposureBatch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExposureBatch>): ExposureBatch {
+    const message = createBaseExposureBatch();
+    message.deployment = object.deployment ?? "";
+    message.deploymentVersion = object.deploymentVersion ?? "";
+    message.exposures = object.exposures?.map((e) => Exposure.fromPartial(e)) || [];
     return message;
   },
 };
