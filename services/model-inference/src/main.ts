@@ -16,6 +16,7 @@ import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { predictionTable } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
+import { createRemoteRuntime } from './adapters/remote/remote-runtime.ts';
 import { createAliases } from './app/aliases.ts';
 import { createExplain } from './app/explain.ts';
 import { createExplainRoute } from './app/explain-route.ts';
@@ -77,7 +78,9 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   };
   const runtime = await life.start('workers', async () => createOnnxRuntime(running));
   const custom = createCustomRuntime({ ...running, onSaid: (event) => telemetry.log.info(event) });
-  const loadFile: ModelLoader = (request) => (request.format === 'custom' ? custom : runtime).load(request);
+  const remote = createRemoteRuntime(running);
+  const loadModel: ModelLoader = (request) =>
+    (request.format === 'custom' ? custom : request.format === 'remote' ? remote : runtime).load(request);
   const responseCacheMs = (name: string) =>
     Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
   const cacheUsed = (model: string, version: string, use: CacheUse) => {
@@ -93,7 +96,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
-    load: async (request) => cache.wrap(await loadFile(request), request, () => responseCacheMs(request.name)),
+    load: async (request) => cache.wrap(await loadModel(request), request, () => responseCacheMs(request.name)),
     onChange(model) {
       metrics.modelChanged(model);
       if (model.state.t === 'ready') meters.open(model.name, model.version);

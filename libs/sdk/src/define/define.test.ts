@@ -114,7 +114,24 @@ format: custom
 uri: fraud.ts
 sha256: ab
 custom: { memory_mib: 64, predict_timeout: 50ms, processes: 2, parameters: { a: b }, files: { w: { uri: w.json, sha256: cd } } }
+---
+kind: model
+name: far
+format: remote
+uri: grpc://triton:8001/fraud/3
+remote: { timeout: 1s, calls_max: 4, batching: { rows_max: 8 }, retries_max: 0, inputs: [{ name: x, datatype: FP32, shape: [-1, 2] }] }
 `;
+  const far = model('far', {
+    format: 'remote',
+    uri: 'grpc://triton:8001/fraud/3',
+    remote: {
+      timeout: '1s',
+      callsMax: 4,
+      batching: { rowsMax: 8 },
+      retriesMax: 0,
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2] }],
+    },
+  });
   const fraud = model('fraud', {
     format: 'custom',
     uri: 'fraud.ts',
@@ -127,7 +144,7 @@ custom: { memory_mib: 64, predict_timeout: 50ms, processes: 2, parameters: { a: 
       files: { w: { uri: 'w.json', sha256: 'cd' } },
     },
   });
-  const inTypeScript = [clicks, user, spend, service, fraud].map(({ definition }) => ({
+  const inTypeScript = [clicks, user, spend, service, fraud, far].map(({ definition }) => ({
     ...definition,
     file: 'clicks.yaml',
   }));

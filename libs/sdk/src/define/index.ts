@@ -32,6 +32,7 @@ export {
   type Model,
   type ModelFormat,
   model,
+  type RemoteOptions,
 } from './model.ts';
 export type { PayloadSpec, SchemaFile } from './payload.ts';
 export { type CompatibilityName, type FieldOf, type Fields, type Source, source } from './source.ts';

@@ -1,4 +1,5 @@
 import type { definitions } from '@millrace/contracts';
+import type { TensorDeclaration } from '@millrace/custom-model';
 import { parseDurationUs } from '@millrace/kernel';
 import type { FeatureService } from './feature-service.ts';
 import type { Source } from './source.ts';
@@ -16,13 +17,16 @@ export type InputColumn = ({ readonly feature: string } | { readonly request: st
 };
 
 export interface ModelOptions extends MetadataOptions {
-  /** A path relative to the model repository, or a `file:` URL. */
+  /**
+   * A path relative to the model repository, or a `file:` URL. Of a remote model: `grpc://host:port/model[/version]`,
+   * `http(s)://…/v2/models/model[/versions/version]`, or `http(s)://…/v1/models/model[/versions/version]` (TensorFlow Serving).
+   */
   readonly uri: string;
-  /** SHA-256 of the bytes, hex. */
-  readonly sha256: string;
+  /** SHA-256 of the bytes, hex; left out for a remote model, which has none. */
+  readonly sha256?: string;
   /**
    * Left out: onnx. Native files are `booster.save_model(…)` as .json or .ubj (xgboost) and .txt (lightgbm); a custom model is one module,
-   * .ts, .mts, .js or .mjs, that exports `model` (see `defineModel`).
+   * .ts, .mts, .js or .mjs, that exports `model` (see `defineModel`); a remote model is served by another server.
    */
   readonly format?: ModelFormat;
   readonly featureService?: FeatureService;
@@ -36,9 +40,28 @@ export interface ModelOptions extends MetadataOptions {
   readonly trees?: ModelFile;
   /** How a custom model is run. */
   readonly custom?: CustomOptions;
+  /** How a remote model is called. */
+  readonly remote?: RemoteOptions;
 }
 
-export type ModelFormat = 'onnx' | 'xgboost' | 'lightgbm' | 'custom';
+export type ModelFormat = 'onnx' | 'xgboost' | 'lightgbm' | 'custom' | 'remote';
+
+/** A model that another server serves: any of the Open Inference Protocol, or TensorFlow Serving. */
+export interface RemoteOptions {
+  /** For a call whose caller has no earlier deadline; left out: `10s`. */
+  readonly timeout?: string;
+  /** Calls at once, at most 1,024; left out: 32. */
+  readonly callsMax?: number;
+  /** Requests share a call, up to so many rows; left out: each has a call of its own. For backends whose rows do not change each other's answers. */
+  readonly batching?: { readonly rowsMax: number };
+  /** How often a call that the backend could not take is made again, at most 5; left out: 2. */
+  readonly retriesMax?: number;
+  /** Of TensorFlow Serving; left out: `serving_default`. */
+  readonly signatureName?: string;
+  /** In place of what the backend says of itself. */
+  readonly inputs?: readonly TensorDeclaration[];
+  readonly outputs?: readonly TensorDeclaration[];
+}
 
 /** A custom model runs in processes of its own, which are stopped beyond these limits and started again. */
 export interface CustomOptions {
@@ -64,11 +87,11 @@ export interface ModelFile {
   readonly sha256: string;
 }
 
-/** A model file: ONNX, native of XGBoost or LightGBM, or a module. */
+/** A model: a file of ONNX, XGBoost or LightGBM, a module, or one that another server serves. */
 export function model(name: string, options: ModelOptions): Model {
   const spec: definitions.Model = {
     uri: options.uri,
-    sha256: options.sha256,
+    sha256: options.sha256 ?? '',
     format: options.format ?? 'onnx',
     featureService: options.featureService?.name ?? '',
     inputName: options.input?.name ?? '',
@@ -89,8 +112,23 @@ export function model(name: string, options: ModelOptions): Model {
     responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
     trees: options.trees,
     custom: options.custom && customSpec(options.custom),
+    remote: options.remote && remoteSpec(options.remote),
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
+}
+
+function remoteSpec(options: RemoteOptions): definitions.RemoteModel {
+  const declared = (tensors: readonly TensorDeclaration[] = []) =>
+    tensors.map(({ name, datatype, shape }) => ({ name, datatype, shape: shape.map(BigInt) }));
+  return {
+    timeoutUs: options.timeout === undefined ? 0n : BigInt(parseDurationUs(options.timeout)),
+    callsMax: options.callsMax ?? 0,
+    batchRowsMax: options.batching?.rowsMax ?? 0,
+    retriesMax: options.retriesMax,
+    signatureName: options.signatureName ?? '',
+    inputs: declared(options.inputs),
+    outputs: declared(options.outputs),
+  };
 }
 
 function customSpec(options: CustomOptions): definitions.CustomModel {

@@ -11,7 +11,7 @@ import { toValue } from './feature-service.ts';
 import { prefixed } from './lookup.ts';
 import { define, type MetadataOptions } from './types.ts';
 import { lifetime, session, sliding, tumbling } from './windows.ts';
-import { customModel, customSpec, modelFile } from './yaml-model.ts';
+import { customModel, customSpec, modelFile, remoteModel, remoteSpec } from './yaml-model.ts';
 import { duration, fieldType, metadata } from './yaml-parts.ts';
 import { expectation, sourceDocument, sourceSpec } from './yaml-source.ts';
 
@@ -152,8 +152,8 @@ const modelDocument = z.strictObject({
   kind: z.literal('model'),
   ...metadata,
   uri: z.string(),
-  sha256: z.string(),
-  format: z.enum(['onnx', 'xgboost', 'lightgbm', 'custom']).optional(),
+  sha256: z.string().optional(),
+  format: z.enum(['onnx', 'xgboost', 'lightgbm', 'custom', 'remote']).optional(),
   feature_service: z.string().optional(),
   input: z
     .strictObject({
@@ -171,6 +171,7 @@ const modelDocument = z.strictObject({
   response_cache: z.strictObject({ ttl: duration }).optional(),
   trees: modelFile.optional(),
   custom: customModel.optional(),
+  remote: remoteModel.optional(),
 });
 const targets = z.array(
   z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
@@ -334,7 +335,7 @@ function referenceSpec(given: z.infer<typeof referenceOptions>): definitions.Fea
 function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
   return {
     uri: given.uri,
-    sha256: given.sha256,
+    sha256: given.sha256 ?? '',
     format: given.format ?? 'onnx',
     featureService: given.feature_service ?? '',
     inputName: given.input?.name ?? '',
@@ -355,5 +356,6 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
     responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
     trees: given.trees,
     custom: given.custom && customSpec(given.custom),
+    remote: given.remote && remoteSpec(given.remote),
   };
 }

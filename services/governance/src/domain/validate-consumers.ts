@@ -13,6 +13,7 @@ import { trafficProblems } from '@millrace/rollouts';
 import { isCorrectable } from '@millrace/sources';
 import { type Catalog, known } from './catalog.ts';
 import type { Report } from './problem.ts';
+import { validateRemote } from './validate-remote.ts';
 
 const fieldPattern = /^[a-z][a-z0-9_]{0,99}$/;
 const requestFieldsMax = 64;
@@ -98,14 +99,15 @@ function validateExpressions(service: definitions.FeatureService, catalog: Catal
   }
 }
 
-const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm', 'custom'];
+const formats: readonly string[] = ['onnx', 'xgboost', 'lightgbm', 'custom', 'remote'];
 
 export function validateModel(model: definitions.Model, catalog: Catalog, report: Report): void {
   if (!formats.includes(model.format))
     report('format', `format "${model.format}" is not served; use one of ${formats.join(', ')}`);
-  validateFile('', model, report);
+  if (model.format !== 'remote') validateFile('', model, report);
   if (model.trees) validateFile('trees.', model.trees, report);
   validateCustom(model, report);
+  validateRemote(model, report);
   if (model.inputColumns.length > 1024)
     report('input_columns', `${model.inputColumns.length} columns are over the limit of 1024`);
   const service = model.featureService === '' ? undefined : catalog.featureService(model.featureService);

@@ -7,6 +7,9 @@ import type { BatchingChoice } from '../domain/batching-choice.ts';
 /** How long a model that is unloaded may work on what waits for it. */
 const drainMs = 5_000;
 
+/** Failures of a batch that may be one request's doing. */
+const itemsReasons: readonly string[] = ['MODEL_RUN_FAILED', 'INVALID_ARGUMENT'];
+
 /** Requests that share a run, one below the other. */
 export interface TensorBatch {
   readonly inputs: Tensors;
@@ -23,6 +26,8 @@ export interface TensorBatch {
 export interface TensorLaneOptions {
   readonly model: string;
   readonly version: string;
+  /** Added to what is said of a deadline. */
+  readonly where?: string;
   readonly dispatcher: Dispatcher;
   readonly slots: readonly number[];
   readonly batching: BatchingChoice;
@@ -42,7 +47,7 @@ interface Item {
 
 /** A queue of a model that is run elsewhere; callers are answered by their deadline although the run goes on. */
 export function openTensorLane(options: TensorLaneOptions): Pick<LoadedModel, 'run' | 'refusal' | 'waiting' | 'close'> {
-  const { model, batching, nowMs } = options;
+  const { model, batching } = options;
   const lane = options.dispatcher.open<Item, Tensors>({
     name: `model "${model}"`,
     slots: options.slots,
@@ -58,13 +63,13 @@ export function openTensorLane(options: TensorLaneOptions): Pick<LoadedModel, 'r
             items.map(({ rows }) => rows ?? 1),
           );
     },
-    isItems: (error) => error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED',
+    isItems: (error) => error instanceof MeshError && itemsReasons.includes(error.reason),
     onBatch: (batch) => options.onBatch(model, options.version, batch),
   });
   return {
     async run(inputs, outputs, how: RunOptions = {}) {
       const rows = rowsOf(inputs);
-      const time = callersTime(model, how, nowMs);
+      const time = callersTime(options, how);
       try {
         return await lane.submit(
           { inputs, outputs, rows, deadlineMs: how.deadlineMs, signal: time.signal },
@@ -118,7 +123,7 @@ function allAborted(signals: readonly AbortSignal[]): AbortSignal {
 }
 
 /** Aborts when the caller is gone, and with DEADLINE_EXCEEDED when its time is over. */
-function callersTime(model: string, { signal, deadlineMs }: RunOptions, nowMs: () => number) {
+function callersTime({ model, where, nowMs }: TensorLaneOptions, { signal, deadlineMs }: RunOptions) {
   const own = new AbortController();
   const leave = () => own.abort();
   if (signal?.aborted) leave();
@@ -126,7 +131,11 @@ function callersTime(model: string, { signal, deadlineMs }: RunOptions, nowMs: (
   const leftMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - nowMs();
   const late = () =>
     own.abort(
-      new MeshError('DEADLINE_EXCEEDED', `model "${model}" did not answer before the request's deadline`, { model }),
+      new MeshError(
+        'DEADLINE_EXCEEDED',
+        `model "${model}"${where === undefined ? '' : ` ${where}`} did not answer before the request's deadline`,
+        { model },
+      ),
     );
   const timer = leftMs < 2 ** 31 ? setTimeout(late, Math.max(0, leftMs)) : undefined;
   return {

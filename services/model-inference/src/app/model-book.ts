@@ -39,7 +39,7 @@ export interface LoadedModel {
 
 export interface LoadRequest
   extends Pick<definitions.Model, 'uri' | 'sha256' | 'format'>,
-    Partial<Pick<definitions.Model, 'custom'>> {
+    Partial<Pick<definitions.Model, 'custom' | 'remote'>> {
   readonly name: string;
   readonly version: string;
 }

@@ -40,6 +40,8 @@ export function kindOf(format: string): ModelKind {
       return { platform: 'lightgbm', backend: 'trees', file: 'model.txt' };
     case 'custom':
       return { platform: 'custom', backend: 'nodejs', file: 'model.ts' };
+    case 'remote':
+      return { platform: 'remote', backend: 'remote', file: '' };
     default:
       return { platform: 'onnxruntime_onnx', backend: 'onnxruntime', file: 'model.onnx' };
   }

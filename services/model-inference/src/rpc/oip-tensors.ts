@@ -5,16 +5,23 @@ import { elementsOf, type Tensor, type TensorData } from '../domain/tensor.ts';
 
 /** The inputs of a request, from typed or raw contents (never both). INVALID_ARGUMENT names the tensor and what is wrong. */
 export function decodeInputs(request: oip.ModelInferRequest): Map<string, Tensor> {
-  const raw = request.rawInputContents;
-  if (raw.length > 0 && raw.length !== request.inputs.length) {
+  return decodeTensors(request.inputs, request.rawInputContents);
+}
+
+/** Tensors of a request, or of an answer, which are written alike. */
+export function decodeTensors(
+  inputs: readonly oip.ModelInferRequest_InferInputTensor[],
+  raw: readonly Buffer[],
+): Map<string, Tensor> {
+  if (raw.length > 0 && raw.length !== inputs.length) {
     throw new MeshError(
       'INVALID_ARGUMENT',
-      `raw_input_contents has ${raw.length} entries for ${request.inputs.length} inputs; give one for each, in their order`,
-      { entries: raw.length, inputs: request.inputs.length },
+      `raw_input_contents has ${raw.length} entries for ${inputs.length} inputs; give one for each, in their order`,
+      { entries: raw.length, inputs: inputs.length },
     );
   }
   const tensors = new Map<string, Tensor>();
-  for (const [index, input] of request.inputs.entries()) {
+  for (const [index, input] of inputs.entries()) {
     if (tensors.has(input.name))
       throw new MeshError('INVALID_ARGUMENT', `input "${input.name}" is given twice; give it once`, {
         input: input.name,

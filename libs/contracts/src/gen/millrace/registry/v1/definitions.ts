@@ -692,11 +692,14 @@ export interface ModelInputColumn {
 
 /** A model version: bytes, inputs and outputs. */
 export interface Model {
-  /** Where the bytes are: a path relative to the model repository, or `file:` URL. */
+  /**
+   * Where the bytes are: a path relative to the model repository, or `file:` URL. Of a remote model: where it is served,
+   * `grpc://host:port/model[/version]`, `http(s)://…/v2/models/model[/versions/version]`, or `http(s)://…/v1/models/model[/versions/version]` (TensorFlow Serving).
+   */
   uri: string;
-  /** SHA-256 of the bytes, hex; checked on load. */
+  /** SHA-256 of the bytes, hex; checked on load. Of a remote model: empty. */
   sha256: string;
-  /** The format: `onnx`; `xgboost` or `lightgbm` for their native files; `custom` for a module of TypeScript or JavaScript. */
+  /** The format: `onnx`; `xgboost` or `lightgbm` for their native files; `custom` for a module of TypeScript or JavaScript; `remote` for a model that another server serves. */
   format: string;
   /** The feature service that feeds it; empty when callers send tensors only. */
   featureService: string;
@@ -719,7 +722,41 @@ export interface Model {
     | ModelFile
     | undefined;
   /** How a custom model is run; unset: the defaults, and of other formats. */
-  custom: CustomModel | undefined;
+  custom:
+    | CustomModel
+    | undefined;
+  /** How a remote model is called; unset: the defaults, and of other formats. */
+  remote: RemoteModel | undefined;
+}
+
+/** How a model that another server serves is called. */
+export interface RemoteModel {
+  /** How long a call may take, in µs, where its caller has no earlier deadline; 0: 10 s. */
+  timeoutUs: bigint;
+  /** Calls at once; at most 1,024; 0: 32. */
+  callsMax: number;
+  /** Rows up to which requests share a call; 0: each has a call of its own. */
+  batchRowsMax: number;
+  /** How often a call that the backend could not take (UNAVAILABLE) is made again; at most 5; unset: 2. */
+  retriesMax?:
+    | number
+    | undefined;
+  /** Of TensorFlow Serving: the signature that is called; empty: `serving_default`. */
+  signatureName: string;
+  /** In place of what the backend says of itself: what it takes, at most 256; empty: it is asked. */
+  inputs: TensorDeclaration[];
+  /** In place of what the backend says of itself: what it gives, at most 256; empty: it is asked. */
+  outputs: TensorDeclaration[];
+}
+
+/** A tensor that a model takes or gives. */
+export interface TensorDeclaration {
+  /** The name. */
+  name: string;
+  /** The datatype, in the words of the Open Inference Protocol. */
+  datatype: string;
+  /** The shape; -1 for a dimension of any size; at most 16 dimensions. */
+  shape: bigint[];
 }
 
 /** How a model written in TypeScript or JavaScript is run: each in processes of its own. */
@@ -3875,6 +3912,7 @@ function createBaseModel(): Model {
     responseCacheTtlUs: 0n,
     trees: undefined,
     custom: undefined,
+    remote: undefined,
   };
 }
 
@@ -3918,6 +3956,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.custom !== undefined) {
       CustomModel.encode(message.custom, writer.uint32(642).fork()).join();
+    }
+    if (message.remote !== undefined) {
+      RemoteModel.encode(message.remote, writer.uint32(650).fork()).join();
     }
     return writer;
   },
@@ -4031,6 +4072,14 @@ export const Model: MessageFns<Model> = {
             message.custom = CustomModel.decode(reader, reader.uint32());
             continue;
           }
+          case 81: {
+            if (tag !== 650) {
+              break;
+            }
+
+            message.remote = RemoteModel.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4068,6 +4117,243 @@ export const Model: MessageFns<Model> = {
     message.custom = (object.custom !== undefined && object.custom !== null)
       ? CustomModel.fromPartial(object.custom)
       : undefined;
+    message.remote = (object.remote !== undefined && object.remote !== null)
+      ? RemoteModel.fromPartial(object.remote)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoteModel(): RemoteModel {
+  return {
+    timeoutUs: 0n,
+    callsMax: 0,
+    batchRowsMax: 0,
+    retriesMax: undefined,
+    signatureName: "",
+    inputs: [],
+    outputs: [],
+  };
+}
+
+export const RemoteModel: MessageFns<RemoteModel> = {
+  encode(message: RemoteModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeoutUs !== 0n) {
+      if (BigInt.asIntN(64, message.timeoutUs) !== message.timeoutUs) {
+        throw new globalThis.Error("value provided for field message.timeoutUs of type int64 too large");
+      }
+      writer.uint32(8).int64(message.timeoutUs);
+    }
+    if (message.callsMax !== 0) {
+      writer.uint32(16).int32(message.callsMax);
+    }
+    if (message.batchRowsMax !== 0) {
+      writer.uint32(24).int32(message.batchRowsMax);
+    }
+    if (message.retriesMax !== undefined) {
+      writer.uint32(32).int32(message.retriesMax);
+    }
+    if (message.signatureName !== "") {
+      writer.uint32(42).string(message.signatureName);
+    }
+    for (const v of message.inputs) {
+      TensorDeclaration.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.outputs) {
+      TensorDeclaration.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoteModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoteModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timeoutUs = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.callsMax = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.batchRowsMax = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.retriesMax = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.signatureName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.inputs.push(TensorDeclaration.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.outputs.push(TensorDeclaration.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoteModel>): RemoteModel {
+    return RemoteModel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoteModel>): RemoteModel {
+    const message = createBaseRemoteModel();
+    message.timeoutUs = (object.timeoutUs !== undefined && object.timeoutUs !== null) ? BigInt(object.timeoutUs) : 0n;
+    message.callsMax = object.callsMax ?? 0;
+    message.batchRowsMax = object.batchRowsMax ?? 0;
+    message.retriesMax = object.retriesMax ?? undefined;
+    message.signatureName = object.signatureName ?? "";
+    message.inputs = object.inputs?.map((e) => TensorDeclaration.fromPartial(e)) || [];
+    message.outputs = object.outputs?.map((e) => TensorDeclaration.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTensorDeclaration(): TensorDeclaration {
+  return { name: "", datatype: "", shape: [] };
+}
+
+export const TensorDeclaration: MessageFns<TensorDeclaration> = {
+  encode(message: TensorDeclaration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.datatype !== "") {
+      writer.uint32(18).string(message.datatype);
+    }
+    if (message.shape.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.shape) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field shape of type int64 is too large");
+        }
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TensorDeclaration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTensorDeclaration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.datatype = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.shape.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shape.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TensorDeclaration>): TensorDeclaration {
+    return TensorDeclaration.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TensorDeclaration>): TensorDeclaration {
+    const message = createBaseTensorDeclaration();
+    message.name = object.name ?? "";
+    message.datatype = object.datatype ?? "";
+    message.shape = object.shape?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
