@@ -85,6 +85,32 @@ test('rows of many keys are written and read in order, null where there is none'
   ]);
 });
 
+test('the memory of rows may be used again as soon as they are given, and that of commands once they are answered', async () => {
+  const writer = createRowWriter(hot);
+  const rounds = [3, 120, 1, 51, 400];
+  const writes = rounds.map((count, round) => {
+    const rows = Array.from({ length: count }, (_, i) => ({
+      key: `{é:${round}:${i}}`,
+      field: 'v@1',
+      row: i === 2 ? Buffer.alloc(0) : row(round, `${round} ${i} ${'ü'.repeat(i)}`),
+    }));
+    const done = writer.write(rows);
+    for (const each of rows) each.row.fill(0xff);
+    return done;
+  });
+  expect(await Promise.all(writes)).toEqual(rounds.map((written) => ({ written, stale: 0 })));
+  // of a buffer that the first ones left
+  expect(await writer.write([{ key: '{é:9:0}', field: 'v@1', row: row(9, 'last') }])).toEqual({ written: 1, stale: 0 });
+  const keys = rounds.flatMap((count, round) => Array.from({ length: count }, (_, i) => ({ round, i })));
+  const found = await createRowReader(hot).read(
+    keys.map(({ round, i }) => `{é:${round}:${i}}`),
+    keys.map(() => ['v@1']),
+  );
+  expect(found.map(([bytes]) => textOf(bytes))).toEqual(
+    keys.map(({ round, i }) => (i === 2 ? undefined : `${round} ${i} ${'ü'.repeat(i)}`)),
+  );
+});
+
 test('a connection survives a forgotten script and an error that a command answers', async () => {
   const writer = createRowWriter(hot);
   const one = { key: '{e:1}', field: 'v@1', row: row(1, 'one') };

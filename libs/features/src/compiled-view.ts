@@ -35,8 +35,8 @@ export interface CompiledView {
   decodeState(bytes: Buffer): EntityState;
   /** Adds a partial aggregate that `tilesSql` gave. */
   mergeTile(state: EntityState, hopUs: number, bucketUs: number, record: TileRecord): void;
-  /** The row record with its timeline. */
-  writeRow(state: EntityState, meta: RowMeta): Buffer;
+  /** The row record with its timeline, in memory of its own unless told where from. */
+  writeRow(state: EntityState, meta: RowMeta, take?: (bytes: number) => Buffer): Buffer;
   /** Every value as of a time at or after the state's validFrom, in the view's order. */
   valuesAt(state: EntityState, asOfUs: number): FeatureValue[];
 }

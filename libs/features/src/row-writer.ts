@@ -19,13 +19,14 @@ import type { Scalar } from './types.ts';
 
 export type RowMeta = { readonly position: number; readonly knownTimeUs: number };
 
-export type RowWriter = (state: EntityState, meta: RowMeta) => Buffer;
+/** `take` gives the memory of the row, which is then its taker's. */
+export type RowWriter = (state: EntityState, meta: RowMeta, take?: (bytes: number) => Buffer) => Buffer;
 
 /** Writes rows as row-layout.ts has them. Holds scratch memory; not for use by two callers at once. */
 export function createRowWriter(layout: Layout): RowWriter {
   const groups = layout.groups.map((group) => createGroupWriter(layout, group));
   const tableBytes = groups.length === 1 ? 0 : 4 * groups.length;
-  return (state, { position, knownTimeUs }) => {
+  return (state, { position, knownTimeUs }, take = Buffer.allocUnsafe) => {
     const texts = new RowHeap();
     const header: RowHeader = {
       position,
@@ -37,7 +38,7 @@ export function createRowWriter(layout: Layout): RowWriter {
     const tableAt = bodyAt(shape);
     const blocks = groups.map((group, index) => group.collect(state, state.tiles[index] as Tile[], texts));
     const fixed = tableAt + tableBytes + blocks.reduce((sum, bytes) => sum + bytes, 0);
-    const row = Buffer.allocUnsafe(fixed + texts.bytes);
+    const row = take(fixed + texts.bytes);
     writeHeader(row, shape, header);
     let at = tableAt + tableBytes;
     for (const [index, group] of groups.entries()) {

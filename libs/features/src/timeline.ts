@@ -140,6 +140,8 @@ export function createTimelineMaker(layout: Layout, group: Group): TimelineMaker
       const allVisibleUs = Math.max(validFromUs, (head.at(-1)?.timeUs ?? Number.NEGATIVE_INFINITY) + 1);
       let rising = 0;
       while ((points[rising] as number) < allVisibleUs) rising++;
+      // the first step with every event follows from the one before: most tiles are never in another one
+      if (rising > 0) rising++;
       risingSteps(head, tiles, rising, emit);
       fallingSteps(head, tiles, rising, emit);
       return count;

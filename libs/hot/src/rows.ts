@@ -1,18 +1,13 @@
+import { createHash } from 'node:crypto';
 import { rowFormat } from '@millrace/features';
-import type { Redis } from 'ioredis';
 import { type Hot, storeUnavailable } from './connection.ts';
-
-export interface RowToWrite {
-  readonly key: string;
-  readonly field: string;
-  /**
-   * Starts with its format and position: 7 bytes, big-endian (row-layout.ts of libs/features). Empty: the entity has no row any more.
-   */
-  readonly row: Buffer;
-}
+import { EncodedCommand, encodeWrite, type RowToWrite, writeBytesMax } from './write-command.ts';
 
 export interface RowWriter {
-  /** The newest position wins: a row that is older than the one there is left out and counted as stale. An empty one removes what is there. */
+  /**
+   * Rows are copied before it returns: their memory may be used again at once. The newest position wins: a row that is older than the one there is left out and counted as stale. An empty one
+   * removes what is there.
+   */
   write(rows: readonly RowToWrite[]): Promise<{ readonly written: number; readonly stale: number }>;
   /** False when Redis was emptied since `setEpoch`. */
   epochPresent(): Promise<boolean>;
@@ -40,27 +35,56 @@ end
 return written
 `;
 
-type WithWriteRows = Redis & { millraceWriteRows(keys: number, ...rest: (string | Buffer)[]): Promise<number> };
+const writeRowsSha = createHash('sha1').update(writeRows).digest('hex');
 
+/** Buffers for commands that are kept for the next ones, and how large they may be. */
+const buffersMax = 4;
+const bufferBytes = { min: 2 ** 18, max: 2 ** 22 };
+
+/**
+ * Commands are put together in memory that is used again: of buffers of their own, ten megabytes a second under load, most outlive the collections of the
+ * young heap, and V8 answers with collections of the whole one.
+ */
 export function createRowWriter({ redis }: Hot): RowWriter {
-  redis.defineCommand('millraceWriteRows', { lua: writeRows });
-  const commands = redis as WithWriteRows;
+  const buffers: Buffer[] = [];
+
+  function take(bytes: number): Buffer {
+    const buffer = buffers.pop();
+    if (buffer !== undefined && buffer.length >= bytes) return buffer;
+    return Buffer.allocUnsafeSlow(Math.max(bufferBytes.min, 2 ** Math.ceil(Math.log2(bytes))));
+  }
+
+  /** Only where every command is answered: one that is not may be sent again once Redis is back, as it was. */
+  function giveBack(buffer: Buffer): void {
+    if (buffer.length <= bufferBytes.max && buffers.length < buffersMax) buffers.push(buffer);
+  }
+
+  async function call(bytes: Buffer): Promise<number> {
+    const send = () => redis.sendCommand(new EncodedCommand('evalsha', bytes)) as Promise<number>;
+    try {
+      return await send();
+    } catch (cause) {
+      // after a restart, or SCRIPT FLUSH
+      if (!(cause as Error).message.startsWith('NOSCRIPT')) throw cause;
+      await redis.script('LOAD', writeRows);
+      return await send();
+    }
+  }
+
   return {
     async write(rows) {
+      const buffer = take(writeBytesMax(rows, writeRowsSha));
       const calls: Promise<number>[] = [];
+      let at = 0;
       for (let from = 0; from < rows.length; from += rowsPerCall) {
-        const part = rows.slice(from, from + rowsPerCall);
-        calls.push(
-          commands.millraceWriteRows(
-            part.length,
-            ...part.map(({ key }) => key),
-            ...part.flatMap(({ field, row }) => [field, row]),
-          ),
-        );
+        const end = encodeWrite(buffer, at, writeRowsSha, rows, from, Math.min(rows.length, from + rowsPerCall));
+        calls.push(call(buffer.subarray(at, end)));
+        at = end;
       }
       const outcomes = await Promise.allSettled(calls);
       const failed = outcomes.find((outcome) => outcome.status === 'rejected');
       if (failed) throw storeUnavailable('take rows', failed.reason);
+      giveBack(buffer);
       const written = outcomes.reduce((sum, outcome) => sum + (outcome.status === 'fulfilled' ? outcome.value : 0), 0);
       return { written, stale: rows.length - written };
     },

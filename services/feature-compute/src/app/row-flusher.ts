@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { ViewDefinition } from '@millrace/features';
 import { type Clock, sleep } from '@millrace/kernel';
 import type { Telemetry } from '@millrace/runtime';
+import { type Arena, createArena } from '../domain/arena.ts';
 import type { Cell, Shard } from '../domain/cells.ts';
 import type { ComputeMetrics } from './compute-metrics.ts';
 import type { ActiveView, Engine } from './engine.ts';
@@ -16,10 +17,10 @@ export type Row = {
   readonly view: Pick<ViewDefinition, 'name' | 'version'>;
 };
 
-/** The hot store, newest position wins; an empty row is removed. */
+/** The hot store, newest position wins; an empty row is removed. The memory of rows is used again once it has resolved. */
 export type RowWriter = { write(rows: readonly Row[]): Promise<{ written: number; stale: number }> };
 
-/** Looks at rows of a view that is served, once they are written. */
+/** Looks at rows of a view that is served, once they are written; their memory is used again when it returns. */
 type SeeRows = (definition: ViewDefinition, rows: readonly Row[]) => void;
 
 export type RowFlusher = {
@@ -42,6 +43,8 @@ export type RowFlusher = {
 /** Rows on their way; those that carry a new event tell how long it took, those that are only written again do not. */
 type Made = {
   readonly rows: readonly Row[];
+  /** Where the rows lie. */
+  readonly arena: Arena;
   readonly behind: readonly Behind[];
   readonly fresh: readonly { readonly cell: Cell; readonly knownTimeUs: number }[];
 };
@@ -80,6 +83,7 @@ export function createRowFlusher(deps: {
   let sweeps = 0;
   let encodeMs = 0;
   let idle = false;
+  const arenas: Arena[] = [];
   const wakeUp = createWakeUp();
 
   function beginSweep(): void {
@@ -109,7 +113,7 @@ export function createRowFlusher(deps: {
       const done = write(next, startedMs);
       writes.set(done, next.behind);
       void done.then(() => writes.delete(done));
-    }
+    } else arenas.push(next.arena);
     if (made < sweep.length) {
       if (writes.size >= writesMax) await Promise.race(writes.keys());
       return true;
@@ -124,6 +128,7 @@ export function createRowFlusher(deps: {
     const rows: Row[] = [];
     const behind: Behind[] = [];
     const fresh: { cell: Cell; knownTimeUs: number }[] = [];
+    const arena = arenas.pop() ?? createArena();
     const nowUs = clock.nowUs();
     const endMs = performance.now() + encodeMsMax;
     while (made < sweep.length && rows.length < deps.rowsPerFlushMax) {
@@ -132,17 +137,17 @@ export function createRowFlusher(deps: {
       // it may have been taken out of service meanwhile
       if (!next.view.rowsEnabled) next.shard.markRow(next.cell);
       else {
-        rows.push(rowOf(next, engine, deps.field, nowUs));
+        rows.push(rowOf(next, engine, deps.field, nowUs, arena));
         behind.push(next);
         if (next.cell.fresh) fresh.push({ cell: next.cell, knownTimeUs: next.cell.knownTimeUs });
         next.cell.fresh = false;
         if (performance.now() >= endMs) break;
       }
     }
-    return { rows, behind, fresh };
+    return { rows, arena, behind, fresh };
   }
 
-  async function write({ rows, behind, fresh }: Made, startedMs: number): Promise<void> {
+  async function write({ rows, arena, behind, fresh }: Made, startedMs: number): Promise<void> {
     const [parent, ...links] = traces;
     traces = [];
     try {
@@ -169,6 +174,9 @@ export function createRowFlusher(deps: {
       for (const { cell } of fresh) cell.fresh = true;
       metrics.rowWriteFailures.inc();
       telemetry.log.warn({ event: 'rows_not_written', rows: rows.length, failures, error: String(cause) });
+    } finally {
+      arena.reset();
+      arenas.push(arena);
     }
   }
 
@@ -239,13 +247,14 @@ function rowOf(
   engine: Engine,
   fieldOf: (view: string, version: string) => string,
   nowUs: number,
+  { take }: Arena,
 ): Row {
   const { definition } = view.record;
   const frontierUs = engine.frontiers.effective(definition.source, nowUs);
   return {
     key: cell.key,
     field: fieldOf(definition.name, definition.version),
-    row: view.cells.row(cell, frontierUs, nowUs),
+    row: view.cells.row(cell, frontierUs, nowUs, take),
     view: definition,
   };
 }

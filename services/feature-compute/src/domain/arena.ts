@@ -7,7 +7,7 @@ export type Arena = {
 const slabBytes = 1 << 20;
 
 /**
- * Checkpoints of tens of megabytes a second would each be thousands of buffers of their own, which the collector counts as memory outside its heap and
+ * Rows and checkpoints, tens of megabytes a second, would be thousands of buffers of their own, which the collector counts as memory outside its heap and
  * answers with full collections, right when events are busiest. Slabs stay for the next one.
  */
 export function createArena(): Arena {

@@ -142,11 +142,11 @@ export class ViewCells {
     return encodeSavedCell(cell.position, cell.knownTimeUs, encodeState, take);
   }
 
-  /** Empty where there is none to be. */
-  row(cell: Cell, frontierUs: number, nowUs: number): Buffer {
+  /** Empty where there is none to be. In memory of its own unless told where from. */
+  row(cell: Cell, frontierUs: number, nowUs: number, take: (bytes: number) => Buffer = Buffer.allocUnsafe): Buffer {
     if (cell.isGone) return noRow;
     this.view.settle(cell.state, frontierUs, nowUs);
-    return this.view.writeRow(cell.state, { position: cell.position, knownTimeUs: cell.knownTimeUs });
+    return this.view.writeRow(cell.state, { position: cell.position, knownTimeUs: cell.knownTimeUs }, take);
   }
 
   markAllRows(): void {
