@@ -48,6 +48,7 @@ export async function openOipWorld(
       dir: mesh.dir,
       mesh,
       service,
+      governance,
       env: whole,
       apply,
       ready,

@@ -9,8 +9,35 @@ export function psi(reference: readonly number[], current: readonly number[]): n
 }
 
 function sharesOf(counts: readonly number[]): number[] {
-  const total = counts.reduce((sum, count) => sum + count, 0);
+  const total = sumOf(counts);
   return counts.map((count) => (total === 0 ? Number.NaN : Math.max(count / total, emptyShare)));
+}
+
+/** The Jensen–Shannon distance of two lists of counts, base 2: 0 when their shares are alike, 1 when they have no bin in common. */
+export function jensenShannon(reference: readonly number[], current: readonly number[]): number {
+  const [n, m] = [sumOf(reference), sumOf(current)];
+  const divergence = reference.reduce((sum, count, bin) => {
+    const [r, c] = [count / n, (current[bin] ?? 0) / m];
+    const middle = (r + c) / 2;
+    return sum + (r > 0 ? (r / 2) * Math.log2(r / middle) : 0) + (c > 0 ? (c / 2) * Math.log2(c / middle) : 0);
+  }, 0);
+  return Math.sqrt(Math.max(0, divergence));
+}
+
+/** The largest difference of the distribution functions at the edges of bins: at most the Kolmogorov–Smirnov distance of the values. */
+export function ksOfBins(reference: readonly number[], current: readonly number[]): number {
+  const [n, m] = [sumOf(reference), sumOf(current)];
+  let [below, belowNow, distance] = [0, 0, 0];
+  for (const [bin, count] of reference.entries()) {
+    below += count / n;
+    belowNow += (current[bin] ?? 0) / m;
+    distance = Math.max(distance, Math.abs(below - belowNow));
+  }
+  return distance;
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 /** Beyond this the PSI of two samples of one distribution lies with probability alpha: (1/n + 1/m) χ²(1 − alpha, bins − 1) (Yurdakul 2018). */

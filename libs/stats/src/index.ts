@@ -1,4 +1,23 @@
-export { chiSquareQuantile, ksCritical, ksStatistic, logGamma, psi, psiCritical } from './distribution.ts';
+export {
+  chiSquareQuantile,
+  jensenShannon,
+  ksCritical,
+  ksOfBins,
+  ksStatistic,
+  logGamma,
+  psi,
+  psiCritical,
+} from './distribution.ts';
+export {
+  type ColumnDrift,
+  type DriftOptions,
+  DriftWatch,
+  driftDefaults,
+  proportionZ,
+} from './drift/drift-watch.ts';
+export { type OutlierScales, outlierMax, outlierOf, outlierScales } from './drift/outlier.ts';
+export { binOf, type ColumnProfile, type ModelProfile, parseProfile, profileFormat } from './drift/profile.ts';
+export { createProfiler, type Profiler } from './drift/profiler.ts';
 export { auc, logLoss } from './quality.ts';
 export {
   groupKFold,

@@ -5,10 +5,12 @@ import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
 import { connect, serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
+import { driftDefaults } from '@millrace/stats';
 import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
 import { createExplainer } from './adapters/explain-host.ts';
 import { createExposureReader, exposureTable } from './adapters/exposure-history.ts';
 import { landStream } from './adapters/land-stream.ts';
+import { createModelAlerts } from './adapters/nats-alerts.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
 import { createExposureLog } from './adapters/nats-exposures.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
@@ -16,8 +18,10 @@ import { openRolloutStore } from './adapters/nats-rollouts.ts';
 import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { predictionTable } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
+import { readProfile } from './adapters/profile-file.ts';
 import { createRemoteRuntime } from './adapters/remote/remote-runtime.ts';
 import { createAliases } from './app/aliases.ts';
+import { createDriftMonitor, registerDriftMetrics } from './app/drift-monitor.ts';
 import { createExplain } from './app/explain.ts';
 import { createExplainRoute } from './app/explain-route.ts';
 import { createExplainRows } from './app/explain-rows.ts';
@@ -56,6 +60,8 @@ const loadRetryMs = 5_000;
 const explainStopMs = 2_000;
 /** How often exposures are sent to their log. */
 const exposureFlushMs = 250;
+/** How often alerts of drift are raised and resolved. */
+const driftTickMs = 1_000;
 /** How often rollouts decide. */
 const rolloutTickMs = 250;
 
@@ -100,14 +106,33 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     onChange(model) {
       metrics.modelChanged(model);
       if (model.state.t === 'ready') meters.open(model.name, model.version);
+      void drift.follow();
     },
     onUnload(model) {
       metrics.modelUnloaded(model);
       infer.forget(model.name, model.version);
       meters.forget(model.name, model.version);
+      void drift.follow();
     },
   });
   registerVersionMetrics(telemetry.metrics, meters, book);
+  const { driftWindowRows: windowRows, driftWindowMs: windowMs, driftRowsMin: rowsMin } = config;
+  const drift = createDriftMonitor({
+    book,
+    spec({ name, version, spec }) {
+      const current = registry.current().models.get(name);
+      return current?.version === version ? current.spec : spec;
+    },
+    read: (model, file) => readProfile(config.modelDir, model, file),
+    raise: createModelAlerts(nats, () => clock.nowUs()),
+    options: { ...driftDefaults, windowRows, windowMs, rowsMin },
+    nowUs: () => clock.nowUs(),
+    onProblem: (model, version, error) =>
+      telemetry.log.warn({ event: 'drift_not_watched', model, version, error: String(error) }),
+  });
+  registerDriftMetrics(telemetry.metrics, drift, book);
+  const driftTicks = setInterval(() => void drift.tick(), driftTickMs);
+  life.onStop('drift', () => clearInterval(driftTicks));
   const explainer = await life.start('explainer', async () =>
     createExplainer({ modelDir: config.modelDir, queueMax: config.explainQueueMax, stopMs: explainStopMs }),
   );
@@ -179,7 +204,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
   await follow();
-  registry.onChange(() => void follow());
+  registry.onChange(() => void follow().then(drift.follow));
   aliasStore.onChange(() => void follow());
   const retries = setInterval(() => void follow(), loadRetryMs);
   life.onStop('load retries', () => clearInterval(retries));
@@ -202,7 +227,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   void landStream({ table: exposureTable, open: openStore, read: exposureLog.read, telemetry, signal });
   const exposureReader = await life.start('exposure reader', async () => createExposureReader(openStore));
 
-  const served: Omit<PredictDeps, 'keep' | 'onPredictions' | 'onFailed' | 'expose'> = {
+  const served: Omit<PredictDeps, 'keep' | 'onPredictions' | 'onFailed' | 'watch' | 'expose'> = {
     book,
     deployment: (name) => deploymentOf(name)?.spec,
     rollout: rollouts.route,
@@ -227,6 +252,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     ...served,
     expose: exposures.expose,
     keep: log.keep,
+    watch: drift.predicted,
     onPredictions({ name, version }, rows, ms) {
       metrics.predicted(name, rows);
       meters.of(name, version).succeeded('predict', ms);
@@ -251,6 +277,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       predict,
       explain: createExplainRows({ ...served, explain }),
       outcomes,
+      drift,
       snapshot: registry.current,
     }),
     rolloutService(rollouts),
@@ -275,7 +302,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     }),
   );
   const ready = () => !signal.aborted && book.settled();
-  const rest = createRest({ server: oip, telemetry, ready, bytesMax: config.messageBytesMax });
+  const rest = createRest({ server: oip, telemetry, ready, drift, bytesMax: config.messageBytesMax });
   const http = await life.start('http', async () => {
     const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
     const url = await rest.listen({ host, port: Number(port) });

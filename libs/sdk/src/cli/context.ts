@@ -11,6 +11,7 @@ import {
   lineage,
   loads,
   materialize,
+  oip,
   registry,
   rollouts,
   search,
@@ -74,6 +75,7 @@ export function openServices(options: CommonOptions) {
       keep(connect(inference.PredictionServiceService, address('model-inference'), { defaultTimeoutMs })),
     deployments: () =>
       keep(connect(deployments.DeploymentServiceService, address('model-inference'), { defaultTimeoutMs })),
+    oip: () => keep(connect(oip.GRPCInferenceServiceService, address('model-inference'), { defaultTimeoutMs })),
     aliases: () => keep(connect(aliases.AliasServiceService, address('model-inference'), { defaultTimeoutMs })),
     rollouts: () => keep(connect(rollouts.RolloutServiceService, address('model-inference'), { defaultTimeoutMs })),
     close() {

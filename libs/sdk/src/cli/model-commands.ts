@@ -3,6 +3,8 @@ import Table from 'cli-table3';
 import { type Command, Option } from 'commander';
 import { addAliasCommands } from './alias-commands.ts';
 import { type CommonOptions, positive, printJson, reportError } from './context.ts';
+import { addDriftCommand } from './drift-command.ts';
+import { addProfileCommand } from './profile-command.ts';
 import { forms, type QuantizeOptions, quantizeFile, readModelFile } from './quantize-file.ts';
 import type { QuantizeReport } from './quantize-report.ts';
 
@@ -10,8 +12,12 @@ export function addModelCommands(program: Command): void {
   const command = program
     .command('model')
     .alias('models')
-    .description('names that point to model versions; look at model files and make them smaller');
+    .description(
+      'names that point to model versions; look at model files and make them smaller; profile what they were trained on and watch drift',
+    );
   addAliasCommands(command);
+  addProfileCommand(command);
+  addDriftCommand(command);
   command
     .command('inspect')
     .description(

@@ -38,6 +38,8 @@ export interface ModelOptions extends MetadataOptions {
   readonly responseCache?: { readonly ttl: string };
   /** The trees as XGBoost (`save_model('model.json')`) or LightGBM (`save_model('model.txt')`) wrote them: exact attributions need them. */
   readonly trees?: ModelFile;
+  /** How its inputs and its score were spread in training (`millrace model profile` writes it): drift is watched against it. Makes no new version. */
+  readonly profile?: ModelFile;
   /** How a custom model is run. */
   readonly custom?: CustomOptions;
   /** How a remote model is called. */
@@ -111,6 +113,7 @@ export function model(name: string, options: ModelOptions): Model {
     },
     responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
     trees: options.trees,
+    profile: options.profile,
     custom: options.custom && customSpec(options.custom),
     remote: options.remote && remoteSpec(options.remote),
   };

@@ -170,6 +170,7 @@ const modelDocument = z.strictObject({
   outcome: z.strictObject({ source: z.string(), key: z.string(), label: z.string() }).optional(),
   response_cache: z.strictObject({ ttl: duration }).optional(),
   trees: modelFile.optional(),
+  profile: modelFile.optional(),
   custom: customModel.optional(),
   remote: remoteModel.optional(),
 });
@@ -355,6 +356,7 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
     },
     responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
     trees: given.trees,
+    profile: given.profile,
     custom: given.custom && customSpec(given.custom),
     remote: given.remote && remoteSpec(given.remote),
   };

@@ -106,6 +106,7 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
     report('format', `format "${model.format}" is not served; use one of ${formats.join(', ')}`);
   if (model.format !== 'remote') validateFile('', model, report);
   if (model.trees) validateFile('trees.', model.trees, report);
+  if (model.profile) validateFile('profile.', model.profile, report);
   validateCustom(model, report);
   validateRemote(model, report);
   if (model.inputColumns.length > 1024)

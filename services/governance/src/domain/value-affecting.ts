@@ -30,8 +30,8 @@ function serviceValue({ features, derived, requestFields }: definitions.FeatureS
   };
 }
 
-/** An answer that is given again is the same answer. */
-function modelValue({ responseCacheTtlUs: _, custom, ...rest }: definitions.Model) {
+/** An answer that is given again is the same answer, and so is one that is watched. */
+function modelValue({ responseCacheTtlUs: _, profile: __, custom, ...rest }: definitions.Model) {
   // a Map has no JSON
   return { ...rest, custom: custom && { ...custom, parameters: Object.fromEntries(custom.parameters) } };
 }

@@ -4,6 +4,7 @@ import { checkInputs } from '../domain/check-inputs.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Vectors } from '../domain/vector.ts';
 import { assignRows, type Group, keyText, type ReadyModel } from './assign-rows.ts';
+import type { DriftMonitor, RowOutlier } from './drift-monitor.ts';
 import type { Expose } from './exposures.ts';
 import type { ModelBook } from './model-book.ts';
 import { type Caller, type ReadVectorsDeps, readVectors } from './read-vectors.ts';
@@ -56,6 +57,8 @@ export interface PredictDeps extends ReadVectorsDeps {
   readonly limits: { readonly rowsMax: number };
   readonly onPredictions: (model: ReadyModel, rows: number, ms: number) => void;
   readonly onFailed: (model: ReadyModel, thrown: unknown) => void;
+  /** How far out each row is, of a model with a training profile. */
+  readonly watch: DriftMonitor['predicted'];
 }
 
 export type Predict = (
@@ -92,7 +95,8 @@ export function createPredict(deps: PredictDeps): Predict {
       );
     const tookMs = performance.now() - startedMs;
     for (const part of parts) deps.onPredictions(part.model, part.members.length, tookMs);
-    return toResponse(parts, records, rows, request.omitExplanation);
+    const outliers = parts.map(({ model, vectors, scores }) => deps.watch(model, vectors, scores));
+    return toResponse(parts, records, outliers, rows, request.omitExplanation);
   };
 }
 
@@ -232,6 +236,7 @@ function recordsOf(
 function toResponse(
   parts: readonly Part[],
   records: readonly PredictionRecords[],
+  outliers: readonly (readonly RowOutlier[] | undefined)[],
   rows: number,
   omit: boolean,
 ): inference.PredictResponse {
@@ -257,6 +262,8 @@ function toResponse(
         score: scores[at] ?? Number.NaN,
         model,
         modelVersion,
+        outlierScore: outliers[index]?.[at]?.score,
+        outlierColumn: outliers[index]?.[at]?.column ?? '',
       };
       if (!explained) continue;
       for (let column = 0; column < names.length; column++) {

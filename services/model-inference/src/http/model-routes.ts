@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 import type { FastifyInstance } from 'fastify';
+import type { DriftMonitor } from '../app/drift-monitor.ts';
 import { type OipServer, serverMetadata } from '../app/oip-server.ts';
 import { refuseLoadParameters } from '../app/repository.ts';
 import { toStatistics } from '../domain/statistics-message.ts';
@@ -11,7 +12,7 @@ interface Named {
 }
 
 /** What the server and its models are and do; all but inference. */
-export function modelRoutes(server: OipServer, ready: () => boolean) {
+export function modelRoutes(server: OipServer, ready: () => boolean, drift: DriftMonitor) {
   const { repository } = server;
   const statistics = ({ model = '', version = '' }: Named) => ({
     model_stats: server
@@ -39,6 +40,14 @@ export function modelRoutes(server: OipServer, ready: () => boolean) {
       app.get<{ Params: Named }>(`${path}/config`, schema('Its configuration, as Triton has it'), ({ params }) =>
         configJson(server.config(params.model ?? '', params.version ?? '')),
       );
+      app.get<{ Params: Named }>(
+        `${path}/drift`,
+        schema('Recent predictions beside what it was trained on'),
+        ({ params: { model = '', version = '' } }) => ({
+          rows_min: drift.rowsMin,
+          versions: driftJson(drift, model, version),
+        }),
+      );
       app.get<{ Params: Named }>(`${path}/stats`, schema('Its statistics'), ({ params }) => statistics(params));
     }
     app.post('/v2/repository/index', schema('The models that there are'), ({ body }) =>
@@ -62,6 +71,22 @@ export function modelRoutes(server: OipServer, ready: () => boolean) {
       },
     );
   };
+}
+
+function driftJson(drift: DriftMonitor, model: string, version: string) {
+  return drift.report(model, version).map((one) => ({
+    model: one.model,
+    version: one.version,
+    rows: one.rows,
+    rows_total: one.rowsTotal,
+    outliers: one.outliers,
+    alerting_since_us: one.alertingSinceUs,
+    columns: one.columns.map((column) => ({
+      ...{ name: column.name, signs: column.signs, psi: column.psi, psi_limit: column.psiLimit, share: column.share },
+      ...{ jensen_shannon: column.jensenShannon, ks: column.ks, mean_shift: column.meanShift, cusum: column.cusum },
+      ...{ missing_share: column.missingShare, missing_z: column.missingZ },
+    })),
+  }));
 }
 
 function jsonOf(body: unknown): Readonly<Record<string, unknown>> {

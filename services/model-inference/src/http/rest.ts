@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger';
 import type { Telemetry } from '@millrace/runtime';
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { DriftMonitor } from '../app/drift-monitor.ts';
 import type { OipServer } from '../app/oip-server.ts';
 import { inferRoutes } from './infer-routes.ts';
 import { modelRoutes } from './model-routes.ts';
@@ -11,6 +12,7 @@ export function createRest(deps: {
   readonly server: OipServer;
   readonly telemetry: Telemetry;
   readonly ready: () => boolean;
+  readonly drift: DriftMonitor;
   readonly bytesMax: number;
 }): FastifyInstance {
   const { telemetry, ready } = deps;
@@ -47,7 +49,7 @@ export function createRest(deps: {
       reply.type('text/plain; version=0.0.4').send(await telemetry.metrics.text()),
     );
   });
-  app.register(modelRoutes(deps.server, ready));
+  app.register(modelRoutes(deps.server, ready, deps.drift));
   app.register(inferRoutes(deps.server, deps.bytesMax));
   return app;
 }

@@ -1,9 +1,11 @@
 import { inference } from '@millrace/contracts';
 import { type RegistrySnapshot, targetsOf } from '@millrace/registry';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
+import type { DriftMonitor } from '../app/drift-monitor.ts';
 import type { ExplainRows } from '../app/explain-rows.ts';
 import type { OutcomeBook } from '../app/outcomes.ts';
 import { type Predict, unknownDeployment } from '../app/predict.ts';
+import { driftMessage } from './drift-message.ts';
 import { explainMessage } from './explain-message.ts';
 
 /** The wire of PredictionService. */
@@ -11,11 +13,15 @@ export function predictionService(parts: {
   readonly predict: Predict;
   readonly explain: ExplainRows;
   readonly outcomes: OutcomeBook;
+  readonly drift: DriftMonitor;
   readonly snapshot: () => RegistrySnapshot;
 }): ServiceBinding {
   return bindService(inference.PredictionServiceService, {
     predict: (request, caller) => parts.predict(request, caller),
     explain: async (request, caller) => explainMessage(await parts.explain(request, caller)),
+    getDrift: ({ model, modelVersion }) => ({
+      versions: parts.drift.report(model, modelVersion).map((one) => driftMessage(one, parts.drift.rowsMin)),
+    }),
     getQuality: ({ deployment }) => {
       const { deployments } = parts.snapshot();
       const found = deployments.get(deployment);

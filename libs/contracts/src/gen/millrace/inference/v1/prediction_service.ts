@@ -57,6 +57,12 @@ export interface Prediction {
   model: string;
   /** Its version. */
   modelVersion: string;
+  /** How far out the row is: the largest of its columns' |value - median| / spread of the training profile, at most 1,000; unset without a profile. */
+  outlierScore?:
+    | number
+    | undefined;
+  /** The column that is, where the score is beyond the profile's threshold, which one training row in a thousand was; else empty. */
+  outlierColumn: string;
 }
 
 /** Predictions for N rows and C vector columns. */
@@ -197,6 +203,68 @@ export interface ModelAttributions {
 export interface ExplainResponse {
   /** By model version; at most 17. */
   models: ModelAttributions[];
+}
+
+/** Asks how a model's recent predictions differ from what it was trained on. */
+export interface GetDriftRequest {
+  /** The model's name. */
+  model: string;
+  /** Its version; empty: all that are watched. */
+  modelVersion: string;
+}
+
+/** What is known of them. */
+export interface GetDriftResponse {
+  /** Of each version that has a profile; at most 1,000. */
+  versions: ModelDrift[];
+}
+
+/** Recent predictions of one model version beside its training profile. */
+export interface ModelDrift {
+  /** The model. */
+  model: string;
+  /** Its version. */
+  modelVersion: string;
+  /** Predictions of the window. */
+  rows: bigint;
+  /** Below so many nothing is judged. */
+  rowsMin: bigint;
+  /** Predictions since it was loaded. */
+  rowsTotal: bigint;
+  /** Those that were farther out than one training row in a thousand. */
+  outliers: bigint;
+  /** Whether an alert is raised and not resolved. */
+  alerting: boolean;
+  /** Since when, in UTC microseconds; 0: it is not. */
+  alertingSinceUs: bigint;
+  /** The column that moved most first; the score is the column `score`, if the profile has it. At most 1,025. */
+  columns: ColumnDrift[];
+}
+
+/** Recent values of one column beside the training profile. */
+export interface ColumnDrift {
+  /** The column's name. */
+  name: string;
+  /** The population stability index over the profile's bins, half a count added to each. */
+  psi: number;
+  /** What it must exceed to be a sign of drift: enough to matter, and more than chance explains. */
+  psiLimit: number;
+  /** The Jensen-Shannon distance, base 2. */
+  jensenShannon: number;
+  /** The Kolmogorov-Smirnov distance at the edges of bins. */
+  ks: number;
+  /** The mean less that of the profile, in the profile's standard deviations. */
+  meanShift: number;
+  /** The share of missing values. */
+  missingShare: number;
+  /** Its distance from the profile's, in standard errors. */
+  missingZ: number;
+  /** The sequential detector, over its limit: from 1 on it has fired. */
+  cusum: number;
+  /** The part of the sum of PSI over all columns. */
+  share: number;
+  /** What says that it has drifted: `psi`, `cusum`, `missing`; empty: nothing. At most 3. */
+  signs: string[];
 }
 
 function createBaseRequestColumn(): RequestColumn {
@@ -449,7 +517,7 @@ export const PredictRequest: MessageFns<PredictRequest> = {
 };
 
 function createBasePrediction(): Prediction {
-  return { predictionId: "", score: 0, model: "", modelVersion: "" };
+  return { predictionId: "", score: 0, model: "", modelVersion: "", outlierScore: undefined, outlierColumn: "" };
 }
 
 export const Prediction: MessageFns<Prediction> = {
@@ -465,6 +533,12 @@ export const Prediction: MessageFns<Prediction> = {
     }
     if (message.modelVersion !== "") {
       writer.uint32(34).string(message.modelVersion);
+    }
+    if (message.outlierScore !== undefined) {
+      writer.uint32(321).double(message.outlierScore);
+    }
+    if (message.outlierColumn !== "") {
+      writer.uint32(330).string(message.outlierColumn);
     }
     return writer;
   },
@@ -514,6 +588,22 @@ export const Prediction: MessageFns<Prediction> = {
             message.modelVersion = reader.string();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.outlierScore = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.outlierColumn = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -535,6 +625,8 @@ export const Prediction: MessageFns<Prediction> = {
     message.score = object.score ?? 0;
     message.model = object.model ?? "";
     message.modelVersion = object.modelVersion ?? "";
+    message.outlierScore = object.outlierScore ?? undefined;
+    message.outlierColumn = object.outlierColumn ?? "";
     return message;
   },
 };
@@ -1690,6 +1782,493 @@ export const ExplainResponse: MessageFns<ExplainResponse> = {
   },
 };
 
+function createBaseGetDriftRequest(): GetDriftRequest {
+  return { model: "", modelVersion: "" };
+}
+
+export const GetDriftRequest: MessageFns<GetDriftRequest> = {
+  encode(message: GetDriftRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(322).string(message.model);
+    }
+    if (message.modelVersion !== "") {
+      writer.uint32(330).string(message.modelVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDriftRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDriftRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.modelVersion = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetDriftRequest>): GetDriftRequest {
+    return GetDriftRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetDriftRequest>): GetDriftRequest {
+    const message = createBaseGetDriftRequest();
+    message.model = object.model ?? "";
+    message.modelVersion = object.modelVersion ?? "";
+    return message;
+  },
+};
+
+function createBaseGetDriftResponse(): GetDriftResponse {
+  return { versions: [] };
+}
+
+export const GetDriftResponse: MessageFns<GetDriftResponse> = {
+  encode(message: GetDriftResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.versions) {
+      ModelDrift.encode(v!, writer.uint32(322).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDriftResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDriftResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.versions.push(ModelDrift.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetDriftResponse>): GetDriftResponse {
+    return GetDriftResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetDriftResponse>): GetDriftResponse {
+    const message = createBaseGetDriftResponse();
+    message.versions = object.versions?.map((e) => ModelDrift.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelDrift(): ModelDrift {
+  return {
+    model: "",
+    modelVersion: "",
+    rows: 0n,
+    rowsMin: 0n,
+    rowsTotal: 0n,
+    outliers: 0n,
+    alerting: false,
+    alertingSinceUs: 0n,
+    columns: [],
+  };
+}
+
+export const ModelDrift: MessageFns<ModelDrift> = {
+  encode(message: ModelDrift, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(322).string(message.model);
+    }
+    if (message.modelVersion !== "") {
+      writer.uint32(330).string(message.modelVersion);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asUintN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
+      }
+      writer.uint32(336).uint64(message.rows);
+    }
+    if (message.rowsMin !== 0n) {
+      if (BigInt.asUintN(64, message.rowsMin) !== message.rowsMin) {
+        throw new globalThis.Error("value provided for field message.rowsMin of type uint64 too large");
+      }
+      writer.uint32(344).uint64(message.rowsMin);
+    }
+    if (message.rowsTotal !== 0n) {
+      if (BigInt.asUintN(64, message.rowsTotal) !== message.rowsTotal) {
+        throw new globalThis.Error("value provided for field message.rowsTotal of type uint64 too large");
+      }
+      writer.uint32(352).uint64(message.rowsTotal);
+    }
+    if (message.outliers !== 0n) {
+      if (BigInt.asUintN(64, message.outliers) !== message.outliers) {
+        throw new globalThis.Error("value provided for field message.outliers of type uint64 too large");
+      }
+      writer.uint32(360).uint64(message.outliers);
+    }
+    if (message.alerting !== false) {
+      writer.uint32(368).bool(message.alerting);
+    }
+    if (message.alertingSinceUs !== 0n) {
+      if (BigInt.asIntN(64, message.alertingSinceUs) !== message.alertingSinceUs) {
+        throw new globalThis.Error("value provided for field message.alertingSinceUs of type int64 too large");
+      }
+      writer.uint32(376).int64(message.alertingSinceUs);
+    }
+    for (const v of message.columns) {
+      ColumnDrift.encode(v!, writer.uint32(386).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelDrift {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelDrift();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.modelVersion = reader.string();
+            continue;
+          }
+          case 42: {
+            if (tag !== 336) {
+              break;
+            }
+
+            message.rows = reader.uint64() as bigint;
+            continue;
+          }
+          case 43: {
+            if (tag !== 344) {
+              break;
+            }
+
+            message.rowsMin = reader.uint64() as bigint;
+            continue;
+          }
+          case 44: {
+            if (tag !== 352) {
+              break;
+            }
+
+            message.rowsTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 45: {
+            if (tag !== 360) {
+              break;
+            }
+
+            message.outliers = reader.uint64() as bigint;
+            continue;
+          }
+          case 46: {
+            if (tag !== 368) {
+              break;
+            }
+
+            message.alerting = reader.bool();
+            continue;
+          }
+          case 47: {
+            if (tag !== 376) {
+              break;
+            }
+
+            message.alertingSinceUs = reader.int64() as bigint;
+            continue;
+          }
+          case 48: {
+            if (tag !== 386) {
+              break;
+            }
+
+            message.columns.push(ColumnDrift.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelDrift>): ModelDrift {
+    return ModelDrift.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelDrift>): ModelDrift {
+    const message = createBaseModelDrift();
+    message.model = object.model ?? "";
+    message.modelVersion = object.modelVersion ?? "";
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.rowsMin = (object.rowsMin !== undefined && object.rowsMin !== null) ? BigInt(object.rowsMin) : 0n;
+    message.rowsTotal = (object.rowsTotal !== undefined && object.rowsTotal !== null) ? BigInt(object.rowsTotal) : 0n;
+    message.outliers = (object.outliers !== undefined && object.outliers !== null) ? BigInt(object.outliers) : 0n;
+    message.alerting = object.alerting ?? false;
+    message.alertingSinceUs = (object.alertingSinceUs !== undefined && object.alertingSinceUs !== null)
+      ? BigInt(object.alertingSinceUs)
+      : 0n;
+    message.columns = object.columns?.map((e) => ColumnDrift.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseColumnDrift(): ColumnDrift {
+  return {
+    name: "",
+    psi: 0,
+    psiLimit: 0,
+    jensenShannon: 0,
+    ks: 0,
+    meanShift: 0,
+    missingShare: 0,
+    missingZ: 0,
+    cusum: 0,
+    share: 0,
+    signs: [],
+  };
+}
+
+export const ColumnDrift: MessageFns<ColumnDrift> = {
+  encode(message: ColumnDrift, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(322).string(message.name);
+    }
+    if (message.psi !== 0) {
+      writer.uint32(329).double(message.psi);
+    }
+    if (message.psiLimit !== 0) {
+      writer.uint32(337).double(message.psiLimit);
+    }
+    if (message.jensenShannon !== 0) {
+      writer.uint32(345).double(message.jensenShannon);
+    }
+    if (message.ks !== 0) {
+      writer.uint32(353).double(message.ks);
+    }
+    if (message.meanShift !== 0) {
+      writer.uint32(361).double(message.meanShift);
+    }
+    if (message.missingShare !== 0) {
+      writer.uint32(369).double(message.missingShare);
+    }
+    if (message.missingZ !== 0) {
+      writer.uint32(377).double(message.missingZ);
+    }
+    if (message.cusum !== 0) {
+      writer.uint32(385).double(message.cusum);
+    }
+    if (message.share !== 0) {
+      writer.uint32(393).double(message.share);
+    }
+    for (const v of message.signs) {
+      writer.uint32(402).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ColumnDrift {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseColumnDrift();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.psi = reader.double();
+            continue;
+          }
+          case 42: {
+            if (tag !== 337) {
+              break;
+            }
+
+            message.psiLimit = reader.double();
+            continue;
+          }
+          case 43: {
+            if (tag !== 345) {
+              break;
+            }
+
+            message.jensenShannon = reader.double();
+            continue;
+          }
+          case 44: {
+            if (tag !== 353) {
+              break;
+            }
+
+            message.ks = reader.double();
+            continue;
+          }
+          case 45: {
+            if (tag !== 361) {
+              break;
+            }
+
+            message.meanShift = reader.double();
+            continue;
+          }
+          case 46: {
+            if (tag !== 369) {
+              break;
+            }
+
+            message.missingShare = reader.double();
+            continue;
+          }
+          case 47: {
+            if (tag !== 377) {
+              break;
+            }
+
+            message.missingZ = reader.double();
+            continue;
+          }
+          case 48: {
+            if (tag !== 385) {
+              break;
+            }
+
+            message.cusum = reader.double();
+            continue;
+          }
+          case 49: {
+            if (tag !== 393) {
+              break;
+            }
+
+            message.share = reader.double();
+            continue;
+          }
+          case 50: {
+            if (tag !== 402) {
+              break;
+            }
+
+            message.signs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ColumnDrift>): ColumnDrift {
+    return ColumnDrift.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ColumnDrift>): ColumnDrift {
+    const message = createBaseColumnDrift();
+    message.name = object.name ?? "";
+    message.psi = object.psi ?? 0;
+    message.psiLimit = object.psiLimit ?? 0;
+    message.jensenShannon = object.jensenShannon ?? 0;
+    message.ks = object.ks ?? 0;
+    message.meanShift = object.meanShift ?? 0;
+    message.missingShare = object.missingShare ?? 0;
+    message.missingZ = object.missingZ ?? 0;
+    message.cusum = object.cusum ?? 0;
+    message.share = object.share ?? 0;
+    message.signs = object.signs?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /** Owned by model-inference. */
 export type PredictionServiceService = typeof PredictionServiceService;
 export const PredictionServiceService = {
@@ -1723,6 +2302,16 @@ export const PredictionServiceService = {
     responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
+  /** Says how recent predictions differ from what a model was trained on. */
+  getDrift: {
+    path: "/millrace.inference.v1.PredictionService/GetDrift" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetDriftRequest): Buffer => Buffer.from(GetDriftRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetDriftRequest => GetDriftRequest.decode(value),
+    responseSerialize: (value: GetDriftResponse): Buffer => Buffer.from(GetDriftResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetDriftResponse => GetDriftResponse.decode(value),
+  },
 } as const;
 
 export interface PredictionServiceServer extends UntypedServiceImplementation {
@@ -1732,6 +2321,8 @@ export interface PredictionServiceServer extends UntypedServiceImplementation {
   getQuality: handleUnaryCall<GetQualityRequest, GetQualityResponse>;
   /** Says how much each feature moved a prediction, without making one: nothing is logged. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
+  /** Says how recent predictions differ from what a model was trained on. */
+  getDrift: handleUnaryCall<GetDriftRequest, GetDriftResponse>;
 }
 
 export interface PredictionServiceClient extends Client {
@@ -1782,6 +2373,22 @@ export interface PredictionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainResponse) => void,
+  ): ClientUnaryCall;
+  /** Says how recent predictions differ from what a model was trained on. */
+  getDrift(
+    request: GetDriftRequest,
+    callback: (error: ServiceError | null, response: GetDriftResponse) => void,
+  ): ClientUnaryCall;
+  getDrift(
+    request: GetDriftRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetDriftResponse) => void,
+  ): ClientUnaryCall;
+  getDrift(
+    request: GetDriftRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetDriftResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -721,6 +721,10 @@ export interface Model {
   trees:
     | ModelFile
     | undefined;
+  /** How its inputs and its score were spread in training, as `millrace model profile` writes it; unset: drift is not watched. Not part of the version. */
+  profile:
+    | ModelFile
+    | undefined;
   /** How a custom model is run; unset: the defaults, and of other formats. */
   custom:
     | CustomModel
@@ -3911,6 +3915,7 @@ function createBaseModel(): Model {
     outcome: undefined,
     responseCacheTtlUs: 0n,
     trees: undefined,
+    profile: undefined,
     custom: undefined,
     remote: undefined,
   };
@@ -3953,6 +3958,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.trees !== undefined) {
       ModelFile.encode(message.trees, writer.uint32(562).fork()).join();
+    }
+    if (message.profile !== undefined) {
+      ModelFile.encode(message.profile, writer.uint32(882).fork()).join();
     }
     if (message.custom !== undefined) {
       CustomModel.encode(message.custom, writer.uint32(642).fork()).join();
@@ -4064,6 +4072,14 @@ export const Model: MessageFns<Model> = {
             message.trees = ModelFile.decode(reader, reader.uint32());
             continue;
           }
+          case 110: {
+            if (tag !== 882) {
+              break;
+            }
+
+            message.profile = ModelFile.decode(reader, reader.uint32());
+            continue;
+          }
           case 80: {
             if (tag !== 642) {
               break;
@@ -4113,6 +4129,9 @@ export const Model: MessageFns<Model> = {
       : 0n;
     message.trees = (object.trees !== undefined && object.trees !== null)
       ? ModelFile.fromPartial(object.trees)
+      : undefined;
+    message.profile = (object.profile !== undefined && object.profile !== null)
+      ? ModelFile.fromPartial(object.profile)
       : undefined;
     message.custom = (object.custom !== undefined && object.custom !== null)
       ? CustomModel.fromPartial(object.custom)
