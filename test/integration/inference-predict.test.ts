@@ -239,6 +239,13 @@ test('outcomes give the AUC and the log loss that brute force gives; a predictio
   expect(after?.auc).toBeCloseTo(auc(scores, labels), 12);
   expect(after?.logLoss).toBeCloseTo(logLoss(scores, labels), 9);
   expect(after?.positiveRate).toBeCloseTo(labels.filter(Boolean).length / 400, 12);
+  const squares = scores.map((score, at) => (score - Number(labels[at])) ** 2);
+  expect(after?.brier).toBeCloseTo(squares.reduce((sum, square) => sum + square, 0) / 400, 12);
+  expect(after?.rmse).toBeCloseTo(Math.sqrt(after?.brier ?? 0), 12);
+  // every one of the outcomes is of a flight from Atlanta, and the other origins have none
+  const outcomes = (after?.segments ?? []).map(({ column, value, outcomes: of }) => [column, value, of]);
+  expect(outcomes.filter(([, , of]) => of !== 0n)).toEqual([['origin', 'ATL', 400n]]);
+  expect(outcomes).toContainEqual(['origin', 'ORD', 0n]);
 });
 
 test('an outcome right behind its prediction is never missed', async () => {
@@ -354,7 +361,8 @@ test('killed and started again: the model is loaded, every acknowledged predicti
   await eventually(
     async () => {
       const predictions = BigInt(logged.filter(({ model }) => model === 'late').length);
-      expect(await quality()).toEqual({ ...before, predictions });
+      // segments count predictions too
+      expect(await quality()).toEqual({ ...before, predictions, segments: expect.any(Array) });
     },
     { timeoutMs: 20_000 },
   );

@@ -65,6 +65,7 @@ export const late = onnxModel('late', {
   input: { name: 'X', columns: [{ feature: 'delay' }, { request: 'wind', fill: 0.5 }] },
   output: { name: 'probabilities', column: 1 },
   outcome: { source: landings, key: 'flight', label: 'late' },
+  segments: ['origin'],
 });
 export const lateDeployment = deployment('late', { ...about, targets: [{ model: late }] });
 

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { addAliasCommands } from './alias-commands.ts';
 import { type CommonOptions, positive, printJson, reportError } from './context.ts';
 import { addDriftCommand } from './drift-command.ts';
+import { addModelQualityCommand } from './model-quality-command.ts';
 import { addProfileCommand } from './profile-command.ts';
 import { forms, type QuantizeOptions, quantizeFile, readModelFile } from './quantize-file.ts';
 import type { QuantizeReport } from './quantize-report.ts';
@@ -18,6 +19,7 @@ export function addModelCommands(program: Command): void {
   addAliasCommands(command);
   addProfileCommand(command);
   addDriftCommand(command);
+  addModelQualityCommand(command);
   command
     .command('inspect')
     .description(

@@ -40,6 +40,8 @@ export interface ModelOptions extends MetadataOptions {
   readonly trees?: ModelFile;
   /** How its inputs and its score were spread in training (`millrace model profile` writes it): drift is watched against it. Makes no new version. */
   readonly profile?: ModelFile;
+  /** Columns whose values are judged one by one as outcomes come: join keys, or columns of the vector; at most 8. Makes no new version. */
+  readonly segments?: readonly string[];
   /** How a custom model is run. */
   readonly custom?: CustomOptions;
   /** How a remote model is called. */
@@ -114,6 +116,7 @@ export function model(name: string, options: ModelOptions): Model {
     responseCacheTtlUs: options.responseCache ? BigInt(parseDurationUs(options.responseCache.ttl)) : 0n,
     trees: options.trees,
     profile: options.profile,
+    segments: [...(options.segments ?? [])],
     custom: options.custom && customSpec(options.custom),
     remote: options.remote && remoteSpec(options.remote),
   };

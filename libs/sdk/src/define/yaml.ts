@@ -171,6 +171,7 @@ const modelDocument = z.strictObject({
   response_cache: z.strictObject({ ttl: duration }).optional(),
   trees: modelFile.optional(),
   profile: modelFile.optional(),
+  segments: z.array(z.string()).optional(),
   custom: customModel.optional(),
   remote: remoteModel.optional(),
 });
@@ -357,6 +358,7 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
     responseCacheTtlUs: given.response_cache?.ttl ?? 0n,
     trees: given.trees,
     profile: given.profile,
+    segments: given.segments ?? [],
     custom: given.custom && customSpec(given.custom),
     remote: given.remote && remoteSpec(given.remote),
   };

@@ -31,7 +31,7 @@ function serviceValue({ features, derived, requestFields }: definitions.FeatureS
 }
 
 /** An answer that is given again is the same answer, and so is one that is watched. */
-function modelValue({ responseCacheTtlUs: _, profile: __, custom, ...rest }: definitions.Model) {
+function modelValue({ responseCacheTtlUs: _, profile: __, segments: ___, custom, ...rest }: definitions.Model) {
   // a Map has no JSON
   return { ...rest, custom: custom && { ...custom, parameters: Object.fromEntries(custom.parameters) } };
 }

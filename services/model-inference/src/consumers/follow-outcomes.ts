@@ -11,7 +11,7 @@ import {
 } from '@millrace/events';
 import type { RegistrySnapshot } from '@millrace/registry';
 import type { Telemetry } from '@millrace/runtime';
-import type { OutcomeBook } from '../app/outcomes.ts';
+import type { OutcomeBook, Segment } from '../app/outcomes.ts';
 
 const retryMs = 200;
 
@@ -42,8 +42,12 @@ export async function followOutcomes(deps: FollowDeps): Promise<void> {
     for await (const { seq, batch } of deps.predictions(1, signal)) {
       const { deployment, model, modelVersion, predictionKeys, scores } = batch;
       const predictedUs = Number(batch.predictedUs);
-      for (const [row, score] of scores.entries())
-        book.predicted({ deployment, model, modelVersion, predictedUs, key: predictionKeys[row] ?? '', score });
+      const columns = deps.snapshot().models.get(model)?.spec.segments ?? [];
+      const segmentsOf = segmentReader(batch, columns);
+      for (const [row, score] of scores.entries()) {
+        const key = predictionKeys[row] ?? '';
+        book.predicted({ deployment, model, modelVersion, predictedUs, key, score, segments: segmentsOf(row) });
+      }
       predictedSeq = seq;
       moved.resolve();
     }
@@ -84,7 +88,7 @@ function takeOutcomes(batch: DecodedBatch, seq: number, { model, outcome }: Join
   if (!keys || !labels) return;
   for (let row = 0; row < batch.count; row++) {
     const key = textOf(keys, row);
-    const label = positive(labels, row);
+    const label = outcomeOf(labels, row);
     if (key !== undefined && label !== undefined) book.outcome(model, key, label, seq);
   }
 }
@@ -121,7 +125,20 @@ function textOf(column: Column, row: number): string | undefined {
   return String(column.values[row]);
 }
 
-function positive(column: Column, row: number): boolean | undefined {
+/** The values of a prediction's segment columns: join keys, or columns of its vector. */
+function segmentReader(batch: events.PredictionBatch, columns: readonly string[]): (row: number) => Segment[] {
+  const width = batch.vectorNames.length;
+  const readers = columns.flatMap((column) => {
+    const keys = batch.entity.find(({ name }) => name === column);
+    const at = batch.vectorNames.indexOf(column);
+    if (keys) return [{ column, read: (row: number) => keys.values[row] ?? '' }];
+    return at < 0 ? [] : [{ column, read: (row: number) => String(batch.vectors[row * width + at] ?? Number.NaN) }];
+  });
+  return (row) => readers.map(({ column, read }) => ({ column, value: read(row) }));
+}
+
+function outcomeOf(column: Column, row: number): number | undefined {
   if (column.nulls?.[row] === 1 || column.type === 'str') return undefined;
-  return Number(column.values[row]) > 0;
+  const outcome = Number(column.values[row]);
+  return Number.isNaN(outcome) ? undefined : outcome;
 }

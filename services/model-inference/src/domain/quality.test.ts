@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { auc, logLoss } from '@millrace/stats';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -9,7 +10,7 @@ const outcomes = (score: fc.Arbitrary<number>) =>
 
 function figuresOf(given: readonly { readonly score: number; readonly positive: boolean }[]) {
   const quality = new RunningQuality();
-  for (const { score, positive } of given) quality.add(score, positive);
+  for (const { score, positive } of given) quality.add(score, Number(positive));
   return quality.figures();
 }
 
@@ -19,6 +20,10 @@ test('without outcomes there are no figures', () => {
     auc: Number.NaN,
     logLoss: Number.NaN,
     positiveRate: Number.NaN,
+    brier: Number.NaN,
+    calibrationError: Number.NaN,
+    rmse: Number.NaN,
+    mae: Number.NaN,
   });
 });
 
@@ -92,3 +97,22 @@ function errorMax(scores: readonly number[], labels: readonly boolean[]): number
   for (const [bin, each] of positives) shared += each * (negatives.get(bin) ?? 0);
   return shared / (2 * count * (labels.length - count));
 }
+
+test('Brier score, calibration error, RMSE and MAE are scikit-learn’s', () => {
+  const { binary, amounts } = JSON.parse(
+    readFileSync(new URL('../fixtures/quality.json', import.meta.url), 'utf8'),
+  ) as Record<
+    'binary' | 'amounts',
+    { readonly scores: number[]; readonly outcomes: number[]; readonly figures: Readonly<Record<string, number>> }
+  >;
+  for (const { scores, outcomes: labels, figures } of [binary, amounts]) {
+    const quality = new RunningQuality();
+    for (const [at, score] of scores.entries()) quality.add(score, labels[at] ?? Number.NaN);
+    const found = quality.figures();
+    expect(found).toMatchObject(
+      Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, expect.closeTo(value, 10)])),
+    );
+    expect(scores.length).toBe(500);
+  }
+  expect([Object.keys(binary.figures).length, Object.keys(amounts.figures).length]).toEqual([6, 2]);
+});

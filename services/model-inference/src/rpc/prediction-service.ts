@@ -30,8 +30,13 @@ export function predictionService(parts: {
         parts.outcomes.quality(model),
       );
       return {
-        models: models.map(({ predictions, outcomes, ...quality }) => ({
+        models: models.map(({ predictions, outcomes, segments, ...quality }) => ({
           ...quality,
+          segments: segments.map((one) => ({
+            ...one,
+            predictions: BigInt(one.predictions),
+            outcomes: BigInt(one.outcomes),
+          })),
           predictions: BigInt(predictions),
           outcomes: BigInt(outcomes),
         })),

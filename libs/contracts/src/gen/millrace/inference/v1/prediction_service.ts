@@ -107,6 +107,42 @@ export interface ModelQuality {
   logLoss: number;
   /** The share of positive outcomes. */
   positiveRate: number;
+  /** The mean of (score - outcome)^2, the outcome being 0 or 1. */
+  brier: number;
+  /** The expected calibration error over ten bins of equal width. */
+  calibrationError: number;
+  /** The root of the mean of (score - outcome)^2, the outcome being what it is: for models of amounts. */
+  rmse: number;
+  /** The mean of |score - outcome|. */
+  mae: number;
+  /** Of values of the columns that the model's definition names; at most 264. */
+  segments: SegmentQuality[];
+}
+
+/** Quality where a column has a value. */
+export interface SegmentQuality {
+  /** The column. */
+  column: string;
+  /** Its value; `other` for what came after the first 32. */
+  value: string;
+  /** Predictions made. */
+  predictions: bigint;
+  /** Predictions whose outcome is known. */
+  outcomes: bigint;
+  /** As of the whole, over 1,024 bins of scores. */
+  auc: number;
+  /** As of the whole. */
+  logLoss: number;
+  /** As of the whole. */
+  positiveRate: number;
+  /** As of the whole. */
+  brier: number;
+  /** As of the whole. */
+  calibrationError: number;
+  /** As of the whole. */
+  rmse: number;
+  /** As of the whole. */
+  mae: number;
 }
 
 /** Quality so far. */
@@ -866,7 +902,20 @@ export const GetQualityRequest: MessageFns<GetQualityRequest> = {
 };
 
 function createBaseModelQuality(): ModelQuality {
-  return { model: "", modelVersion: "", predictions: 0n, outcomes: 0n, auc: 0, logLoss: 0, positiveRate: 0 };
+  return {
+    model: "",
+    modelVersion: "",
+    predictions: 0n,
+    outcomes: 0n,
+    auc: 0,
+    logLoss: 0,
+    positiveRate: 0,
+    brier: 0,
+    calibrationError: 0,
+    rmse: 0,
+    mae: 0,
+    segments: [],
+  };
 }
 
 export const ModelQuality: MessageFns<ModelQuality> = {
@@ -897,6 +946,21 @@ export const ModelQuality: MessageFns<ModelQuality> = {
     }
     if (message.positiveRate !== 0) {
       writer.uint32(57).double(message.positiveRate);
+    }
+    if (message.brier !== 0) {
+      writer.uint32(321).double(message.brier);
+    }
+    if (message.calibrationError !== 0) {
+      writer.uint32(329).double(message.calibrationError);
+    }
+    if (message.rmse !== 0) {
+      writer.uint32(337).double(message.rmse);
+    }
+    if (message.mae !== 0) {
+      writer.uint32(345).double(message.mae);
+    }
+    for (const v of message.segments) {
+      SegmentQuality.encode(v!, writer.uint32(354).fork()).join();
     }
     return writer;
   },
@@ -970,6 +1034,46 @@ export const ModelQuality: MessageFns<ModelQuality> = {
             message.positiveRate = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.brier = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.calibrationError = reader.double();
+            continue;
+          }
+          case 42: {
+            if (tag !== 337) {
+              break;
+            }
+
+            message.rmse = reader.double();
+            continue;
+          }
+          case 43: {
+            if (tag !== 345) {
+              break;
+            }
+
+            message.mae = reader.double();
+            continue;
+          }
+          case 44: {
+            if (tag !== 354) {
+              break;
+            }
+
+            message.segments.push(SegmentQuality.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -996,6 +1100,206 @@ export const ModelQuality: MessageFns<ModelQuality> = {
     message.auc = object.auc ?? 0;
     message.logLoss = object.logLoss ?? 0;
     message.positiveRate = object.positiveRate ?? 0;
+    message.brier = object.brier ?? 0;
+    message.calibrationError = object.calibrationError ?? 0;
+    message.rmse = object.rmse ?? 0;
+    message.mae = object.mae ?? 0;
+    message.segments = object.segments?.map((e) => SegmentQuality.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSegmentQuality(): SegmentQuality {
+  return {
+    column: "",
+    value: "",
+    predictions: 0n,
+    outcomes: 0n,
+    auc: 0,
+    logLoss: 0,
+    positiveRate: 0,
+    brier: 0,
+    calibrationError: 0,
+    rmse: 0,
+    mae: 0,
+  };
+}
+
+export const SegmentQuality: MessageFns<SegmentQuality> = {
+  encode(message: SegmentQuality, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.column !== "") {
+      writer.uint32(322).string(message.column);
+    }
+    if (message.value !== "") {
+      writer.uint32(330).string(message.value);
+    }
+    if (message.predictions !== 0n) {
+      if (BigInt.asUintN(64, message.predictions) !== message.predictions) {
+        throw new globalThis.Error("value provided for field message.predictions of type uint64 too large");
+      }
+      writer.uint32(336).uint64(message.predictions);
+    }
+    if (message.outcomes !== 0n) {
+      if (BigInt.asUintN(64, message.outcomes) !== message.outcomes) {
+        throw new globalThis.Error("value provided for field message.outcomes of type uint64 too large");
+      }
+      writer.uint32(344).uint64(message.outcomes);
+    }
+    if (message.auc !== 0) {
+      writer.uint32(353).double(message.auc);
+    }
+    if (message.logLoss !== 0) {
+      writer.uint32(361).double(message.logLoss);
+    }
+    if (message.positiveRate !== 0) {
+      writer.uint32(369).double(message.positiveRate);
+    }
+    if (message.brier !== 0) {
+      writer.uint32(377).double(message.brier);
+    }
+    if (message.calibrationError !== 0) {
+      writer.uint32(385).double(message.calibrationError);
+    }
+    if (message.rmse !== 0) {
+      writer.uint32(393).double(message.rmse);
+    }
+    if (message.mae !== 0) {
+      writer.uint32(401).double(message.mae);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SegmentQuality {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSegmentQuality();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.column = reader.string();
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 42: {
+            if (tag !== 336) {
+              break;
+            }
+
+            message.predictions = reader.uint64() as bigint;
+            continue;
+          }
+          case 43: {
+            if (tag !== 344) {
+              break;
+            }
+
+            message.outcomes = reader.uint64() as bigint;
+            continue;
+          }
+          case 44: {
+            if (tag !== 353) {
+              break;
+            }
+
+            message.auc = reader.double();
+            continue;
+          }
+          case 45: {
+            if (tag !== 361) {
+              break;
+            }
+
+            message.logLoss = reader.double();
+            continue;
+          }
+          case 46: {
+            if (tag !== 369) {
+              break;
+            }
+
+            message.positiveRate = reader.double();
+            continue;
+          }
+          case 47: {
+            if (tag !== 377) {
+              break;
+            }
+
+            message.brier = reader.double();
+            continue;
+          }
+          case 48: {
+            if (tag !== 385) {
+              break;
+            }
+
+            message.calibrationError = reader.double();
+            continue;
+          }
+          case 49: {
+            if (tag !== 393) {
+              break;
+            }
+
+            message.rmse = reader.double();
+            continue;
+          }
+          case 50: {
+            if (tag !== 401) {
+              break;
+            }
+
+            message.mae = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SegmentQuality>): SegmentQuality {
+    return SegmentQuality.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SegmentQuality>): SegmentQuality {
+    const message = createBaseSegmentQuality();
+    message.column = object.column ?? "";
+    message.value = object.value ?? "";
+    message.predictions = (object.predictions !== undefined && object.predictions !== null)
+      ? BigInt(object.predictions)
+      : 0n;
+    message.outcomes = (object.outcomes !== undefined && object.outcomes !== null) ? BigInt(object.outcomes) : 0n;
+    message.auc = object.auc ?? 0;
+    message.logLoss = object.logLoss ?? 0;
+    message.positiveRate = object.positiveRate ?? 0;
+    message.brier = object.brier ?? 0;
+    message.calibrationError = object.calibrationError ?? 0;
+    message.rmse = object.rmse ?? 0;
+    message.mae = object.mae ?? 0;
     return message;
   },
 };

@@ -725,6 +725,8 @@ export interface Model {
   profile:
     | ModelFile
     | undefined;
+  /** Columns whose values are judged one by one: join keys, or columns of the vector; at most 8. Not part of the version. */
+  segments: string[];
   /** How a custom model is run; unset: the defaults, and of other formats. */
   custom:
     | CustomModel
@@ -3916,6 +3918,7 @@ function createBaseModel(): Model {
     responseCacheTtlUs: 0n,
     trees: undefined,
     profile: undefined,
+    segments: [],
     custom: undefined,
     remote: undefined,
   };
@@ -3961,6 +3964,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.profile !== undefined) {
       ModelFile.encode(message.profile, writer.uint32(882).fork()).join();
+    }
+    for (const v of message.segments) {
+      writer.uint32(890).string(v!);
     }
     if (message.custom !== undefined) {
       CustomModel.encode(message.custom, writer.uint32(642).fork()).join();
@@ -4080,6 +4086,14 @@ export const Model: MessageFns<Model> = {
             message.profile = ModelFile.decode(reader, reader.uint32());
             continue;
           }
+          case 111: {
+            if (tag !== 890) {
+              break;
+            }
+
+            message.segments.push(reader.string());
+            continue;
+          }
           case 80: {
             if (tag !== 642) {
               break;
@@ -4133,6 +4147,7 @@ export const Model: MessageFns<Model> = {
     message.profile = (object.profile !== undefined && object.profile !== null)
       ? ModelFile.fromPartial(object.profile)
       : undefined;
+    message.segments = object.segments?.map((e) => e) || [];
     message.custom = (object.custom !== undefined && object.custom !== null)
       ? CustomModel.fromPartial(object.custom)
       : undefined;
