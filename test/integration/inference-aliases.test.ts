@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aliases as contract, inference, oip } from '@millrace/contracts';
+import { aliases as contract, inference, oip, rollouts } from '@millrace/contracts';
 import { openNats, readStream } from '@millrace/events';
 import { connect } from '@millrace/rpc';
 import { deployment } from '@millrace/sdk';
@@ -193,4 +193,37 @@ test('each change is on the audit stream, once, with who, why and every move', a
       { alias: 'challenger', from: v1, to: v0 },
     ],
   });
+});
+
+test('a promotion moves the alias that the deployment follows, for good; a rollback of it moves it back', async () => {
+  const [v0 = '', v1 = '', v2 = ''] = world.versions;
+  await set(['champion', v0]);
+  const client = connect(rollouts.RolloutServiceService, world.grpc, { defaultTimeoutMs: 20_000 });
+  const champion = async () => {
+    const { models } = await world.aliases.listAliases({ model: 'score' });
+    return models[0]?.aliases.find(({ alias }) => alias === 'champion')?.version;
+  };
+  const control = async (action: string) =>
+    (await client.controlRollout({ deployment: 'followed', action, by: 'ada', reason: 'seen' })).rollout;
+  const start = (modelVersion: string) =>
+    client.startRollout({ deployment: 'followed', model: 'score', modelVersion, plan: undefined, by: 'ada' });
+  try {
+    await start(v2);
+    expect(await control('promote')).toMatchObject({ status: 'promoted', promotedAlias: 'champion', share: 1 });
+    expect([await champion(), await predicted()]).toEqual([v2, v2]);
+    await eventually(async () => (await answeredBy('score@champion', '', world.otherOip)) === v2);
+    expect(await control('rollback')).toMatchObject({ status: 'rolled_back', promotedAlias: '' });
+    expect([await champion(), await predicted()]).toEqual([v0, v0]);
+    // the next one, after which the alias is free to go elsewhere
+    await start(v2);
+    await control('promote');
+    await set(['champion', v1]);
+    expect(await predicted()).toBe(v1);
+    await control('rollback');
+    expect([await champion(), await predicted()]).toEqual([v1, v1]);
+    const { changes } = await world.aliases.getAliasHistory({ model: 'score', alias: 'champion' });
+    expect(changes.some(({ reason }) => /rollout .* of deployment "followed": seen/.test(reason))).toBe(true);
+  } finally {
+    client.close();
+  }
 });

@@ -158,6 +158,16 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     targetsOf: (name) => deploymentOf(name)?.spec.targets.map(({ model }) => model) ?? [],
     hasOutcome: (name) => registry.current().models.get(name)?.spec.outcome !== undefined,
     nowUs: () => clock.nowUs(),
+    async moveAlias(name, to, author) {
+      const [own, ...others] = deploymentOf(name)?.spec.targets ?? [];
+      if (!own?.modelVersion.startsWith('@') || others.length > 0 || own.model !== to.model) return undefined;
+      const alias = own.modelVersion.slice(1);
+      await aliases.set(to.model, [[alias, to.version]], author);
+      return alias;
+    },
+    async moveAliasBack(alias, { model, version }, author) {
+      if (aliases.find(model, alias)?.versions.at(-1) === version) await aliases.rollback(model, alias, author);
+    },
     onShadow: metrics.shadowed,
     onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
   });

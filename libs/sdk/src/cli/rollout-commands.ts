@@ -77,6 +77,8 @@ function show(rollout: contract.Rollout | undefined, options: CommonOptions): vo
   process.stdout.write(
     `${rollout.deployment}: ${rollout.model} ${rollout.modelVersion} is ${rollout.status}, with ${share} of traffic\n`,
   );
+  if (rollout.promotedAlias)
+    process.stdout.write(`alias ${rollout.model}@${rollout.promotedAlias} points to it, for good\n`);
   const shadowing = shadowText(rollout);
   if (shadowing) process.stdout.write(`${shadowing}\n`);
   const latest = rollout.now ?? rollout.decisions.at(-1);

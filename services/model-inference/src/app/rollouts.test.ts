@@ -29,6 +29,8 @@ function world(without = '') {
     targetsOf: () => ['old'],
     hasOutcome: (model) => model !== without,
     nowUs: () => startedUs,
+    moveAlias: async () => undefined,
+    moveAliasBack: async () => undefined,
     onShadow: () => undefined,
     onProblem: (_event, error) => {
       throw error;

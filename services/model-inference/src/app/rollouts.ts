@@ -14,6 +14,7 @@ import {
   shareOf,
   startProgress,
 } from '@millrace/rollouts';
+import type { AliasRequest } from './aliases.ts';
 import type { Judged } from './outcomes.ts';
 import { createTrafficCounts, type Served, type Shadowed, type TrafficCounts } from './rollout-counts.ts';
 
@@ -48,6 +49,8 @@ export interface RolloutRecord {
   readonly baseline: TrafficCounts['baseline'];
   /** Of its shadow; left out by records from before there were shadows. */
   readonly pairs?: PairTally;
+  /** The alias that the promotion moved; the deployment follows it, and the rollout routes nothing any more. */
+  readonly promotedAlias?: string;
   /** The last event whose outcomes `progress` holds: after a restart they are read again from the first. */
   readonly judgedSeq: number;
 }
@@ -70,6 +73,10 @@ export interface RolloutDeps {
   /** Whether a model's definition says where its outcomes come from. */
   readonly hasOutcome: (model: string) => boolean;
   readonly nowUs: () => number;
+  /** Moves the alias that the deployment follows to the version, when it follows one; the alias. */
+  readonly moveAlias: (deployment: string, to: Candidate, author: AliasRequest) => Promise<string | undefined>;
+  /** Moves an alias back to where it was; one that points elsewhere by now stays. */
+  readonly moveAliasBack: (alias: string, from: Candidate, author: AliasRequest) => Promise<void>;
   readonly onShadow: (deployment: string, outcome: Shadowed) => void;
   readonly onProblem: (event: string, error: unknown) => void;
 }
@@ -160,6 +167,22 @@ export async function createRollouts(deps: RolloutDeps) {
     await deps.store.audit(audited);
   }
 
+  /** For good where the deployment follows an alias: it is moved first, and what follows it needs no rollout any more. */
+  async function promote(one: Live, by: string, reason: string): Promise<void> {
+    const { id, deployment, model, modelVersion: version } = one.record;
+    const author = { by, reason: `rollout ${id} of deployment "${deployment}": ${reason}` };
+    const alias = await deps.moveAlias(deployment, { model, version }, author);
+    const moved = alias === undefined ? {} : { promotedAlias: alias };
+    await conclude(one, 'promote', by, reason, { status: 'promoted', ...moved });
+  }
+
+  async function rollBack(one: Live, by: string, reason: string): Promise<void> {
+    const { id, deployment, model, modelVersion: version, promotedAlias } = one.record;
+    const author = { by, reason: `rollout ${id} of deployment "${deployment}": ${reason}` };
+    if (promotedAlias !== undefined) await deps.moveAliasBack(promotedAlias, { model, version }, author);
+    await conclude(one, 'rollback', by, reason, { status: 'rolled_back' });
+  }
+
   async function tickOne(one: Live): Promise<void> {
     const { record } = one;
     if (record.status !== 'running' && record.status !== 'paused') return;
@@ -170,8 +193,8 @@ export async function createRollouts(deps: RolloutDeps) {
     const { action, reason } = decide(record.plan, progress, nowUs);
     const last = record.decisions.at(-1);
     if (record.status === 'paused' && action !== 'rollback') return;
-    if (action === 'rollback') return conclude(one, action, 'evidence', reason, { status: 'rolled_back' });
-    if (action === 'promote') return conclude(one, action, 'evidence', reason, { status: 'promoted' });
+    if (action === 'rollback') return rollBack(one, 'evidence', reason);
+    if (action === 'promote') return promote(one, 'evidence', reason);
     if (action === 'advance') {
       one.counts.newStep();
       return conclude(one, action, 'evidence', reason, { progress: advance(progress, nowUs) });
@@ -240,13 +263,15 @@ export async function createRollouts(deps: RolloutDeps) {
           `the rollout of deployment "${deployment}" is ${status}: "${action}" does not apply; actions: promote, rollback, pause, resume`,
           { deployment, action, status },
         );
-      await conclude(one, next.action, by, reason || 'ASKED', { status: next.status });
+      if (next.action === 'promote') await promote(one, by, reason || 'ASKED');
+      else if (next.action === 'rollback') await rollBack(one, by, reason || 'ASKED');
+      else await conclude(one, next.action, by, reason || 'ASKED', { status: next.status });
       return one.record;
     },
     /** What must be loaded. */
     candidates: (): readonly Candidate[] =>
       [...live.values()]
-        .filter(({ record }) => ['running', 'paused', 'promoted'].includes(record.status))
+        .filter(({ record }) => ['running', 'paused', 'promoted'].includes(record.status) && !record.promotedAlias)
         .map(({ record }) => ({ model: record.model, version: record.modelVersion })),
     /** How a call to the deployment is routed; undefined without a rollout. */
     route(deployment: string): CallRoute | undefined {
@@ -254,7 +279,7 @@ export async function createRollouts(deps: RolloutDeps) {
       if (!one || !isCurrent(one)) return undefined;
       const { record } = one;
       const isOpen = record.status === 'running' || record.status === 'paused';
-      if (!isOpen && record.status !== 'promoted') return undefined;
+      if (!isOpen && (record.status !== 'promoted' || record.promotedAlias !== undefined)) return undefined;
       const candidate = { model: record.model, version: record.modelVersion };
       const { id } = record;
       if (!isOpen) return { ...noCounting, id, candidateOf: () => candidate };

@@ -75,6 +75,7 @@ function toWire(record: RolloutRecord, rollouts: Rollouts): contract.Rollout {
     status: record.status,
     share: isOpen ? shareOf(plan, record.progress) : record.status === 'promoted' ? 1 : 0,
     plan: planMessage(plan),
+    promotedAlias: record.status === 'promoted' ? (record.promotedAlias ?? '') : '',
     shadowShare: isOpen ? shadowShareOf(plan, record.progress) : 0,
     shadow: shadowToWire(record.pairs),
     decisions: record.decisions.map(({ decidedUs, by, action, reason, decision }) => ({

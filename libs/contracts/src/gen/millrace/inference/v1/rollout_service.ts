@@ -211,7 +211,11 @@ export interface Rollout {
   /** The share of traffic that goes to the candidate as a shadow now. */
   shadowShare: number;
   /** Unset before the first call to the shadow. */
-  shadow: RolloutShadow | undefined;
+  shadow:
+    | RolloutShadow
+    | undefined;
+  /** The alias that the promotion moved to the candidate, in the registry for good; empty: the promotion stands until the deployment is applied again. */
+  promotedAlias: string;
 }
 
 /** Asks for a rollout. */
@@ -1452,6 +1456,7 @@ function createBaseRollout(): Rollout {
     now: undefined,
     shadowShare: 0,
     shadow: undefined,
+    promotedAlias: "",
   };
 }
 
@@ -1489,6 +1494,9 @@ export const Rollout: MessageFns<Rollout> = {
     }
     if (message.shadow !== undefined) {
       RolloutShadow.encode(message.shadow, writer.uint32(330).fork()).join();
+    }
+    if (message.promotedAlias !== "") {
+      writer.uint32(338).string(message.promotedAlias);
     }
     return writer;
   },
@@ -1594,6 +1602,14 @@ export const Rollout: MessageFns<Rollout> = {
             message.shadow = RolloutShadow.decode(reader, reader.uint32());
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.promotedAlias = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1628,6 +1644,7 @@ export const Rollout: MessageFns<Rollout> = {
     message.shadow = (object.shadow !== undefined && object.shadow !== null)
       ? RolloutShadow.fromPartial(object.shadow)
       : undefined;
+    message.promotedAlias = object.promotedAlias ?? "";
     return message;
   },
 };
