@@ -210,4 +210,24 @@ test('a profile that is not the registered one, or of other columns, is said and
     expect(client.getDrift({ model: 'watched', modelVersion: '' })).rejects.toThrow(/SHA-256/),
   );
   expect((await predict(1)).predictions[0]?.outlierScore).toBeUndefined();
+
+  const later = readFileSync(join(folder, 'profile.json'));
+  const sha256 = createHash('sha256').update(later).digest('hex');
+  await world.apply(watched({ uri: 'later.json', sha256 }));
+  await eventually(async () =>
+    expect(client.getDrift({ model: 'watched', modelVersion: '' })).rejects.toThrow(/no profile "later.json"/),
+  );
+  const other = later.toString().replace('"name": "wind"', '"name": "gusts"');
+  writeFileSync(join(folder, 'other.json'), other);
+  await world.apply(watched({ uri: 'other.json', sha256: createHash('sha256').update(other).digest('hex') }));
+  await eventually(async () =>
+    expect(client.getDrift({ model: 'watched', modelVersion: '' })).rejects.toThrow(
+      'is of the columns delay, gusts, and its vector has delay, wind',
+    ),
+  );
+
+  await world.apply(watched({ uri: 'later.json', sha256 }));
+  // the file comes afterwards
+  writeFileSync(join(folder, 'later.json'), later);
+  await eventually(async () => expect((await drift()).rows).toBe(0n), { timeoutMs: 20_000 });
 });

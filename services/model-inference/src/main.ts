@@ -216,7 +216,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   await follow();
   registry.onChange(() => void follow().then(drift.follow));
   aliasStore.onChange(() => void follow());
-  const retries = setInterval(() => void follow(), loadRetryMs);
+  const retries = setInterval(() => void follow().then(drift.follow), loadRetryMs);
   life.onStop('load retries', () => clearInterval(retries));
   const ticks = setInterval(() => void rollouts.tick(), rolloutTickMs);
   life.onStop('rollouts', () => clearInterval(ticks));

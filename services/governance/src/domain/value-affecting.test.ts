@@ -19,4 +19,6 @@ test('a model that has none of the newer options keeps the version that it had b
   const onnx = definitions.Model.fromPartial({ uri: 'm.onnx', sha256: 'ab', format: 'onnx' } as never);
   expect(versionOf(onnx)).toBe('883da8637525');
   expect(versionOf({ ...onnx, responseCacheTtlUs: 5n })).toBe('883da8637525');
+  const profile = { uri: 'm.profile.json', sha256: 'cd' };
+  expect(versionOf({ ...onnx, profile, segments: ['origin'] })).toBe('883da8637525');
 });

@@ -39,7 +39,7 @@ export interface VersionDrift {
 }
 
 export interface DriftMonitor {
-  /** Reads the profiles of what is loaded now; a version whose profile is another one starts again. */
+  /** Reads the profiles of what is loaded now, also those that could not be read before; a version whose profile is another one starts again. */
   follow(): Promise<void>;
   /** Takes predictions in, and says how far out each is; undefined without a profile. */
   predicted(model: BookedModel, vectors: Vectors, scores: readonly number[]): readonly RowOutlier[] | undefined;
@@ -79,11 +79,12 @@ export interface DriftDeps {
 
 export function createDriftMonitor(deps: DriftDeps): DriftMonitor {
   const watched = new Map<string, Watched>();
-  /** By the same key: why there is none, for that file. */
-  const problems = new Map<string, { readonly sha256: string; readonly error: MeshError }>();
+  /** By the same key: why there is none. */
+  const problems = new Map<string, MeshError>();
   const key = (model: string, version: string) => `${model}@${version}`;
   const nowMs = () => deps.nowUs() / 1000;
   let following: Promise<void> = Promise.resolve();
+  let isJudging = false;
 
   async function open(model: BookedModel, file: definitions.ModelFile): Promise<void> {
     const id = key(model.name, model.version);
@@ -94,10 +95,13 @@ export function createDriftMonitor(deps: DriftDeps): DriftMonitor {
       const watch = new DriftWatch(profile, nowMs(), deps.options);
       const scales = outlierScales(profile.columns);
       const state = { outliers: 0, alertingSinceUs: 0 };
+      problems.delete(id);
       watched.set(id, { model: name, version, sha256: file.sha256, profile, watch, scales, ...state });
     } catch (thrown) {
-      problems.set(id, { sha256: file.sha256, error: toMeshError(thrown) });
-      deps.onProblem(model.name, model.version, thrown);
+      const error = toMeshError(thrown);
+      // it is tried again and again, and said once
+      if (problems.get(id)?.message !== error.message) deps.onProblem(model.name, model.version, error);
+      problems.set(id, error);
     }
   }
 
@@ -117,9 +121,10 @@ export function createDriftMonitor(deps: DriftDeps): DriftMonitor {
     }
     for (const [id, model] of ready) {
       const file = deps.spec(model).profile;
-      if (problems.get(id)?.sha256 !== file?.sha256) problems.delete(id);
-      if (file && !watched.has(id) && !problems.has(id)) await open(model, file);
+      if (!file) problems.delete(id);
+      else if (!watched.has(id)) await open(model, file);
     }
+    for (const id of problems.keys()) if (!ready.has(id)) problems.delete(id);
   }
 
   const reportOf = ({ model, version, watch, outliers, alertingSinceUs }: Watched): VersionDrift => ({
@@ -168,7 +173,7 @@ export function createDriftMonitor(deps: DriftDeps): DriftMonitor {
       if (mine.length > 0) return mine.map(reportOf);
       const ready = deps.book.ready(model, version);
       throw (
-        problems.get(key(ready.name, ready.version))?.error ??
+        problems.get(key(ready.name, ready.version)) ??
         new MeshError(
           'NOT_READY',
           `model "${ready.name}" has no training profile; make one with millrace model profile and name it in the definition`,
@@ -177,8 +182,12 @@ export function createDriftMonitor(deps: DriftDeps): DriftMonitor {
       );
     },
     async tick() {
+      // an alert may wait for NATS longer than a tick
+      if (isJudging) return;
+      isJudging = true;
       for (const one of watched.values())
         await judge(one).catch((error) => deps.onProblem(one.model, one.version, error));
+      isJudging = false;
     },
   };
 }
