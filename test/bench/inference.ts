@@ -1,6 +1,7 @@
 import type { BenchCases, BenchContext, BenchUsage } from './bench.ts';
 import { measureBatching } from './inference/batching.ts';
 import { measureBoosted } from './inference/boosted.ts';
+import { measureCache } from './inference/cached.ts';
 import { measureFairness } from './inference/fairness.ts';
 import { measureFused } from './inference/fused.ts';
 import { measureIris } from './inference/iris.ts';
@@ -9,6 +10,8 @@ import { measureProtocol } from './inference/protocol.ts';
 import { measureQuantized } from './inference/quantized.ts';
 import { measureQuantizer } from './inference/quantizer.ts';
 import { measureRollbackQuality } from './inference/rollback-quality.ts';
+import { measureShadow } from './inference/shadowed.ts';
+import { measureSwaps } from './inference/swaps.ts';
 import { measureTabular } from './inference/tabular.ts';
 import { measureWire } from './inference/wire.ts';
 
@@ -21,8 +24,11 @@ const measures: Readonly<Record<string, (context: BenchContext) => BenchCases | 
   B5: measureBoosted,
   B6: measureQuantized,
   B8: measureOverload,
+  B9: measureSwaps,
   B10: measureFused,
   B11: measureRollbackQuality,
+  B12: measureShadow,
+  B13: measureCache,
   B14: measureFairness,
   B15: measureWire,
   B17: measureQuantizer,
@@ -32,6 +38,7 @@ export const usage: BenchUsage = {
   cases: Object.keys(measures),
   options: {
     runs: { default: 1_000, says: 'healthy canaries of B11' },
+    swaps: { default: 200, says: 'swaps of B9 over which memory is watched' },
     overload: { default: 2, says: 'load of B8, in multiples of what the server bears' },
   },
 };
