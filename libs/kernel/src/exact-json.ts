@@ -4,6 +4,7 @@ const exact = JSON as unknown as {
     text: string,
     reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
   ): unknown;
+  rawJSON(text: string): unknown;
 };
 
 /** Most texts have no whole number that long and are parsed at the engine's own speed. */
@@ -17,4 +18,13 @@ export function parseExactJson(text: string): unknown {
       ? BigInt(source)
       : value,
   );
+}
+
+/** `JSON.stringify`; a bigint is a whole number, and an infinity ±1e999, which readers of JSON take as one. */
+export function exactJsonText(value: unknown): string {
+  return JSON.stringify(value, (_key, one) => {
+    if (typeof one === 'bigint') return exact.rawJSON(String(one));
+    if (one === Number.POSITIVE_INFINITY) return exact.rawJSON('1e999');
+    return one === Number.NEGATIVE_INFINITY ? exact.rawJSON('-1e999') : one;
+  });
 }

@@ -9,6 +9,7 @@ import { driftDefaults } from '@millrace/stats';
 import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
 import { createExplainer } from './adapters/explain-host.ts';
 import { createExposureReader, exposureTable } from './adapters/exposure-history.ts';
+import { readGolden } from './adapters/golden-file.ts';
 import { landStream } from './adapters/land-stream.ts';
 import { createModelAlerts } from './adapters/nats-alerts.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
@@ -31,11 +32,15 @@ import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
 import { createInferenceMetrics } from './app/inference-metrics.ts';
+
+import { createVersionLoader } from './app/load-version.ts';
 import { createModelBook, type ModelLoader } from './app/model-book.ts';
+
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict, type PredictDeps } from './app/predict.ts';
 import { createPreparation } from './app/prepare-version.ts';
+import { createRecentRequests } from './app/recent-requests.ts';
 import { createRepository, knownModels } from './app/repository.ts';
 import { type CacheUse, createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
@@ -62,6 +67,8 @@ const explainStopMs = 2_000;
 const exposureFlushMs = 250;
 /** How often alerts of drift are raised and resolved. */
 const driftTickMs = 1_000;
+/** Models whose latest requests are kept for warming up, at most 1 MiB of each. */
+const recentModelsMax = 64;
 /** How often rollouts decide. */
 const rolloutTickMs = 250;
 
@@ -82,7 +89,9 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     onEvent: (event: { readonly event: string }) => telemetry.log.warn(event),
     onBatch: (model: string, version: string, batch: BatchReport) => meters.of(model, version).ran(batch),
   };
-  const runtime = await life.start('workers', async () => createOnnxRuntime(running));
+  const runtime = await life.start('workers', async () =>
+    createOnnxRuntime({ ...running, onSessions: metrics.sessionsOpen }),
+  );
   const custom = createCustomRuntime({ ...running, onSaid: (event) => telemetry.log.info(event) });
   const remote = createRemoteRuntime(running);
   const loadModel: ModelLoader = (request) =>
@@ -94,6 +103,11 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     meters.of(model, version).cacheUsed(use);
   };
   const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: cacheUsed });
+  const loadVersion = createVersionLoader({
+    load: loadModel,
+    readGolden: (model, file) => readGolden(config.modelDir, model, file),
+    recent: createRecentRequests({ modelsMax: recentModelsMax }),
+  });
   const unloaded = new Set<string>();
   const isKnown = (name: string, version: string) =>
     unloaded.has(name) || (version === '' && registry.current().models.has(name));
@@ -102,7 +116,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
-    load: async (request) => cache.wrap(await loadModel(request), request, () => responseCacheMs(request.name)),
+    load: async (request) => cache.wrap(await loadVersion(request), request, () => responseCacheMs(request.name)),
     onChange(model) {
       metrics.modelChanged(model);
       if (model.state.t === 'ready') meters.open(model.name, model.version);

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { addAliasCommands } from './alias-commands.ts';
 import { type CommonOptions, positive, printJson, reportError } from './context.ts';
 import { addDriftCommand } from './drift-command.ts';
+import { addGoldenCommand } from './golden-command.ts';
 import { addModelQualityCommand } from './model-quality-command.ts';
 import { addProfileCommand } from './profile-command.ts';
 import { forms, type QuantizeOptions, quantizeFile, readModelFile } from './quantize-file.ts';
@@ -20,6 +21,7 @@ export function addModelCommands(program: Command): void {
   addProfileCommand(command);
   addDriftCommand(command);
   addModelQualityCommand(command);
+  addGoldenCommand(command);
   command
     .command('inspect')
     .description(

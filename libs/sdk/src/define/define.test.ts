@@ -163,3 +163,13 @@ test('a broken YAML text is refused with every problem at once, each naming file
 function normal(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, (_key, member) => (typeof member === 'bigint' ? String(member) : member)));
 }
+
+test('a model names its golden file in YAML as in TypeScript', () => {
+  const sha256 = 'ab'.repeat(32);
+  const yaml = `{kind: model, name: fraud, owner: risk, uri: fraud.onnx, sha256: ${sha256}, golden: {uri: g.jsonl, sha256: ${sha256}}}`;
+  const options = { owner: 'risk', uri: 'fraud.onnx', sha256, golden: { uri: 'g.jsonl', sha256 } };
+  const { definition } = model('fraud', options);
+  const [given] = parseYamlDefinitions(yaml, 'm.yaml');
+  expect(given?.spec).toEqual(definition.spec);
+  expect(definition.spec).toMatchObject({ value: { golden: options.golden } });
+});

@@ -42,6 +42,11 @@ export interface ModelOptions extends MetadataOptions {
   readonly profile?: ModelFile;
   /** Columns whose values are judged one by one as outcomes come: join keys, or columns of the vector; at most 8. Makes no new version. */
   readonly segments?: readonly string[];
+  /**
+   * Requests of the Open Inference Protocol with the `outputs` that a version must answer before it serves, as lines of JSON
+   * (`millrace model golden` records them); the version before serves on where it does not. Makes no new version.
+   */
+  readonly golden?: ModelFile;
   /** How a custom model is run. */
   readonly custom?: CustomOptions;
   /** How a remote model is called. */
@@ -119,6 +124,7 @@ export function model(name: string, options: ModelOptions): Model {
     segments: [...(options.segments ?? [])],
     custom: options.custom && customSpec(options.custom),
     remote: options.remote && remoteSpec(options.remote),
+    golden: options.golden,
   };
   return { kind: 'model', name, definition: define(name, options, { $case: 'model', value: spec }) };
 }

@@ -174,6 +174,7 @@ const modelDocument = z.strictObject({
   segments: z.array(z.string()).optional(),
   custom: customModel.optional(),
   remote: remoteModel.optional(),
+  golden: modelFile.optional(),
 });
 const targets = z.array(
   z.strictObject({ model: z.string(), version: z.string().optional(), weight: z.number().optional() }),
@@ -361,5 +362,6 @@ function modelSpec(given: z.infer<typeof modelDocument>): definitions.Model {
     segments: given.segments ?? [],
     custom: given.custom && customSpec(given.custom),
     remote: given.remote && remoteSpec(given.remote),
+    golden: given.golden,
   };
 }

@@ -108,6 +108,7 @@ export function validateModel(model: definitions.Model, catalog: Catalog, report
   if (model.trees) validateFile('trees.', model.trees, report);
   if (model.profile) validateFile('profile.', model.profile, report);
   if (model.segments.length > 8) report('segments', `${model.segments.length} columns are over the limit of 8`);
+  if (model.golden) validateFile('golden.', model.golden, report);
   validateCustom(model, report);
   validateRemote(model, report);
   if (model.inputColumns.length > 1024)

@@ -5,7 +5,7 @@ type Spec = NonNullable<definitions.Definition['spec']>;
 
 /**
  * What of a spec affects values, and so makes its version. Descriptions are for people, and which schemas may follow, or where
- * rows come from, says nothing about this one; nor do expectations of features and how long a model's answers are kept, which change no value. What a source, a feature service or a deployment may have and does not is left out, so that it keeps the version that
+ * rows come from, says nothing about this one; nor do expectations of features, how long a model's answers are kept and what they are checked against, which change no value. What a source, a feature service or a deployment may have and does not is left out, so that it keeps the version that
  * it had before it could have it.
  */
 export function valueAffecting(spec: Spec): { readonly $case: string; readonly value: unknown } {
@@ -30,8 +30,15 @@ function serviceValue({ features, derived, requestFields }: definitions.FeatureS
   };
 }
 
-/** An answer that is given again is the same answer, and so is one that is watched. */
-function modelValue({ responseCacheTtlUs: _, profile: __, segments: ___, custom, ...rest }: definitions.Model) {
+/** An answer that is given again is the same answer, and so is one that is watched or checked. */
+function modelValue({
+  responseCacheTtlUs: _,
+  profile: __,
+  segments: ___,
+  golden: ____,
+  custom,
+  ...rest
+}: definitions.Model) {
   // a Map has no JSON
   return { ...rest, custom: custom && { ...custom, parameters: Object.fromEntries(custom.parameters) } };
 }

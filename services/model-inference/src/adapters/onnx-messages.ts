@@ -52,6 +52,14 @@ export interface Measurement {
 export type WorkerRequest =
   | { readonly t: 'load'; readonly id: number; readonly session: number; readonly source: SessionSource }
   | { readonly t: 'measure'; readonly id: number; readonly session: number; readonly options: MeasureOptions }
+  | {
+      readonly t: 'warm';
+      readonly id: number;
+      readonly session: number;
+      readonly runs: readonly (readonly WireTensor[])[];
+      /** What is left when it is over is left out. */
+      readonly budgetMs: number;
+    }
   | { readonly t: 'unload'; readonly id: number; readonly session: number }
   | {
       readonly t: 'run';

@@ -15,6 +15,8 @@ import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker-po
 const drainMs = 5_000;
 /** What measuring a model at load may take. */
 const measureMs = 120;
+/** What warming up a session with requests may take. */
+const warmUpMs = 250;
 /** A model's file above this is loaded by one worker alone: each session has its own weights. */
 const sharedBytesMax = 64 * 2 ** 20;
 /** From here on a request's own tensors change hands instead of being copied to the worker. */
@@ -37,6 +39,7 @@ export interface RuntimeOptions {
   readonly runMaxMs: number;
   readonly nowMs: () => number;
   readonly onEvent: PoolOptions['onEvent'];
+  readonly onSessions?: PoolOptions['onSessions'];
   readonly onBatch: (model: string, version: string, batch: BatchReport) => void;
 }
 
@@ -55,7 +58,8 @@ export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
         ? [session % pool.size]
         : Array.from({ length: pool.size }, (_, slot) => slot).reverse();
     try {
-      const { shape, choice } = await open(pool, dispatcher, session, source, slots, options.batchRowsMax);
+      const runs = (request.warmUp ?? []).map(feedsOf);
+      const { shape, choice } = await open(pool, dispatcher, { session, source, slots, runs }, options.batchRowsMax);
       const local = await openLocal(source, shape, choice.curve);
       const why = local.t === 'local' ? local.session.why : local.why;
       return createModel({
@@ -80,26 +84,37 @@ export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
   };
 }
 
+/**
+ * Opens the session in each of its slots and runs it there before it serves: in the first with every batch size that is measured, in the others with a row and with the largest batch;
+ * then with requests, which have the sizes and texts that a made-up row has not.
+ */
 async function open(
   pool: WorkerPool,
   dispatcher: Dispatcher,
-  session: number,
-  source: SessionSource,
-  slots: readonly number[],
+  opening: {
+    readonly session: number;
+    readonly source: SessionSource;
+    readonly slots: readonly number[];
+    readonly runs: readonly (readonly WireTensor[])[];
+  },
   batchRowsMax: number,
 ): Promise<{ shape: SessionShape; choice: BatchingChoice }> {
+  const { session, source, slots, runs } = opening;
   const [first = 0, ...others] = slots;
   const opened = await dispatcher.reserve(first, async () => {
     const shape = await pool.load(first, session, source);
     const measured = await pool.measure(first, session, { rows: measuredRows(batchRowsMax), budgetMs: measureMs });
+    await pool.warm(first, session, runs, warmUpMs);
     const unsafe = shape.facts.batching.t === 'unsafe' ? shape.facts.batching.reason : measured.unsafe;
     return { shape, choice: chooseBatching(batchRowsMax, measured.curve, unsafe) };
   });
   for (const slot of others) {
     await dispatcher.reserve(slot, async () => {
       await pool.load(slot, session, source);
-      // the first run of a session takes longest
-      await pool.measure(slot, session, { rows: [1], budgetMs: 1 });
+      // the first run of a session takes longest, and so does the first of a size
+      const rows = [...new Set([1, opened.choice.rowsMax])];
+      await pool.measure(slot, session, { rows, budgetMs: warmUpMs });
+      await pool.warm(slot, session, runs, warmUpMs);
     });
   }
   return opened;

@@ -15,6 +15,8 @@ export interface WorkerPool {
   /** A session in each slot that is asked, from bytes that must have the digest. MODEL_LOAD_FAILED. */
   load(slot: number, session: number, source: SessionSource): Promise<SessionShape>;
   measure(slot: number, session: number, options: MeasureOptions): Promise<Measurement>;
+  /** Runs it on these feeds, for about so long at most; failures are nobody's. */
+  warm(slot: number, session: number, runs: readonly (readonly WireTensor[])[], budgetMs: number): Promise<void>;
   /**
    * MODEL_RUN_FAILED. When a run takes longer than `longRunMs` another worker takes the slot, with the same sessions, and `free` is
    * called; after `runMaxMs` the run is given up.
@@ -37,18 +39,22 @@ export interface PoolOptions {
   readonly longRunMs: number;
   readonly runMaxMs: number;
   readonly onEvent: (event: { readonly event: string; readonly [field: string]: string | number }) => void;
+  /** How many sessions all workers hold now. */
+  readonly onSessions?: ((open: number) => void) | undefined;
 }
 
 /** Workers that have left their slots with a long run, at most; beyond it a long run keeps its slot. */
 const awayMax = 4;
 
 /** Threads that hold ONNX sessions, one for each slot. */
-export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOptions): WorkerPool {
+export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent, onSessions }: PoolOptions): WorkerPool {
   const sources = new Map<number, { readonly source: SessionSource; readonly slots: Set<number> }>();
   const hosts = Array.from({ length: size }, () => openHost(replace));
   const away = new Set<Host>();
   let spare: Host | undefined;
   let isClosed = false;
+  const everyHost = () => [...hosts, ...away, ...(spare ? [spare] : [])];
+  const countSessions = () => onSessions?.(everyHost().reduce((sum, { opened }) => sum + opened.size, 0));
 
   /** Another worker in the place of one that is lost; what is asked of it waits for its sessions. */
   function replace(host: Host): void {
@@ -73,7 +79,7 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
       ...stale.map((session) => unloadFrom(host, session)),
       ...missing.map(([session, { source }]) => {
         host.sessions.add(session);
-        return host.ask({ t: 'load', session, source }).catch((error) => {
+        return openIn(host, session, source).catch((error) => {
           host.sessions.delete(session);
           onEvent({ event: 'model_not_in_worker', model: source.model, slot, message: String(error) });
         });
@@ -84,6 +90,15 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
   async function unloadFrom(host: Host, session: number): Promise<void> {
     if (!host.sessions.delete(session)) return;
     await host.ask({ t: 'unload', session }).catch(() => undefined);
+    host.opened.delete(session);
+    countSessions();
+  }
+
+  async function openIn(host: Host, session: number, source: SessionSource): Promise<SessionShape> {
+    const shape = (await host.ask({ t: 'load', session, source })) as SessionShape;
+    host.opened.add(session);
+    countSessions();
+    return shape;
   }
 
   /** The run of `host` goes on outside the pool, once another worker is ready for the slot. */
@@ -124,7 +139,7 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
       const host = hosts[slot] as Host;
       host.sessions.add(session);
       try {
-        return (await host.ask({ t: 'load', session, source })) as SessionShape;
+        return await openIn(host, session, source);
       } catch (error) {
         host.sessions.delete(session);
         entry.slots.delete(slot);
@@ -133,6 +148,9 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
     },
     measure: (slot, session, options) =>
       (hosts[slot] as Host).ask({ t: 'measure', session, options }) as Promise<Measurement>,
+    async warm(slot, session, runs, budgetMs) {
+      if (runs.length > 0) await (hosts[slot] as Host).ask({ t: 'warm', session, runs, budgetMs });
+    },
     async run(slot, { session, feeds, fetches, transfer }, free) {
       const host = hosts[slot] as Host;
       const model = sources.get(session)?.source.model ?? '';
@@ -168,12 +186,11 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
     },
     async unload(session) {
       sources.delete(session);
-      const all = [...hosts, ...away, ...(spare ? [spare] : [])];
-      await Promise.all(all.map((host) => unloadFrom(host, session)));
+      await Promise.all(everyHost().map((host) => unloadFrom(host, session)));
     },
     async close() {
       isClosed = true;
-      await Promise.all([...hosts, ...away, ...(spare ? [spare] : [])].map((host) => host.end()));
+      await Promise.all(everyHost().map((host) => host.end()));
     },
   };
 }
@@ -181,7 +198,10 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent }: PoolOpt
 type Ask<R = WorkerRequest> = R extends WorkerRequest ? Omit<R, 'id'> : never;
 
 interface Host {
+  /** It has them, or was told to. */
   readonly sessions: Set<number>;
+  /** It has them until it says that they are released. */
+  readonly opened: Set<number>;
   ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<unknown>;
   end(): Promise<void>;
 }
@@ -194,6 +214,7 @@ function openHost(onLost: (host: Host) => void): Host {
   let lost: MeshError | undefined;
   const host: Host = {
     sessions: new Set(),
+    opened: new Set(),
     ask(request, transfer = []) {
       if (lost) return Promise.reject(lost);
       const id = nextId++;

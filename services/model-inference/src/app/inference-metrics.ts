@@ -57,6 +57,11 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
     'ModelInfer requests that were refused before they were decoded: they would have been answered late',
     ['model'],
   );
+  const sessions = metrics.gauge(
+    'millrace_inference_sessions',
+    'sessions that the workers hold: one for each version and worker, and those that are being released',
+    [],
+  );
   const exposed = metrics.counter(
     'millrace_inference_exposures_total',
     'units that went somewhere, in the exposure log',
@@ -68,6 +73,7 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
   return {
     exposed: (count: number) => exposed.inc(count),
     unexposed: (count: number) => unexposed.inc(count),
+    sessionsOpen: (count: number) => sessions.set(count),
     refused: (model: string) => refused.inc(1, { model }),
     shadowed(deployment: string, outcome: Shadowed): void {
       shadowCalls.inc(1, { deployment, outcome: outcome.t });
@@ -102,8 +108,14 @@ export function createInferenceMetrics({ metrics, log }: Telemetry, saturates: b
           version,
           reason: state.cause.reason,
           message: state.cause.message,
+          ...goldenFailure(state.cause.metadata),
         });
       else if (state.t === 'ready') modelLoaded(name, version, state.loaded);
     },
   };
+}
+
+/** Where a golden check failed, for those who search logs. */
+function goldenFailure({ request, output, element, expected, got }: Readonly<Record<string, string>>) {
+  return output === undefined || request === undefined ? {} : { request, output, element, expected, got };
 }

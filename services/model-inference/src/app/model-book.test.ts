@@ -43,21 +43,24 @@ function openBook(aliases: Map<string, readonly string[]> = new Map()) {
     if (!found) throw new Error(`${uri} is not being loaded`);
     return found.end;
   };
+  const wantWith = (golden: string | undefined, current: string, ...pinned: readonly string[]) =>
+    book.want(
+      [current, ...pinned].map((version) => ({
+        name: 'm',
+        version,
+        spec: definitions.Model.fromPartial({ uri: version, ...(golden ? { golden: { sha256: golden } } : {}) }),
+      })),
+      new Map([['m', current]]),
+    );
   return {
     book,
     closed,
     told,
     loads,
     /** Version v of model `m` has the URI v. */
-    want: (current: string, ...pinned: readonly string[]) =>
-      book.want(
-        [current, ...pinned].map((version) => ({
-          name: 'm',
-          version,
-          spec: definitions.Model.fromPartial({ uri: version }),
-        })),
-        new Map([['m', current]]),
-      ),
+    want: (current: string, ...pinned: readonly string[]) => wantWith(undefined, current, ...pinned),
+    /** The same, with the digest of its golden file. */
+    wantWith,
     succeed: (uri: string) => {
       pick(uri).resolve(loaded(uri));
       return settle();
@@ -176,6 +179,28 @@ test('a version that cannot be loaded leaves the one before it serving, until on
   await succeed('v3');
   expect(book.ready('m', '').version).toBe('v3');
   expect(closed).toEqual(['v1']);
+});
+
+test('a golden check that failed is repeated with another golden file only, and the version before serves and is listed', async () => {
+  const { book, wantWith, succeed, loads } = openBook();
+  wantWith(undefined, 'v1');
+  await succeed('v1');
+  wantWith('bad', 'v2');
+  const load = loads.at(-1);
+  load?.end.reject(new MeshError('GOLDEN_CHECK_FAILED', 'wrong answer', { golden_sha256: 'bad' }));
+  await new Promise((resolve) => setImmediate(resolve));
+  wantWith('bad', 'v2');
+  wantWith('bad', 'v2');
+  expect(loads.length).toBe(2);
+  expect(book.ready('m', '').version).toBe('v1');
+  expect(book.ready('m', 'v1').version).toBe('v1');
+  expect(() => book.ready('m', 'v2')).toThrow('wrong answer');
+  expect([...book.versions('m')].sort()).toEqual(['v1', 'v2']);
+  wantWith('good', 'v2');
+  expect(loads.length).toBe(3);
+  await succeed('v2');
+  expect(book.ready('m', '').version).toBe('v2');
+  expect(book.versions('m')).toEqual(['v2']);
 });
 
 test('close closes everything that is open, stand-ins too', async () => {

@@ -42,6 +42,10 @@ export interface LoadRequest
     Partial<Pick<definitions.Model, 'custom' | 'remote'>> {
   readonly name: string;
   readonly version: string;
+  /** What the version must answer before it serves. */
+  readonly golden?: definitions.ModelFile | undefined;
+  /** Requests that every session is run with before it serves. */
+  readonly warmUp?: readonly ReadonlyMap<string, Tensor>[];
 }
 
 export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;
@@ -57,14 +61,16 @@ export interface WantedModel {
   readonly spec: definitions.Model;
 }
 
-export interface BookedModel extends WantedModel {
+export interface BookedModel extends Omit<WantedModel, 'spec'> {
+  /** As it was wanted last: what makes no version may change. */
+  spec: definitions.Model;
   state: ModelState;
 }
 
 /** The model versions that this process serves. */
 export interface ModelBook {
   /**
-   * Loads what is new, tries again what has failed, and unloads what is not wanted any more; the rest goes on. Until a model's new
+   * Loads what is new, tries again what has failed (but a golden check only with another golden file), and unloads what is not wanted any more; the rest goes on. Until a model's new
    * current version has loaded, the one before it answers those who ask for none; for good when it cannot be loaded.
    */
   want(models: readonly WantedModel[], current: ReadonlyMap<string, string>): void;
@@ -148,12 +154,14 @@ export function createModelBook(deps: {
   }
 
   const find = (name: string, version: string): BookedModel | undefined => {
+    const standIn = standIns.get(name);
+    if (standIn?.version === version) return standIn;
     if (version !== '')
       return models.get(key(name, version)) ?? findAliased(name, version.startsWith('@') ? version.slice(1) : version);
     const at = name.lastIndexOf('@');
     if (at > 0) return findAliased(name.slice(0, at), name.slice(at + 1));
     const current = currentOf(name);
-    return current?.state.t === 'ready' ? current : (standIns.get(name) ?? current);
+    return current?.state.t === 'ready' ? current : (standIn ?? current);
   };
 
   function unknown(given: string, wanted: string): MeshError {
@@ -177,8 +185,8 @@ export function createModelBook(deps: {
     );
   }
 
-  const versionsOf = (name: string) =>
-    [...models.values()].filter((model) => model.name === name).map(({ version }) => version);
+  const all = () => [...new Set([...models.values(), ...standIns.values()])];
+  const versionsOf = (name: string) => all().flatMap((model) => (model.name === name ? [model.version] : []));
 
   return {
     want(wanted, current) {
@@ -195,7 +203,8 @@ export function createModelBook(deps: {
       }
       for (const one of wanted) {
         const known = models.get(key(one.name, one.version));
-        if (known && (known.state.t !== 'failed' || loading.has(known))) continue;
+        if (known) known.spec = one.spec;
+        if (known && (loading.has(known) || !isWorthLoading(known))) continue;
         const model: BookedModel = known ?? { ...one, state: { t: 'loading' } };
         models.set(key(one.name, one.version), model);
         loading.set(model, load(model));
@@ -225,17 +234,24 @@ export function createModelBook(deps: {
       return { ...model, loaded: model.state.loaded };
     },
     versions: versionsOf,
-    all: () => [...models.values()],
+    all,
     async settle(name) {
       const wait = () => [...loading].flatMap(([model, done]) => (model.name === name ? [done] : []));
       for (let pending = wait(); pending.length > 0; pending = wait()) await Promise.all(pending);
     },
     settled: () => [...models.values()].every(({ state }) => state.t !== 'loading'),
     async close() {
-      const open = new Set([...models.values(), ...standIns.values()]);
+      const open = all();
       models.clear();
       standIns.clear();
-      await Promise.all([...open].map(unload));
+      await Promise.all(open.map(unload));
     },
   };
+}
+
+/** Bytes that have answered wrongly will do so again; files that were missing may have come. */
+function isWorthLoading({ state, spec }: BookedModel): boolean {
+  if (state.t !== 'failed') return false;
+  const { reason, metadata } = state.cause;
+  return reason !== 'GOLDEN_CHECK_FAILED' || metadata.golden_sha256 !== spec.golden?.sha256;
 }

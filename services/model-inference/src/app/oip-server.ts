@@ -1,4 +1,5 @@
 import type { definitions, modelConfig } from '@millrace/contracts';
+import { toMeshError } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
 import { kindOf, servedConfig } from '../domain/model-config.ts';
 import type { VersionStatistics } from '../domain/model-statistics.ts';
@@ -30,6 +31,8 @@ export interface OipServer {
   readonly refusal: InferStatistics['refusal'];
   /** UNKNOWN_MODEL; one that is loading or has failed is not ready. */
   isReady(name: string, version: string): boolean;
+  /** Why it is not. */
+  reason(name: string, version: string): string;
   metadata(
     name: string,
     version: string,
@@ -71,6 +74,14 @@ export function createOipServer(deps: {
       const model = book.find(name, version);
       if (!model && !deps.isKnown(name, version)) book.ready(name, version);
       return model?.state.t === 'ready' && model.state.loaded.unready?.() === undefined;
+    },
+    reason(given, givenVersion) {
+      try {
+        book.ready(...described(given, givenVersion));
+        return '';
+      } catch (error) {
+        return toMeshError(error).message;
+      }
     },
     metadata(given, givenVersion) {
       const [name, version] = described(given, givenVersion);

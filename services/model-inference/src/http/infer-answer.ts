@@ -1,7 +1,7 @@
 import type { InferOutcome } from '../app/infer.ts';
+import { toJsonText } from '../domain/json-data.ts';
 import { toRaw } from '../domain/raw-tensor.ts';
 import type { RestInfer } from './infer-body.ts';
-import { toJsonText } from './json-data.ts';
 
 export interface RestAnswer {
   readonly body: Buffer;

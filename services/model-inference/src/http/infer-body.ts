@@ -1,9 +1,9 @@
 import { MeshError, parseExactJson } from '@millrace/kernel';
 import { z } from 'zod';
 import { refuseUnsupported } from '../app/serve-infer.ts';
+import { fromJson } from '../domain/json-data.ts';
 import { fromRaw, wireDatatype, wireShape } from '../domain/raw-tensor.ts';
 import { elementsOf, fixedKinds, type Tensor, type TensorSpec } from '../domain/tensor.ts';
-import { fromJson } from './json-data.ts';
 
 const parameters = z.record(z.string(), z.unknown()).optional();
 const number = z.union([z.number(), z.bigint()]);

@@ -35,7 +35,8 @@ export function modelRoutes(server: OipServer, ready: () => boolean, drift: Drif
       });
       app.get<{ Params: Named }>(`${path}/ready`, schema('Is it loaded'), ({ params }, reply) => {
         const isReady = server.isReady(params.model ?? '', params.version ?? '');
-        return reply.code(isReady ? 200 : 400).send({ name: params.model, ready: isReady });
+        const why = isReady ? {} : { reason: server.reason(params.model ?? '', params.version ?? '') };
+        return reply.code(isReady ? 200 : 400).send({ name: params.model, ready: isReady, ...why });
       });
       app.get<{ Params: Named }>(`${path}/config`, schema('Its configuration, as Triton has it'), ({ params }) =>
         configJson(server.config(params.model ?? '', params.version ?? '')),

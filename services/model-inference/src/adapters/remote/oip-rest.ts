@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { Tensors } from '../../domain/batch-tensors.ts';
+import { fromJson, toJsonText } from '../../domain/json-data.ts';
 import { fromRaw, toRaw, wireDatatype, wireShape } from '../../domain/raw-tensor.ts';
 import type { RemotePlace } from '../../domain/remote-uri.ts';
 import type { Tensor, TensorSpec } from '../../domain/tensor.ts';
-import { fromJson, toJsonText } from '../../http/json-data.ts';
 import { type RemoteBackend, type RemoteCall, remoteError, remoteSpec } from './backend.ts';
 import { type HttpAnswer, httpCall, jsonOf } from './http-call.ts';
 

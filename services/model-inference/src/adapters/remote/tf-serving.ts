@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Tensors } from '../../domain/batch-tensors.ts';
+import { fromJson } from '../../domain/json-data.ts';
 import type { RemotePlace } from '../../domain/remote-uri.ts';
 import type { Datatype, Tensor, TensorSpec } from '../../domain/tensor.ts';
-import { fromJson } from '../../http/json-data.ts';
 import { type RemoteBackend, remoteError } from './backend.ts';
 import { httpCall, jsonOf } from './http-call.ts';
 

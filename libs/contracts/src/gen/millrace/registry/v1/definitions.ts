@@ -721,6 +721,10 @@ export interface Model {
   trees:
     | ModelFile
     | undefined;
+  /** Requests and the answers that a version must give before it serves, as lines of JSON (docs/model-versions.md); unset: none. Not part of the version. */
+  golden:
+    | ModelFile
+    | undefined;
   /** How its inputs and its score were spread in training, as `millrace model profile` writes it; unset: drift is not watched. Not part of the version. */
   profile:
     | ModelFile
@@ -3917,6 +3921,7 @@ function createBaseModel(): Model {
     outcome: undefined,
     responseCacheTtlUs: 0n,
     trees: undefined,
+    golden: undefined,
     profile: undefined,
     segments: [],
     custom: undefined,
@@ -3961,6 +3966,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.trees !== undefined) {
       ModelFile.encode(message.trees, writer.uint32(562).fork()).join();
+    }
+    if (message.golden !== undefined) {
+      ModelFile.encode(message.golden, writer.uint32(802).fork()).join();
     }
     if (message.profile !== undefined) {
       ModelFile.encode(message.profile, writer.uint32(882).fork()).join();
@@ -4078,6 +4086,14 @@ export const Model: MessageFns<Model> = {
             message.trees = ModelFile.decode(reader, reader.uint32());
             continue;
           }
+          case 100: {
+            if (tag !== 802) {
+              break;
+            }
+
+            message.golden = ModelFile.decode(reader, reader.uint32());
+            continue;
+          }
           case 110: {
             if (tag !== 882) {
               break;
@@ -4143,6 +4159,9 @@ export const Model: MessageFns<Model> = {
       : 0n;
     message.trees = (object.trees !== undefined && object.trees !== null)
       ? ModelFile.fromPartial(object.trees)
+      : undefined;
+    message.golden = (object.golden !== undefined && object.golden !== null)
+      ? ModelFile.fromPartial(object.golden)
       : undefined;
     message.profile = (object.profile !== undefined && object.profile !== null)
       ? ModelFile.fromPartial(object.profile)

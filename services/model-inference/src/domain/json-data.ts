@@ -1,6 +1,6 @@
 import { MeshError } from '@millrace/kernel';
-import type { WireDatatype } from '../domain/raw-tensor.ts';
-import { elementsOf, type Tensor, type TensorData } from '../domain/tensor.ts';
+import type { WireDatatype } from './raw-tensor.ts';
+import { elementsOf, type Tensor, type TensorData } from './tensor.ts';
 
 /** A tensor of JSON: flat or nested, row-major. In FP32 and FP64 null is NaN. */
 export function fromJson(name: string, datatype: WireDatatype, shape: readonly number[], data: unknown): Tensor {
