@@ -56,7 +56,9 @@ export function openOipGrpc(
         ),
       );
       try {
-        return decodeTensors(response.outputs, response.rawOutputContents);
+        const { outputs: given, rawOutputContents: raw } = response;
+        // MLServer 1.7 sends an empty `contents` beside the raw bytes
+        return decodeTensors(raw.length > 0 ? given.map((one) => ({ ...one, contents: undefined })) : given, raw);
       } catch (cause) {
         throw remoteError('MODEL_RUN_FAILED', uri, `its answer cannot be read: ${(cause as Error).message}`, cause);
       }
