@@ -4,7 +4,7 @@ export { formatDurationUs, parseDurationUs } from './durations.ts';
 export { type ErrorMetadata, MeshError, toMeshError } from './errors.ts';
 export { exactJsonText, parseExactJson } from './exact-json.ts';
 export { fieldName, fieldNames } from './field-names.ts';
-export { canonicalJson, contentVersion, hash32, newId } from './hashing.ts';
+export { canonicalJson, contentVersion, hash32, newId, newIds } from './hashing.ts';
 export { joinedId } from './joined-id.ts';
 export { quote } from './quote.ts';
 export { isReason, Reason, ReasonCode } from './reasons.ts';

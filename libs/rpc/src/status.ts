@@ -67,6 +67,21 @@ export function fromGrpcError(thrown: unknown, call: { readonly path: string; re
   return new MeshError(reason, `${call.path} at "${call.address}": ${thrown.details}`, { ...call }, { cause: thrown });
 }
 
+/** The same, from the fields that the answer of a failed call ends with; details in Base64. */
+export function fromStatusFields(
+  fields: { readonly code: number; readonly message: string; readonly details: string | undefined },
+  call: { readonly path: string; readonly address: string },
+): MeshError {
+  const { code, message, details } = fields;
+  if (details !== undefined) {
+    const error = fromRpcStatus(rpcStatus.Status.decode(Buffer.from(details, 'base64')));
+    if (error) return error;
+  }
+  return new MeshError(fallbackReasons[code] ?? 'INTERNAL', `${call.path} at "${call.address}": ${message}`, {
+    ...call,
+  });
+}
+
 function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown && thrown.metadata instanceof Metadata;
 }

@@ -1,14 +1,15 @@
 import type { BatchReport } from '@millrace/batching';
-import { type definitions, serving } from '@millrace/contracts';
+import type { definitions } from '@millrace/contracts';
 import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
 import { type Registered, watchRegistry } from '@millrace/registry';
-import { connect, serveGrpc } from '@millrace/rpc';
+import { serveGrpc } from '@millrace/rpc';
 import { run } from '@millrace/runtime';
 import { driftDefaults } from '@millrace/stats';
 import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
 import { createExplainer } from './adapters/explain-host.ts';
 import { createExposureReader, exposureTable } from './adapters/exposure-history.ts';
+import { connectFeatures } from './adapters/feature-client.ts';
 import { readGolden } from './adapters/golden-file.ts';
 import { landStream } from './adapters/land-stream.ts';
 import { createModelAlerts } from './adapters/nats-alerts.ts';
@@ -78,7 +79,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   await ensureStreams(nats);
   const registry = await life.start('registry', () => watchRegistry(nats, { signal, telemetry }));
   const features = await life.start('online-serving', async () =>
-    connect(serving.FeatureServiceService, config.onlineServingAddress, { telemetry, caller: 'model-inference' }),
+    connectFeatures(config.onlineServingAddress, telemetry),
   );
   const metrics = createInferenceMetrics(telemetry, saturatesHere());
   const meters = createVersionMeters();
@@ -235,7 +236,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const ticks = setInterval(() => void rollouts.tick(), rolloutTickMs);
   life.onStop('rollouts', () => clearInterval(ticks));
 
-  const log = createPredictionLog(nats, { signal, telemetry });
+  const log = createPredictionLog(nats, { telemetry });
   const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax, onJudged: rollouts.judged });
   void followOutcomes({
     link: nats,
@@ -258,7 +259,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     deployments: () => [...registry.current().deployments.keys()],
     featureService: (name) => registry.current().services.get(name)?.spec,
     readFeatures: createFusedReads({
-      read: (request, options) => features.getFeatures(request, options),
+      read: features.read,
       nowMs: () => clock.nowUs() / 1000,
       queueMax: config.queueMax,
       timeoutMs: config.featuresTimeoutMs,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createSlowness } from './local-session.ts';
+import { createSlowness, rowsWithin } from './local-session.ts';
 
 test('a few slow runs keep a model here, many send it to the workers for a while', () => {
   const slowness = createSlowness();
@@ -9,4 +9,31 @@ test('a few slow runs keep a model here, many send it to the workers for a while
   expect(slowness.isAway(200)).toBe(true);
   expect(slowness.isAway(10_199)).toBe(true);
   expect(slowness.isAway(10_300)).toBe(false);
+});
+
+test('the largest size whose fastest run is short is taken, whatever disturbs the others', async () => {
+  let runs = 0;
+  const costing = (usOf: (rows: number) => number) => async (rows: number) => {
+    runs++;
+    return { us: usOf(rows) * (runs % 3 === 0 ? 1 : 50) };
+  };
+  const sizes = [1, 2, 4, 8, 16];
+  expect(
+    await rowsWithin(
+      costing((rows) => 10 + 5 * rows),
+      sizes,
+    ),
+  ).toBe(8);
+  expect(
+    await rowsWithin(
+      costing(() => 20),
+      sizes,
+    ),
+  ).toBe(16);
+  expect(
+    await rowsWithin(
+      costing(() => 70),
+      sizes,
+    ),
+  ).toBe(0);
 });

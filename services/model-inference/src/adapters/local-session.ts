@@ -1,12 +1,15 @@
 import { operatorOfUnknownWork, readModel } from '@millrace/onnx';
 import type { CurvePoint } from '../domain/batching-choice.ts';
-import { measureSession } from './measure-session.ts';
+import { feedsOf } from './measure-session.ts';
 import { readModelFile } from './model-file.ts';
 import type { SessionShape, SessionSource, WireTensor } from './onnx-messages.ts';
 import { openOnnx } from './onnx-session.ts';
 
 /** A run on the event loop takes less than a message to a worker and back (20 to 60 µs, half of it on the event loop, too), and holds up nobody for longer than that. */
 const runUsMax = 50;
+/** As measured in a worker. */
+const triedUsMax = 10 * runUsMax;
+const tooLong = `a row takes more than ${runUsMax} µs`;
 /** Of the file: opening it must not be noticed either (a model of 64 KiB takes about a millisecond). */
 const fileBytesMax = 64 * 1024;
 /** Every run that takes longer counts against the model's staying here; so many in a row of a few send it to the workers. */
@@ -16,6 +19,9 @@ const slowShareMax = 0.5;
 const weight = 0.05;
 /** How long it stays away before it is tried again. */
 const awayMs = 10_000;
+/** Before a model is measured, and of each size. */
+const warmUpRuns = 20;
+const measuredRuns = 5;
 
 /** A model's session on the thread of the event loop, for runs that take less than the way to a worker. */
 export interface LocalSession {
@@ -33,26 +39,29 @@ export type LocalChoice =
 
 /**
  * Opens a model here as well as in the workers when its runs are short, whatever a request says: small file, numbers of fixed width, operators whose work
- * shapes tell, and no more microseconds, as measured in a worker, than `runUsMax`.
+ * shapes tell, and no more microseconds, as measured here, than `runUsMax`.
  */
 export async function openLocal(
   source: SessionSource & { readonly bytes: number },
   shape: SessionShape,
   curve: readonly CurvePoint[],
 ): Promise<LocalChoice> {
-  const rowsMax = curve.findLast(({ us }) => us <= runUsMax)?.rows;
-  const problem =
-    problemOf(source, shape) ?? (rowsMax === undefined ? `a row takes more than ${runUsMax} µs` : undefined);
-  if (problem !== undefined || rowsMax === undefined) return { t: 'workers', why: `runs in workers: ${problem}` };
+  // of a worker's measurement, which whatever else runs disturbs: nothing that takes long is tried here
+  const sizes = curve.filter(({ us }) => us <= triedUsMax).map(({ rows }) => rows);
+  const problem = sizes.length === 0 ? tooLong : problemOf(source, shape);
+  if (problem !== undefined) return { t: 'workers', why: `runs in workers: ${problem}` };
   const bytes = readModelFile(source);
   const operator = operatorOfUnknownWork(readModel(bytes));
   if (operator !== undefined)
     return { t: 'workers', why: `runs in workers: what ${operator} costs is not told by shapes alone` };
   const session = await openOnnx(bytes, 1);
-  const run = (feeds: readonly WireTensor[], fetches: readonly string[]) => session.run(feeds, fetches);
   const outputs = shape.outputs.map(({ name }) => name);
-  // the first run of a session takes longest
-  await measureSession(shape, (feeds) => run(feeds, outputs), { rows: [...new Set([1, rowsMax])], budgetMs: 2 });
+  const run = (feeds: readonly WireTensor[], fetches: readonly string[]) => session.run(feeds, fetches);
+  const rowsMax = await rowsWithin((rows) => timed(run, feedsOf(shape.inputs, rows), outputs), sizes);
+  if (rowsMax === 0) {
+    await session.release();
+    return { t: 'workers', why: `runs in workers: ${tooLong}` };
+  }
   const slowness = createSlowness();
   return {
     t: 'local',
@@ -60,19 +69,41 @@ export async function openLocal(
       why: `up to ${rowsMax} rows run on the event loop, where they take less than ${runUsMax} µs`,
       takes: (rows) => rows <= rowsMax && !slowness.isAway(performance.now()),
       async run(feeds, fetches) {
-        let startedMs = performance.now();
-        // onnxruntime-node runs in the next of the event loop's immediates: this is the one before it
-        setImmediate(() => {
-          startedMs = performance.now();
-        });
-        const results = await run(feeds, fetches);
-        const nowMs = performance.now();
-        slowness.observe((nowMs - startedMs) * 1000, nowMs);
+        const { results, us } = await timed(run, feeds, fetches);
+        slowness.observe(us, performance.now());
         return results;
       },
       release: () => session.release(),
     },
   };
+}
+
+type Run = (feeds: readonly WireTensor[], fetches: readonly string[]) => Promise<readonly WireTensor[]>;
+
+async function timed(run: Run, feeds: readonly WireTensor[], fetches: readonly string[]) {
+  let startedMs = performance.now();
+  // onnxruntime-node runs in an immediate: this one is just before it
+  setImmediate(() => {
+    startedMs = performance.now();
+  });
+  const results = await run(feeds, fetches);
+  return { results, us: (performance.now() - startedMs) * 1000 };
+}
+
+/** The largest of the sizes whose fastest run is short; 0: none. The fastest, as what disturbs a run is not the model; the first are slow for all. */
+export async function rowsWithin(
+  run: (rows: number) => Promise<{ readonly us: number }>,
+  sizes: readonly number[],
+): Promise<number> {
+  for (let warming = 0; warming < warmUpRuns; warming++) await run(1);
+  let rowsMax = 0;
+  for (const rows of sizes) {
+    let leastUs = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < measuredRuns; tries++) leastUs = Math.min(leastUs, (await run(rows)).us);
+    if (leastUs > runUsMax) return rowsMax;
+    rowsMax = rows;
+  }
+  return rowsMax;
 }
 
 function problemOf(

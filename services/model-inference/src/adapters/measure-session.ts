@@ -73,7 +73,7 @@ function rowOf({ name, type, shape, data }: WireTensor, row: number): WireTensor
 }
 
 /** Rows of plausible numbers, the last one a hundred times as large; integers are 0, which any table has; a free dimension is 1. */
-function feedsOf(inputs: readonly WireSpec[], rows: number): WireTensor[] {
+export function feedsOf(inputs: readonly WireSpec[], rows: number): WireTensor[] {
   return inputs.map(({ name, type, shape }) => {
     const dims = [rows, ...shape.slice(1).map((size) => (size === -1 ? 1 : size))];
     const count = dims.reduce((product, size) => product * size, 1);

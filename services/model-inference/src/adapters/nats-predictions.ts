@@ -2,32 +2,46 @@ import { events } from '@millrace/contracts';
 import { createPublisher, type NatsLink, readStream, subjects } from '@millrace/events';
 import type { Telemetry } from '@millrace/runtime';
 import type { KeepPredictions, PredictionRecords } from '../app/predict.ts';
+import { createGroupCommit } from './group-commit.ts';
+import { encodePredictions, messageGroupOf, type PredictionRows, rowBytes } from './prediction-message.ts';
 
 const stream = 'PREDICTIONS';
 /** Messages stay well below NATS's limit of a megabyte. */
 const messageBytes = 256 * 1024;
-/** A value of a vector with its status and age. */
-const valueBytes = 8 + 1 + 8;
-/** Ids, keys and what else a prediction has; an estimate. */
-const predictionBytes = 256;
+/** Messages of one model that are not acknowledged; what comes meanwhile shares the next. */
+const inFlightMax = 2;
 
-/** Predictions are acknowledged to callers once JetStream has acknowledged them. */
-export function createPredictionLog(
-  link: NatsLink,
-  options: { readonly signal: AbortSignal; readonly telemetry: Telemetry },
-) {
+interface Logged extends PredictionRows {
+  readonly size: number;
+  readonly traceparent: string | undefined;
+}
+
+/** Predictions are acknowledged to callers once JetStream has acknowledged them; those that come together share a message. */
+export function createPredictionLog(link: NatsLink, options: { readonly telemetry: Telemetry }) {
   const publisher = createPublisher(link, { maxInFlight: 1_024 });
-  const keep: KeepPredictions = async (records, given) => {
-    const signal = AbortSignal.any([options.signal, given]);
+  const log = createGroupCommit<Logged>({
+    inFlightMax,
+    sizeMax: messageBytes,
+    async write(rows, signal) {
+      const { records, from, traceparent } = rows[0] as Logged;
+      await publisher.publish(subjects.predictions(records.model), encodePredictions(rows), {
+        msgId: records.ids[from] ?? '',
+        headers: traceparent === undefined ? {} : { traceparent },
+        signal,
+      });
+    },
+  });
+  const keep: KeepPredictions = async (records, signal) => {
     const traceparent = options.telemetry.tracer.inject();
-    const headers = traceparent === undefined ? {} : { traceparent };
     await Promise.all(
-      records.flatMap(messagesOf).map((batch) =>
-        publisher.publish(subjects.predictions(batch.model), events.PredictionBatch.encode(batch).finish(), {
-          msgId: batch.predictionIds[0] ?? '',
-          headers,
-          signal,
-        }),
+      records.flatMap((own) =>
+        rowsOf(own).map((rows) =>
+          log.commit(
+            { ...rows, size: (rows.to - rows.from) * rowBytes(own), traceparent },
+            messageGroupOf(own),
+            signal,
+          ),
+        ),
       ),
     );
   };
@@ -40,32 +54,13 @@ export function createPredictionLog(
   };
 }
 
-function messagesOf(records: PredictionRecords): events.PredictionBatch[] {
-  const { names } = records.vectors;
-  const rows = Math.max(1, Math.floor(messageBytes / (predictionBytes + names.length * valueBytes)));
-  const messages: events.PredictionBatch[] = [];
-  for (let from = 0; from < records.ids.length; from += rows) messages.push(toWire(records, from, from + rows));
-  return messages;
-}
-
-function toWire(records: PredictionRecords, from: number, to: number): events.PredictionBatch {
-  const { names, values, statuses, agesUs } = records.vectors;
-  const width = names.length;
-  return {
-    deployment: records.deployment,
-    model: records.model,
-    modelVersion: records.modelVersion,
-    featureService: records.featureService,
-    featureServiceVersion: records.featureServiceVersion,
-    predictedUs: BigInt(records.predictedUs),
-    predictionIds: records.ids.slice(from, to),
-    predictionKeys: records.keys.slice(from, to),
-    scores: records.scores.slice(from, to),
-    asOfUs: records.asOfUs.slice(from, to).map(BigInt),
-    vectorNames: [...names],
-    vectors: Array.from(values.subarray(from * width, to * width)),
-    statuses: Buffer.from(statuses.subarray(from * width, to * width)),
-    agesUs: Array.from(agesUs.subarray(from * width, to * width), BigInt),
-    entity: records.entity.map(({ name, values: texts }) => ({ name, values: texts.slice(from, to) })),
-  };
+/** Rows that fit into a message. */
+function rowsOf(records: PredictionRecords): PredictionRows[] {
+  const rows = Math.max(1, Math.floor(messageBytes / rowBytes(records)));
+  const all = records.ids.length;
+  return Array.from({ length: Math.ceil(all / rows) }, (_, at) => ({
+    records,
+    from: at * rows,
+    to: Math.min(all, (at + 1) * rows),
+  }));
 }

@@ -46,7 +46,7 @@ function writeRow(writer: RowBinaryWriter, seq: number, batch: events.Prediction
   writer.string(batch.featureServiceVersion);
   writer.float64(batch.scores[row] ?? Number.NaN);
   writer.bigint64(batch.asOfUs[row] ?? 0n);
-  writer.bigint64(batch.predictedUs);
+  writer.bigint64(batch.predictedUsByRow[row] ?? batch.predictedUs);
   writer.length(width);
   for (const name of batch.vectorNames) writer.string(name);
   writer.length(width);

@@ -38,7 +38,7 @@ export function createExplainRows(deps: Deps): ExplainRows {
     const groups = groupsOf(deps, request, rows, caller);
     return Promise.all(
       groups.map(async ({ model, members }) => {
-        const { statuses, values } = await featuresOf(deps, model, request, members, caller);
+        const { statuses, values } = await featuresOf(deps, model, request, { members, rows }, caller);
         const width = values.length / members.length;
         const given = members.map((_, at) => values.subarray(at * width, (at + 1) * width));
         const explanation = await deps.explain.rows(model, given, ask, caller);
@@ -86,7 +86,7 @@ async function featuresOf(
   deps: Deps,
   model: ExplainedModel,
   request: inference.ExplainRequest,
-  members: readonly number[],
+  { members, rows }: { readonly members: readonly number[]; readonly rows: number },
   caller: Caller,
 ): Promise<{ readonly values: Float64Array; readonly statuses: Uint8Array }> {
   if (request.rows.length === 0) {
@@ -96,8 +96,8 @@ async function featuresOf(
         `model "${model.name}" is registered without input columns: nothing says which features it takes; give rows`,
         { model: model.name },
       );
-    const asOfUs = Number(request.asOfUs) || deps.nowUs();
-    const { vectors } = await readVectors(deps, model, request, members, () => asOfUs, caller);
+    const asOfByRowUs = new Float64Array(rows).fill(Number(request.asOfUs) || deps.nowUs());
+    const { vectors } = await readVectors(deps, model, request, members, asOfByRowUs, caller);
     return vectors;
   }
   const given = members.map((row) => request.rows[row]?.values ?? []);

@@ -1,6 +1,7 @@
 import { createDispatcher } from '@millrace/batching';
 import type { serving } from '@millrace/contracts';
 import { MeshError, ReasonCode } from '@millrace/kernel';
+import type { FeaturesRead } from '../domain/features-read.ts';
 import { mergeReads, readGroupOf, splitRead } from '../domain/merged-reads.ts';
 import type { ReadFeatures } from './read-vectors.ts';
 
@@ -24,14 +25,14 @@ export function createFusedReads(deps: {
   readonly read: (
     request: serving.GetFeaturesRequest,
     options: { readonly timeoutMs: number },
-  ) => Promise<serving.GetFeaturesResponse>;
+  ) => Promise<FeaturesRead>;
   readonly nowMs: () => number;
   readonly queueMax: number;
   readonly timeoutMs: number;
   readonly onRead: (predictions: number, rows: number) => void;
 }): ReadFeatures {
   const dispatcher = createDispatcher({ slots: inFlightMax, nowMs: deps.nowMs });
-  const lane = dispatcher.open<Read, serving.GetFeaturesResponse>({
+  const lane = dispatcher.open<Read, FeaturesRead>({
     name: 'features',
     slots: Array.from({ length: inFlightMax }, (_, slot) => slot),
     policy: { rowsMax, delayMs: 0, queueMax: deps.queueMax },

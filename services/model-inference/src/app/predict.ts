@@ -1,6 +1,7 @@
 import type { definitions, inference, serving } from '@millrace/contracts';
-import { MeshError, newId } from '@millrace/kernel';
+import { MeshError, newIds } from '@millrace/kernel';
 import { checkInputs } from '../domain/check-inputs.ts';
+import type { FeaturesRead } from '../domain/features-read.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Vectors } from '../domain/vector.ts';
 import { assignRows, type Group, keyText, type ReadyModel } from './assign-rows.ts';
@@ -40,7 +41,7 @@ export type ShadowPredictions = (
   route: CallRoute,
   parts: readonly Part[],
   unitOf: (row: number) => string,
-  asOfUs: (row: number) => number,
+  asOfByRowUs: Float64Array,
   predict: (model: ReadyModel, members: readonly number[], caller: ShadowCaller) => Promise<Part>,
 ) => void;
 
@@ -73,24 +74,24 @@ export function createPredict(deps: PredictDeps): Predict {
     if (!deployment) throw unknownDeployment(request.deployment, deps.deployments());
     const rows = rowsOf(request, deps.limits.rowsMax);
     const nowUs = deps.nowUs();
-    const asOfUs = (row: number) => Number(request.asOfUsByRow[row] ?? (request.asOfUs || BigInt(nowUs)));
+    const asOfByRowUs = asOfOf(request, rows, nowUs);
     const route = deps.rollout(request.deployment);
     const { groups, to } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
     for (const { model, members } of groups) for (const row of members) deps.expose(request.deployment, to(row), model);
     const parts = await Promise.all(
-      groups.map((group) => counted(deps, group, () => predictGroup(deps, group, request, asOfUs, caller))),
+      groups.map((group) => counted(deps, group, () => predictGroup(deps, group, request, asOfByRowUs, caller))),
     );
-    const records = parts.map((part) => recordsOf(part, request, asOfUs, nowUs));
+    const records = parts.map((part) => recordsOf(part, request, asOfByRowUs, nowUs));
     await deps.keep(records, caller.signal);
     if (route)
       deps.shadow(
         route,
         parts.filter((part) => part.route !== undefined),
         (row) => to(row).unit,
-        asOfUs,
+        asOfByRowUs,
         (model, members, shadowCaller) => {
           const group = { model, members, route: undefined };
-          return predictGroup(deps, group, request, asOfUs, shadowCaller);
+          return predictGroup(deps, group, request, asOfByRowUs, shadowCaller);
         },
       );
     const tookMs = performance.now() - startedMs;
@@ -98,6 +99,12 @@ export function createPredict(deps: PredictDeps): Predict {
     const outliers = parts.map(({ model, vectors, scores }) => deps.watch(model, vectors, scores));
     return toResponse(parts, records, outliers, rows, request.omitExplanation);
   };
+}
+
+/** When the features of each row are read. */
+function asOfOf({ asOfUs, asOfUsByRow }: inference.PredictRequest, rows: number, nowUs: number): Float64Array {
+  if (asOfUsByRow.length > 0) return Float64Array.from(asOfUsByRow, Number);
+  return new Float64Array(rows).fill(Number(asOfUs) || nowUs);
 }
 
 export function unknownDeployment(deployment: string, deployments: readonly string[]): MeshError {
@@ -146,7 +153,7 @@ export interface Part extends Group {
   readonly requestData: readonly inference.RequestColumn[];
   /** The model's run, with its wait for a worker. */
   readonly runMs: number;
-  readonly features: serving.GetFeaturesResponse | undefined;
+  readonly features: FeaturesRead | undefined;
   readonly scores: readonly number[];
 }
 
@@ -169,10 +176,10 @@ async function predictGroup(
   deps: PredictDeps,
   { model, members, route }: Group,
   request: inference.PredictRequest,
-  asOfUs: (row: number) => number,
+  asOfByRowUs: Float64Array,
   caller: Caller,
 ): Promise<Part> {
-  const { vectors, requestData, features } = await readVectors(deps, model, request, members, asOfUs, caller);
+  const { vectors, requestData, features } = await readVectors(deps, model, request, members, asOfByRowUs, caller);
   const startedMs = performance.now();
   const scores = await scoresOf(model, vectors, caller);
   return { model, members, route, vectors, requestData, features, scores, runMs: performance.now() - startedMs };
@@ -182,7 +189,7 @@ export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Call
   const { inputName, outputName, outputColumn } = model.spec;
   const spec = model.loaded.inputs.find(({ name }) => name === inputName);
   const datatype = spec?.datatype === 'FP64' ? 'FP64' : 'FP32';
-  const data = datatype === 'FP64' ? vectors.values : Float32Array.from(vectors.values);
+  const data = datatype === 'FP64' ? vectors.values : new Float32Array(vectors.values);
   const input: Tensor = { datatype, shape: [vectors.rows, vectors.names.length], data };
   const inputs = new Map([[inputName, input]]);
   checkInputs(model.name, model.loaded.inputs, inputs);
@@ -213,7 +220,7 @@ export async function scoresOf(model: ReadyModel, vectors: Vectors, caller: Call
 function recordsOf(
   { model, vectors, features, scores, members }: Part,
   request: inference.PredictRequest,
-  asOfUs: (row: number) => number,
+  asOfByRowUs: Float64Array,
   predictedUs: number,
 ): PredictionRecords {
   return {
@@ -223,10 +230,10 @@ function recordsOf(
     featureService: model.spec.featureService,
     featureServiceVersion: features?.version ?? '',
     predictedUs,
-    ids: members.map(() => newId()),
+    ids: newIds(members.length),
     keys: members.map((row) => request.predictionKeys[row] ?? ''),
     scores,
-    asOfUs: members.map(asOfUs),
+    asOfUs: members.map((row) => asOfByRowUs[row] ?? 0),
     vectors,
     entity: request.keys.map((key) => ({ name: key.name, values: members.map((row) => keyText(key, row)) })),
   };
@@ -291,9 +298,9 @@ function viewsOf(parts: readonly Part[], rows: number): serving.ViewRead[] {
     for (const part of parts) {
       const from = part.features?.views[index];
       for (const [at, row] of part.members.entries()) {
-        read.eventTimesUs[row] = from?.eventTimesUs[at] ?? 0n;
-        read.positions[row] = from?.positions[at] ?? 0n;
-        read.knownTimesUs[row] = from?.knownTimesUs[at] ?? 0n;
+        read.eventTimesUs[row] = BigInt(from?.eventTimesUs[at] ?? 0);
+        read.positions[row] = BigInt(from?.positions[at] ?? 0);
+        read.knownTimesUs[row] = BigInt(from?.knownTimesUs[at] ?? 0);
       }
     }
     return read;

@@ -1,4 +1,5 @@
 import type { definitions, inference, serving } from '@millrace/contracts';
+import type { FeaturesRead } from '../domain/features-read.ts';
 import { assembleVectors, nulledWhenStale, type Vectors } from '../domain/vector.ts';
 import type { BookedModel } from './model-book.ts';
 
@@ -13,10 +14,7 @@ export interface Caller {
 }
 
 /** Reads features for rows; one call for all of them. */
-export type ReadFeatures = (
-  request: serving.GetFeaturesRequest,
-  options: Caller,
-) => Promise<serving.GetFeaturesResponse>;
+export type ReadFeatures = (request: serving.GetFeaturesRequest, options: Caller) => Promise<FeaturesRead>;
 
 export interface ReadVectorsDeps {
   readonly featureService: (name: string) => definitions.FeatureService | undefined;
@@ -34,19 +32,23 @@ export interface VectorsRead {
   readonly vectors: Vectors;
   /** Of those rows. */
   readonly requestData: readonly inference.RequestColumn[];
-  readonly features: serving.GetFeaturesResponse | undefined;
+  readonly features: FeaturesRead | undefined;
 }
 
-/** The vectors that the model sees of those rows of a request. */
+/** The vectors that the model sees of those rows of a request, in their order. */
 export async function readVectors(
   deps: ReadVectorsDeps,
   model: BookedModel,
   request: RowsAsked,
   members: readonly number[],
-  asOfUs: (row: number) => number,
+  /** When the features are read, a time for each row of the request. */
+  asOfByRowUs: Float64Array,
   caller: Caller,
 ): Promise<VectorsRead> {
-  const pick = <T>(list: readonly T[]): T[] => (list.length === 0 ? [] : members.map((row) => list[row] as T));
+  // members are in order: as many as all are all
+  const isWhole = members.length === asOfByRowUs.length;
+  const pick = <T>(list: T[]): T[] => (isWhole || list.length === 0 ? list : members.map((row) => list[row] as T));
+  const asOfUs = isWhole ? asOfByRowUs : Float64Array.from(members, (row) => asOfByRowUs[row] ?? 0);
   const { featureService } = model.spec;
   const requestData = request.requestData.map(({ name, doubles }) => ({ name, doubles: pick(doubles) }));
   const response =
@@ -61,10 +63,10 @@ export async function readVectors(
               strings: pick(key.strings),
               int64s: pick(key.int64s),
               bools: pick(key.bools),
-              nulls: nullsOf(key, members),
+              nulls: isWhole ? key.nulls : nullsOf(key, members),
             })),
             asOfUs: 0n,
-            asOfUsByRow: members.map((row) => BigInt(asOfUs(row))),
+            asOfUsByRow: Array.from(asOfUs, BigInt),
             allowPartial: false,
             allowHistory: request.allowHistory,
             omitMetadata: false,
@@ -73,7 +75,7 @@ export async function readVectors(
           caller,
         );
   const features = response && { response, nulledWhenStale: nulledWhenStale(deps.featureService(featureService)) };
-  const vectors = assembleVectors(model, features, requestData, members.length, (row) => asOfUs(members[row] ?? 0));
+  const vectors = assembleVectors(model, features, requestData, asOfUs);
   return { vectors, requestData, features: response };
 }
 

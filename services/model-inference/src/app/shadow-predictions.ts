@@ -11,7 +11,7 @@ export function createShadowPredictions(deps: {
   readonly queue: ShadowQueue;
   readonly featureService: (name: string) => definitions.FeatureService | undefined;
 }): ShadowPredictions {
-  return (route, parts, unitOf, asOfUs, predict) => {
+  return (route, parts, unitOf, asOfByRowUs, predict) => {
     for (const part of parts) {
       const shadows = part.members.map((row) => route.shadowOf(unitOf(row)));
       const at = shadows.flatMap((shadow, index) => (shadow ? [index] : []));
@@ -30,8 +30,8 @@ export function createShadowPredictions(deps: {
         }
         const nulled = nulledWhenStale(deps.featureService(ready.spec.featureService));
         const features = part.features && { response: part.features, nulledWhenStale: nulled };
-        const asOf = (index: number) => asOfUs(part.members[index] ?? 0);
-        const all = assembleVectors(ready, features, part.requestData, part.members.length, asOf);
+        const asOfUs = Float64Array.from(part.members, (row) => asOfByRowUs[row] ?? 0);
+        const all = assembleVectors(ready, features, part.requestData, asOfUs);
         return scoresOf(ready, rowsOf(all, at), caller);
       });
     }

@@ -41,10 +41,10 @@ export async function followOutcomes(deps: FollowDeps): Promise<void> {
   const predictions = (async () => {
     for await (const { seq, batch } of deps.predictions(1, signal)) {
       const { deployment, model, modelVersion, predictionKeys, scores } = batch;
-      const predictedUs = Number(batch.predictedUs);
       const columns = deps.snapshot().models.get(model)?.spec.segments ?? [];
       const segmentsOf = segmentReader(batch, columns);
       for (const [row, score] of scores.entries()) {
+        const predictedUs = Number(batch.predictedUsByRow[row] ?? batch.predictedUs);
         const key = predictionKeys[row] ?? '';
         book.predicted({ deployment, model, modelVersion, predictedUs, key, score, segments: segmentsOf(row) });
       }

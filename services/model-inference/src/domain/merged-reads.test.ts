@@ -1,10 +1,11 @@
 import { serving } from '@millrace/contracts';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { FeaturesRead } from './features-read.ts';
 import { mergeReads, readGroupOf, splitRead } from './merged-reads.ts';
 
 /** A store that answers each row from its key, its read time and its request data alone. */
-function answer(request: serving.GetFeaturesRequest): serving.GetFeaturesResponse {
+function answer(request: serving.GetFeaturesRequest): FeaturesRead {
   const key = request.keys[0];
   const rows = (key?.int64s ?? []).map((value, row) => ({
     value: Number(value),
@@ -12,25 +13,24 @@ function answer(request: serving.GetFeaturesRequest): serving.GetFeaturesRespons
     asOf: Number(request.asOfUsByRow[row]),
     given: request.requestData[0]?.doubles[row] ?? Number.NaN,
   }));
-  return serving.GetFeaturesResponse.fromPartial({
-    doubles: rows.flatMap(({ value, asOf, given }) => [value * 2, asOf + given]),
-    int64s: rows.map(({ value }) => BigInt(value)),
+  const numbers = (values: readonly number[]) => Float64Array.from(values);
+  const column = (name: string, block: number, at: number) => ({ name, type: '', block, column: at, view: 0 });
+  return {
+    doubles: numbers(rows.flatMap(({ value, asOf, given }) => [value * 2, asOf + given])),
+    int64s: numbers(rows.map(({ value }) => value)),
     statuses: Buffer.from(rows.flatMap(({ isNull, value }) => [isNull ? 2 : 1, value % 3, value % 5])),
-    features: [
-      { name: 'a', block: 1, column: 0, view: 0 },
-      { name: 'b', block: 1, column: 1, view: 0 },
-      { name: 'c', block: 2, column: 0, view: 0 },
-    ],
+    features: [column('a', 1, 0), column('b', 1, 1), column('c', 2, 0)],
     views: [
       {
         view: 'v',
-        eventTimesUs: rows.map(({ asOf }) => BigInt(asOf)),
-        positions: rows.map(({ value }) => BigInt(value)),
-        knownTimesUs: rows.map(() => 7n),
+        version: '1',
+        eventTimesUs: numbers(rows.map(({ asOf }) => asOf)),
+        positions: numbers(rows.map(({ value }) => value)),
+        knownTimesUs: numbers(rows.map(() => 7)),
       },
     ],
     version: 'x',
-  } as never);
+  };
 }
 
 const rowsOf = (given: readonly { key: number; isNull: boolean; asOf: number; wind: number }[]) =>

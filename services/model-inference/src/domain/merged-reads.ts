@@ -1,4 +1,5 @@
 import type { serving } from '@millrace/contracts';
+import type { FeaturesRead } from './features-read.ts';
 
 /** Reads that can be one: the same features of the same version, by the same keys, under the same conditions. */
 export function readGroupOf(request: serving.GetFeaturesRequest): string {
@@ -42,31 +43,25 @@ function mergeNulls(nulls: readonly Buffer[], rowsByRequest: readonly number[]):
   return Buffer.concat(nulls.map((own, at) => (own.length === 0 ? Buffer.alloc(rowsByRequest[at] ?? 0) : own)));
 }
 
-/** What each request would have been answered, without the columns that no model's vector has: texts, lists and vectors. */
-export function splitRead(
-  response: serving.GetFeaturesResponse,
-  rowsByRequest: readonly number[],
-): serving.GetFeaturesResponse[] {
+/** What each request would have been answered; views of the whole. */
+export function splitRead(response: FeaturesRead, rowsByRequest: readonly number[]): FeaturesRead[] {
   const doubles = response.features.filter(({ block }) => block === 1).length;
   const int64s = response.features.filter(({ block }) => block === 2).length;
   const all = response.features.length;
   let from = 0;
   return rowsByRequest.map((rows) => {
     const to = from + rows;
-    const part: serving.GetFeaturesResponse = {
+    const part: FeaturesRead = {
       ...response,
-      doubles: response.doubles.slice(from * doubles, to * doubles),
-      int64s: response.int64s.slice(from * int64s, to * int64s),
+      doubles: response.doubles.subarray(from * doubles, to * doubles),
+      int64s: response.int64s.subarray(from * int64s, to * int64s),
       statuses: response.statuses.subarray(from * all, to * all),
       views: response.views.map((view) => ({
         ...view,
-        eventTimesUs: view.eventTimesUs.slice(from, to),
-        positions: view.positions.slice(from, to),
-        knownTimesUs: view.knownTimesUs.slice(from, to),
+        eventTimesUs: view.eventTimesUs.subarray(from, to),
+        positions: view.positions.subarray(from, to),
+        knownTimesUs: view.knownTimesUs.subarray(from, to),
       })),
-      strings: [],
-      lists: [],
-      vectors: [],
     };
     from = to;
     return part;

@@ -22,27 +22,34 @@ const modelOf = (...columns: readonly Column[]) => ({
   }),
 });
 
+const viewOf = (...eventTimesUs: readonly number[]) => {
+  const nothing = new Float64Array(eventTimesUs.length);
+  const times = { eventTimesUs: Float64Array.from(eventTimesUs), positions: nothing, knownTimesUs: nothing };
+  return { view: 'v', version: '', ...times };
+};
+
 /** Two rows: a DOUBLE of each view and an INT64 between them, whose blocks are columns of their own. */
 const features = (statuses: readonly number[] = new Array<number>(6).fill(PRESENT)) => ({
-  response: serving.GetFeaturesResponse.fromPartial({
-    doubles: [1.5, 2.5, 3.5, 4.5],
-    int64s: [7n, 8n],
+  response: {
+    doubles: Float64Array.of(1.5, 2.5, 3.5, 4.5),
+    int64s: Float64Array.of(7, 8),
     statuses: Buffer.from(statuses),
     features: [
       { name: 'd0', type: 'DOUBLE', block: 1, column: 0, view: 0 },
       { name: 'i0', type: 'INT64', block: 2, column: 0, view: 1 },
       { name: 'd1', type: 'DOUBLE', block: 1, column: 1, view: 1 },
     ],
-    views: [{ eventTimesUs: [900_000n, 0n] }, { eventTimesUs: [400_000n, 1_000_500n] }],
-  }),
+    views: [viewOf(900_000, 0), viewOf(400_000, 1_000_500)],
+    version: '',
+  },
   nulledWhenStale: new Set<string>(),
 });
 
-const asOf = () => nowUs;
+const asOf = Float64Array.of(nowUs, nowUs);
 
 test('columns are in the order of the model, each from its own place', () => {
   const model = modelOf({ request: 'r' }, { feature: 'd1' }, { feature: 'i0' }, { feature: 'd0' });
-  const vectors = assembleVectors(model, features(), [{ name: 'r', doubles: [10, 20] }], 2, asOf);
+  const vectors = assembleVectors(model, features(), [{ name: 'r', doubles: [10, 20] }], asOf);
   expect(vectors.names).toEqual(['r', 'd1', 'i0', 'd0']);
   expect([...vectors.values]).toEqual([10, 2.5, 7, 1.5, 20, 4.5, 8, 3.5]);
   // request data has no age, nor has a value without an event; one from after the read time is 0 old
@@ -53,7 +60,7 @@ test('a null is NaN with its status, or the fill', () => {
   const statuses = [NULL, NOT_FOUND, DEFAULTED, PRESENT, PRESENT, PRESENT];
   const model = modelOf({ feature: 'd0' }, { feature: 'i0', fill: -1 }, { feature: 'd1' }, { request: 'r', fill: 0 });
   const request = [{ name: 'r', doubles: [Number.NaN, 2] }];
-  const vectors = assembleVectors(model, features(statuses), request, 2, asOf);
+  const vectors = assembleVectors(model, features(statuses), request, asOf);
   expect([...vectors.values]).toEqual([Number.NaN, -1, 2.5, 0, 3.5, 8, 4.5, 2]);
   expect([...vectors.statuses]).toEqual([NULL, NOT_FOUND, DEFAULTED, PRESENT, PRESENT, PRESENT, PRESENT, PRESENT]);
 });
@@ -61,9 +68,9 @@ test('a null is NaN with its status, or the fill', () => {
 test('a stale value is a value, but a null where that is the policy, whatever its type', () => {
   const stale = features([STALE, STALE, STALE, PRESENT, PRESENT, PRESENT]);
   const model = modelOf({ feature: 'd0' }, { feature: 'i0' }, { feature: 'd1' });
-  const served = assembleVectors(model, stale, [], 2, asOf);
+  const served = assembleVectors(model, stale, [], asOf);
   expect([...served.values].slice(0, 3)).toEqual([1.5, 7, 2.5]);
-  const nulled = assembleVectors(model, { ...stale, nulledWhenStale: new Set(['d0', 'i0']) }, [], 2, asOf);
+  const nulled = assembleVectors(model, { ...stale, nulledWhenStale: new Set(['d0', 'i0']) }, [], asOf);
   expect([...nulled.values].slice(0, 3)).toEqual([Number.NaN, Number.NaN, 2.5]);
   expect([...nulled.statuses].slice(0, 3)).toEqual([STALE, STALE, STALE]);
 });
@@ -84,7 +91,7 @@ test('the features that are null when stale go by their names in the service', (
 test('what is not there is named', () => {
   const refused = (column: Column, request: { name: string; doubles: number[] }[] = []) => {
     try {
-      assembleVectors(modelOf(column), features(), request, 2, asOf);
+      assembleVectors(modelOf(column), features(), request, asOf);
     } catch (error) {
       return error;
     }

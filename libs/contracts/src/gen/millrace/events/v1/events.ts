@@ -129,7 +129,7 @@ export interface ExposureBatch {
   exposures: Exposure[];
 }
 
-/** Predictions that one call got of one model: subject `millrace.predictions.<model>`. */
+/** Predictions that one model made for one deployment, of a call or of several that came together: subject `millrace.predictions.<model>`. */
 export interface PredictionBatch {
   /** The deployment that was asked. */
   deployment: string;
@@ -141,7 +141,7 @@ export interface PredictionBatch {
   featureService: string;
   /** The feature service's version. */
   featureServiceVersion: string;
-  /** When the predictions were made, in UTC microseconds. */
+  /** When the predictions were made, in UTC microseconds; the earliest, where they were made at several times. */
   predictedUs: bigint;
   /** Each prediction's id, unique; at most 10,000. */
   predictionIds: string[];
@@ -161,6 +161,8 @@ export interface PredictionBatch {
   agesUs: bigint[];
   /** The entity's join keys; at most 8. */
   entity: EntityKey[];
+  /** When each prediction was made, in UTC microseconds; as many as ids, or none: all of them at predicted_us. */
+  predictedUsByRow: bigint[];
 }
 
 /** Rows of one view that were written anew: subject `millrace.features.<view>`, in no stream. A hint, which may be lost or come late. */
@@ -1194,6 +1196,7 @@ function createBasePredictionBatch(): PredictionBatch {
     statuses: Buffer.alloc(0),
     agesUs: [],
     entity: [],
+    predictedUsByRow: [],
   };
 }
 
@@ -1268,6 +1271,16 @@ export const PredictionBatch: MessageFns<PredictionBatch> = {
     }
     for (const v of message.entity) {
       EntityKey.encode(v!, writer.uint32(122).fork()).join();
+    }
+    if (message.predictedUsByRow.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.predictedUsByRow) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field predictedUsByRow of type sfixed64 is too large");
+        }
+        writer.sfixed64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1445,6 +1458,24 @@ export const PredictionBatch: MessageFns<PredictionBatch> = {
             message.entity.push(EntityKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 16: {
+            if (tag === 129) {
+              message.predictedUsByRow.push(reader.sfixed64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.predictedUsByRow.push(reader.sfixed64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1479,6 +1510,7 @@ export const PredictionBatch: MessageFns<PredictionBatch> = {
     message.statuses = object.statuses ?? Buffer.alloc(0);
     message.agesUs = object.agesUs?.map((e) => BigInt(e)) || [];
     message.entity = object.entity?.map((e) => EntityKey.fromPartial(e)) || [];
+    message.predictedUsByRow = object.predictedUsByRow?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
