@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { oip, registry } from '@millrace/contracts';
 import { connect } from '@millrace/rpc';
@@ -20,7 +20,15 @@ export async function openOipWorld(
   const mesh = await createTestMesh({ stores });
   try {
     const governance = await mesh.service('governance');
-    const whole = { MILLRACE_MODEL_DIR: oipDir, MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1', ...env };
+    const repository = join(mesh.dir, 'model-repository');
+    mkdirSync(repository);
+    const whole = {
+      MILLRACE_MODEL_DIR: oipDir,
+      // nothing is in it but what comes with loads
+      MILLRACE_MODEL_REPOSITORY: repository,
+      MILLRACE_ONLINE_SERVING_ADDRESS: '127.0.0.1:1',
+      ...env,
+    };
     const service = await mesh.service('model-inference', whole);
     const timeout = { defaultTimeoutMs: 20_000 };
     const definitions = connect(registry.RegistryServiceService, governance.grpc, timeout);

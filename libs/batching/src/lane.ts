@@ -23,6 +23,8 @@ export interface LanePolicy {
   readonly delayMs: number;
   /** Tickets that wait. */
   readonly queueMax: number;
+  /** Ascending: a batch of so many rows waits for no more company, and is not made larger while fewer than the next of these wait. */
+  readonly preferredRows?: readonly number[];
 }
 
 /** After so long a ticket stands as high as a new one of the level above: nothing starves. A deadline orders within its level. */
@@ -114,7 +116,7 @@ export class Lane<T> {
   ripeMs(): number {
     const { delayMs, rowsMax } = this.policy;
     if (this.#queue.length === 0) return Number.POSITIVE_INFINITY;
-    if (delayMs === 0 || this.rows >= rowsMax) return 0;
+    if (delayMs === 0 || this.rows >= Math.min(rowsMax, this.policy.preferredRows?.[0] ?? rowsMax)) return 0;
     const costMs = this.cost.ofMs(Math.min(this.rows, rowsMax));
     // a millisecond to spare: the wait must not be what misses the deadline
     return Math.min(
@@ -152,6 +154,7 @@ export class Lane<T> {
     const missed = someCan ? this.#takeWhere(isLate) : [];
     const first = this.#queue[0]?.ticket;
     if (!first) return { batch: [], missed };
+    const rowsMax = this.policy.preferredRows?.findLast((rows) => rows <= this.rows) ?? this.policy.rowsMax;
     let rows = 0;
     let deadlineMs = Number.POSITIVE_INFINITY;
     const batch = this.#takeWhere((ticket) => {
@@ -159,7 +162,7 @@ export class Lane<T> {
       const fits =
         ticket === first ||
         (ticket.group === first.group &&
-          rows + ticket.rows <= this.policy.rowsMax &&
+          rows + ticket.rows <= rowsMax &&
           nowMs + this.cost.ofMs(rows + ticket.rows) <= earliestMs);
       if (!fits) return false;
       rows += ticket.rows;

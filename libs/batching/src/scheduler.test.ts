@@ -40,6 +40,23 @@ test('what waits shares a batch up to its rows, in order; a request above the li
   expect(itemsOf(scheduler)).toEqual(['d']);
 });
 
+test('with preferred sizes a batch waits for the smallest, is the largest that can be filled, and after the delay what there is', () => {
+  const scheduler = new Scheduler<string>(1);
+  const lane = openLane(scheduler, { rowsMax: 8, delayMs: 10, preferredRows: [2, 4] });
+  const take = (count: number, nowMs: number) => {
+    for (let at = 0; at < count; at++) scheduler.offer(lane, ticket('x'), 0);
+    const rows = itemsOf(scheduler, nowMs)?.length;
+    if (rows !== undefined) scheduler.release(0);
+    return rows;
+  };
+  expect(take(1, 0)).toBeUndefined();
+  expect(scheduler.wakeMs()).toBe(10);
+  expect(take(2, 0)).toBe(2);
+  expect(take(4, 0)).toBe(4);
+  expect(take(0, 0)).toBeUndefined();
+  expect(take(0, 10)).toBe(1);
+});
+
 test('groups are not mixed', () => {
   const scheduler = new Scheduler<string>(1);
   const lane = openLane(scheduler);

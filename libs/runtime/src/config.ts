@@ -9,10 +9,13 @@ const address = (fallback: string) =>
     .regex(/^.+:\d{1,5}$/, 'write host:port')
     .default(fallback);
 
-const commonSchema = z.object({
+const storesSchema = z.object({
   MILLRACE_NATS_URL: z.string().min(1),
   MILLRACE_REDIS_URL: z.string().default('redis://127.0.0.1:6379'),
   MILLRACE_CLICKHOUSE_URL: z.string().default('http://127.0.0.1:8123'),
+});
+
+const ownSchema = z.object({
   MILLRACE_GRPC_ADDRESS: address('127.0.0.1:0'),
   MILLRACE_HTTP_ADDRESS: address('127.0.0.1:0'),
   MILLRACE_DATA_DIR: z.string().default('.millrace/data'),
@@ -22,11 +25,19 @@ const commonSchema = z.object({
 
 /** What every service reads from the environment. */
 export function commonConfig(env: Env) {
-  const own = parseEnv(commonSchema, env);
+  const stores = parseEnv(storesSchema.extend(ownSchema.shape), env);
   return {
-    natsUrl: own.MILLRACE_NATS_URL,
-    redisUrl: own.MILLRACE_REDIS_URL,
-    clickhouseUrl: own.MILLRACE_CLICKHOUSE_URL,
+    natsUrl: stores.MILLRACE_NATS_URL,
+    redisUrl: stores.MILLRACE_REDIS_URL,
+    clickhouseUrl: stores.MILLRACE_CLICKHOUSE_URL,
+    ...ownConfig(env),
+  };
+}
+
+/** What a service that runs without the stores reads of it. */
+export function ownConfig(env: Env) {
+  const own = parseEnv(ownSchema, env);
+  return {
     grpcAddress: own.MILLRACE_GRPC_ADDRESS,
     httpAddress: own.MILLRACE_HTTP_ADDRESS,
     dataDir: own.MILLRACE_DATA_DIR,

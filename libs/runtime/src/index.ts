@@ -1,6 +1,6 @@
 export { type AlertPace, createAlertPace } from './alert-pace.ts';
 export { BucketCounts } from './bucket-counts.ts';
-export { type CommonConfig, commonConfig, type Env, parseEnv } from './config.ts';
+export { type CommonConfig, commonConfig, type Env, ownConfig, parseEnv } from './config.ts';
 export { type HttpRoute, type HttpServer, serveHttp } from './http.ts';
 export { Lifecycle } from './lifecycle.ts';
 export { createLogger, type LogEntry, type Logger, type LogLevel, silentLogger } from './logger.ts';

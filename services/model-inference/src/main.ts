@@ -1,28 +1,29 @@
-import type { BatchReport } from '@millrace/batching';
 import type { definitions } from '@millrace/contracts';
 import { ensureStreams, openNats } from '@millrace/events';
 import { openHistory } from '@millrace/history';
+import { MeshError } from '@millrace/kernel';
 import { type Registered, watchRegistry } from '@millrace/registry';
-import { serveGrpc } from '@millrace/rpc';
-import { run } from '@millrace/runtime';
+import { type ReadyInfo, type RunContext, run } from '@millrace/runtime';
 import { driftDefaults } from '@millrace/stats';
-import { createCustomRuntime } from './adapters/custom/custom-runtime.ts';
+import { modelFilesOf } from './adapters/disk-models.ts';
 import { createExplainer } from './adapters/explain-host.ts';
 import { createExposureReader, exposureTable } from './adapters/exposure-history.ts';
 import { connectFeatures } from './adapters/feature-client.ts';
 import { readGolden } from './adapters/golden-file.ts';
 import { landStream } from './adapters/land-stream.ts';
+import { limitMemory, memoryBytesMaxHere } from './adapters/memory-limit.ts';
 import { createModelAlerts } from './adapters/nats-alerts.ts';
 import { openAliasStore } from './adapters/nats-aliases.ts';
 import { createExposureLog } from './adapters/nats-exposures.ts';
 import { createPredictionLog } from './adapters/nats-predictions.ts';
 import { openRolloutStore } from './adapters/nats-rollouts.ts';
-import { createOnnxRuntime } from './adapters/onnx-runner.ts';
 import { predictionTable } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
 import { readProfile } from './adapters/profile-file.ts';
-import { createRemoteRuntime } from './adapters/remote/remote-runtime.ts';
+import { openRuntimes } from './adapters/runtimes.ts';
 import { createAliases } from './app/aliases.ts';
+import { configuredLoader } from './app/configured-model.ts';
+import { joinBooks } from './app/disk-book.ts';
 import { createDriftMonitor, registerDriftMetrics } from './app/drift-monitor.ts';
 import { createExplain } from './app/explain.ts';
 import { createExplainRoute } from './app/explain-route.ts';
@@ -33,16 +34,14 @@ import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
 import { createInferenceMetrics } from './app/inference-metrics.ts';
-
 import { createVersionLoader } from './app/load-version.ts';
-import { createModelBook, type ModelLoader } from './app/model-book.ts';
-
+import { createModelBook, type ModelBook } from './app/model-book.ts';
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict, type PredictDeps } from './app/predict.ts';
 import { createPreparation } from './app/prepare-version.ts';
 import { createRecentRequests } from './app/recent-requests.ts';
-import { createRepository, knownModels } from './app/repository.ts';
+import { createRepository, joinRepositories, knownModels } from './app/repository.ts';
 import { type CacheUse, createResponseCache } from './app/response-cache.ts';
 import { createRollouts } from './app/rollouts.ts';
 import { createRouteInfer } from './app/route-infer.ts';
@@ -51,14 +50,15 @@ import { createShadowPredictions } from './app/shadow-predictions.ts';
 import { createShadowQueue, shadowLimits } from './app/shadow-queue.ts';
 import { createVersionMeters } from './app/version-meters.ts';
 import { registerVersionMetrics } from './app/version-metrics.ts';
-import { loadConfig } from './config.ts';
+import { type InferenceConfig, loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
-import { createRest } from './http/rest.ts';
+import { openRepository } from './open-repository.ts';
 import { aliasService } from './rpc/alias-service.ts';
 import { deploymentService } from './rpc/deployment-service.ts';
 import { oipService } from './rpc/oip-service.ts';
 import { predictionService } from './rpc/prediction-service.ts';
 import { rolloutService } from './rpc/rollout-service.ts';
+import { openServers } from './servers.ts';
 
 /** How long a model that could not be loaded waits for the next try. */
 const loadRetryMs = 5_000;
@@ -73,39 +73,27 @@ const recentModelsMax = 64;
 /** How often rollouts decide. */
 const rolloutTickMs = 250;
 
-await run('model-inference', loadConfig, async ({ config, life, clock, telemetry }) => {
+type Context = RunContext<InferenceConfig>;
+
+await run('model-inference', loadConfig, (context) =>
+  context.config.mesh ? serveMesh(context, context.config.mesh) : serveAlone(context),
+);
+
+/** The registry's models, with features, rollouts and outcomes; and those of a model repository beside them. */
+async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['mesh']>): Promise<ReadyInfo> {
+  const { config, life, clock, telemetry } = context;
   const { signal } = life;
-  const nats = await life.start('nats', () => openNats(config.natsUrl, { name: 'model-inference' }));
+  const nats = await life.start('nats', () => openNats(mesh.natsUrl, { name: 'model-inference' }));
   await ensureStreams(nats);
   const registry = await life.start('registry', () => watchRegistry(nats, { signal, telemetry }));
   const features = await life.start('online-serving', async () =>
-    connectFeatures(config.onlineServingAddress, telemetry),
+    connectFeatures(mesh.onlineServingAddress, telemetry),
   );
-  const metrics = createInferenceMetrics(telemetry, saturatesHere());
-  const meters = createVersionMeters();
-
-  const running = {
-    ...config,
-    nowMs: () => clock.nowUs() / 1000,
-    onEvent: (event: { readonly event: string }) => telemetry.log.warn(event),
-    onBatch: (model: string, version: string, batch: BatchReport) => meters.of(model, version).ran(batch),
-  };
-  const runtime = await life.start('workers', async () =>
-    createOnnxRuntime({ ...running, onSessions: metrics.sessionsOpen }),
-  );
-  const custom = createCustomRuntime({ ...running, onSaid: (event) => telemetry.log.info(event) });
-  const remote = createRemoteRuntime(running);
-  const loadModel: ModelLoader = (request) =>
-    (request.format === 'custom' ? custom : request.format === 'remote' ? remote : runtime).load(request);
+  const { metrics, meters, load, cache, explain, nowMs } = await openRuntime(context);
   const responseCacheMs = (name: string) =>
     Number(registry.current().models.get(name)?.spec.responseCacheTtlUs ?? 0n) / 1000;
-  const cacheUsed = (model: string, version: string, use: CacheUse) => {
-    metrics.cacheUsed(model, use);
-    meters.of(model, version).cacheUsed(use);
-  };
-  const cache = createResponseCache({ bytesMax: config.cacheBytesMax, onUse: cacheUsed });
   const loadVersion = createVersionLoader({
-    load: loadModel,
+    load,
     readGolden: (model, file) => readGolden(config.modelDir, model, file),
     recent: createRecentRequests({ modelsMax: recentModelsMax }),
   });
@@ -113,7 +101,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   const isKnown = (name: string, version: string) =>
     unloaded.has(name) || (version === '' && registry.current().models.has(name));
   const aliasStore = await openAliasStore(nats, signal);
-  const book = createModelBook({
+  const registered = createModelBook({
     isKnown,
     aliased: (name, alias) => aliases.find(name, alias)?.versions.slice(-2).reverse(),
     aliasesOf: (name) => Object.keys(aliasStore.records().get(name)?.aliases ?? {}),
@@ -125,11 +113,24 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     },
     onUnload(model) {
       metrics.modelUnloaded(model);
-      infer.forget(model.name, model.version);
       meters.forget(model.name, model.version);
       void drift.follow();
     },
   });
+  const deploymentOf = (name: string) => registry.current().deployments.get(name);
+  const disk = openRepository(
+    context,
+    modelFilesOf(context.config),
+    { metrics, meters, load, cache },
+    {
+      names: () => [...registry.current().models.keys()],
+      taken: (name) =>
+        registry.current().models.has(name) || registered.versions(name).length > 0
+          ? 'the registry has a model of this name'
+          : deploymentOf(name) && 'the registry has a deployment of this name',
+    },
+  );
+  const book = disk ? joinBooks(registered, disk.book, isKnown) : registered;
   registerVersionMetrics(telemetry.metrics, meters, book);
   const { driftWindowRows: windowRows, driftWindowMs: windowMs, driftRowsMin: rowsMin } = config;
   const drift = createDriftMonitor({
@@ -148,11 +149,6 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
   registerDriftMetrics(telemetry.metrics, drift, book);
   const driftTicks = setInterval(() => void drift.tick(), driftTickMs);
   life.onStop('drift', () => clearInterval(driftTicks));
-  const explainer = await life.start('explainer', async () =>
-    createExplainer({ modelDir: config.modelDir, queueMax: config.explainQueueMax, stopMs: explainStopMs }),
-  );
-  const nowMs = () => clock.nowUs() / 1000;
-  const explain = createExplain({ explainer, nowMs, limits: config });
   life.onStop('models', () => book.close());
   const preparation = createPreparation({ book, follow: () => follow() });
   const aliases = createAliases({
@@ -161,7 +157,6 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     currentVersion: (name) => registry.current().models.get(name)?.version,
     prepare: preparation.prepare,
   });
-  const deploymentOf = (name: string) => registry.current().deployments.get(name);
   const rollouts = await createRollouts({
     store: await openRolloutStore(nats, signal),
     deploymentVersion: (name) => deploymentOf(name)?.version,
@@ -201,7 +196,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     await exposures.flush();
   });
   const shadows = createShadowQueue(shadowLimits);
-  const runModel = createInfer({ book });
+  const runModel = createInfer({ book, nowMs });
   const infer = createServeInfer({
     book,
     infer: runModel,
@@ -215,7 +210,6 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
       queue: shadows,
     }),
     isRouted: (name, version) => version === '' && deploymentOf(name) !== undefined,
-    nowMs: () => clock.nowUs() / 1000,
     onRefused: metrics.refused,
     meters,
   });
@@ -247,7 +241,7 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     telemetry,
     signal,
   }).catch((error) => life.fail(error));
-  const openStore = () => openHistory({ url: config.clickhouseUrl, telemetry });
+  const openStore = () => openHistory({ url: mesh.clickhouseUrl, telemetry });
   void landStream({ table: predictionTable, open: openStore, read: log.read, telemetry, signal });
   void landStream({ table: exposureTable, open: openStore, read: exposureLog.read, telemetry, signal });
   const exposureReader = await life.start('exposure reader', async () => createExposureReader(openStore));
@@ -284,17 +278,21 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     },
     onFailed: ({ name, version }, thrown) => meters.of(name, version).failed(thrown),
   });
-  const repository = createRepository({
-    book,
+  const own = createRepository({
+    book: registered,
     unloaded,
-    known: () => knownModels(registry.current(), book),
+    known: () => knownModels(registry.current(), registered),
     follow,
   });
+  const repository = disk ? joinRepositories(own, disk.repository, (name) => disk.taken(name) === undefined) : own;
+  registry.onChange(() => void disk?.repository.follow());
+  await disk?.start();
   const oip = createOipServer({
     book,
     repository,
     infer,
-    isKnown,
+    meters,
+    isKnown: (name, version) => isKnown(name, version) || disk?.repository.isUnloaded(name) === true,
     deployment: (name) => deploymentOf(name)?.spec,
   });
   const services = [
@@ -318,20 +316,82 @@ await run('model-inference', loadConfig, async ({ config, life, clock, telemetry
     }),
     oipService(oip),
   ];
-  const grpc = await life.start('grpc', () =>
-    serveGrpc({
-      address: config.grpcAddress,
-      services,
-      telemetry,
-      limits: { maxMessageBytes: config.messageBytesMax },
-    }),
+  return openServers(context, { oip, book, services, drift });
+}
+
+/** The models of a model repository and nothing else. */
+async function serveAlone(context: Context): Promise<ReadyInfo> {
+  const { metrics, meters, load, cache, explain, nowMs } = await openRuntime(context);
+  const disk = openRepository(
+    context,
+    modelFilesOf(context.config),
+    { metrics, meters, load, cache },
+    {
+      names: () => [],
+      taken: () => undefined,
+    },
   );
-  const ready = () => !signal.aborted && book.settled();
-  const rest = createRest({ server: oip, telemetry, ready, drift, bytesMax: config.messageBytesMax });
-  const http = await life.start('http', async () => {
-    const { hostname: host, port } = new URL(`http://${config.httpAddress}`);
-    const url = await rest.listen({ host, port: Number(port) });
-    return { address: new URL(url).host, close: () => rest.close() };
+  if (!disk) throw new MeshError('INVALID_CONFIG', 'environment: MILLRACE_MODEL_REPOSITORY: name a folder', {});
+  const book: ModelBook = { ...disk.book, want: () => undefined };
+  registerVersionMetrics(context.telemetry.metrics, meters, book);
+  context.life.onStop('models', () => book.close());
+  const runModel = createInfer({ book, nowMs });
+  const none = () => undefined;
+  const infer = createServeInfer({
+    book,
+    infer: runModel,
+    explain,
+    route: createRouteInfer({
+      book,
+      deployment: none,
+      rollout: none,
+      expose: none,
+      infer: runModel,
+      queue: createShadowQueue(shadowLimits),
+    }),
+    isRouted: () => false,
+    onRefused: metrics.refused,
+    meters,
   });
-  return { grpc: grpc.address, http: http.address };
-});
+  await disk.start();
+  const oip = createOipServer({
+    book,
+    repository: disk.repository,
+    infer,
+    meters,
+    isKnown: disk.repository.isUnloaded,
+    deployment: none,
+  });
+  return openServers(context, { oip, book, services: [oipService(oip)], drift: undefined });
+}
+
+/** What runs models, however they are found. */
+async function openRuntime({ config, life, clock, telemetry }: Context) {
+  limitMemory(config.memoryBytesMax ?? memoryBytesMaxHere(), telemetry.log);
+  const metrics = createInferenceMetrics(telemetry, saturatesHere());
+  const nowMs = () => clock.nowUs() / 1000;
+  const meters = createVersionMeters(nowMs);
+  const cacheUsed = (model: string, version: string, use: CacheUse, lookedMs: number) => {
+    metrics.cacheUsed(model, use);
+    meters.of(model, version).cacheUsed(use, lookedMs);
+  };
+  const loadModel = await openRuntimes(life, {
+    ...config,
+    nowMs,
+    onEvent: (event) => telemetry.log.warn(event),
+    onSaid: (event) => telemetry.log.info(event),
+    onSessions: metrics.sessionsOpen,
+    onBatch: (model, version, batch) => meters.of(model, version).ran(batch),
+  });
+  const explainer = await life.start('explainer', async () =>
+    createExplainer({ modelDir: config.modelDir, queueMax: config.explainQueueMax, stopMs: explainStopMs }),
+  );
+  return {
+    metrics,
+    meters,
+    nowMs,
+    load: configuredLoader(loadModel),
+    cache: createResponseCache({ bytesMax: config.cacheBytesMax, onUse: cacheUsed }),
+    explain: createExplain({ explainer, nowMs, limits: config }),
+  };
+}

@@ -3,7 +3,8 @@ import { type BatchReport, createDispatcher, type Dispatcher, type LaneHandle, t
 import { MeshError } from '@millrace/kernel';
 import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/model-book.ts';
 import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
-import { type BatchingChoice, chooseBatching, measuredRows } from '../domain/batching-choice.ts';
+import { type BatchingChoice, chooseBatching, measuredRows, plannedBatching } from '../domain/batching-choice.ts';
+import type { ServingPlan } from '../domain/serving-plan.ts';
 import type { Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
 import { type LocalSession, openLocal } from './local-session.ts';
 import { modelPath } from './model-path.ts';
@@ -19,6 +20,8 @@ const measureMs = 120;
 const warmUpMs = 250;
 /** A model's file above this is loaded by one worker alone: each session has its own weights. */
 const sharedBytesMax = 64 * 2 ** 20;
+/** Runs of a model that are given up, each of which costs a core until the process ends; then the model is not run any more. */
+const givenUpMax = 2;
 /** From here on a request's own tensors change hands instead of being copied to the worker. */
 const transferBytesMin = 65_536;
 
@@ -56,10 +59,13 @@ export function createOnnxRuntime(options: RuntimeOptions): OnnxRuntime {
     const slots =
       source.bytes > sharedBytesMax
         ? [session % pool.size]
-        : Array.from({ length: pool.size }, (_, slot) => slot).reverse();
+        : Array.from({ length: pool.size }, (_, slot) => slot)
+            .reverse()
+            .slice(0, request.plan?.instances);
     try {
       const runs = (request.warmUp ?? []).map(feedsOf);
-      const { shape, choice } = await open(pool, dispatcher, { session, source, slots, runs }, options.batchRowsMax);
+      const opening = { session, source, slots, runs, plan: request.plan };
+      const { shape, choice } = await open(pool, dispatcher, opening, options.batchRowsMax);
       const local = await openLocal(source, shape, choice.curve);
       const why = local.t === 'local' ? local.session.why : local.why;
       return createModel({
@@ -96,17 +102,22 @@ async function open(
     readonly source: SessionSource;
     readonly slots: readonly number[];
     readonly runs: readonly (readonly WireTensor[])[];
+    readonly plan: ServingPlan | undefined;
   },
   batchRowsMax: number,
 ): Promise<{ shape: SessionShape; choice: BatchingChoice }> {
-  const { session, source, slots, runs } = opening;
+  const { session, source, slots, runs, plan } = opening;
   const [first = 0, ...others] = slots;
   const opened = await dispatcher.reserve(first, async () => {
     const shape = await pool.load(first, session, source);
-    const measured = await pool.measure(first, session, { rows: measuredRows(batchRowsMax), budgetMs: measureMs });
+    const rowsMax = plan ? Math.max(1, plan.rowsMax) : batchRowsMax;
+    const measured = await pool.measure(first, session, { rows: measuredRows(rowsMax), budgetMs: measureMs });
     await pool.warm(first, session, runs, warmUpMs);
     const unsafe = shape.facts.batching.t === 'unsafe' ? shape.facts.batching.reason : measured.unsafe;
-    return { shape, choice: chooseBatching(batchRowsMax, measured.curve, unsafe) };
+    const choice = plan
+      ? plannedBatching(source.model, plan, measured.curve, unsafe)
+      : chooseBatching(rowsMax, measured.curve, unsafe);
+    return { shape, choice };
   });
   for (const slot of others) {
     await dispatcher.reserve(slot, async () => {
@@ -121,7 +132,7 @@ async function open(
 }
 
 async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOptions) {
-  const { name, uri, sha256, format } = request;
+  const { name, uri, sha256, format, plan } = request;
   const path = modelPath(modelDir, uri);
   const file = await stat(path).catch((cause) => {
     throw new MeshError(
@@ -131,7 +142,7 @@ async function sourceOf(request: LoadRequest, { modelDir, threads }: RuntimeOpti
       { cause },
     );
   });
-  return { path, sha256, uri, model: name, format, threads, bytes: file.size };
+  return { path, sha256, uri, model: name, format, threads: plan?.threads ?? threads, bytes: file.size };
 }
 
 interface RunItem {
@@ -155,12 +166,19 @@ function createModel(parts: {
 }): LoadedModel {
   const { request, session, choice, pool, local, options } = parts;
   const { name } = request;
+  let givenUp = 0;
   const lane: LaneHandle<RunItem, Tensors> = parts.dispatcher.open<RunItem, Tensors>({
     name: `model "${name}"`,
     slots: parts.slots,
-    policy: { rowsMax: choice.rowsMax, delayMs: 0, queueMax: options.queueMax },
+    policy: {
+      rowsMax: choice.rowsMax,
+      delayMs: 0,
+      queueMax: request.plan?.queueMax ?? options.queueMax,
+      ...request.plan?.batching,
+    },
     cost: choice.cost,
     async run(slot, items, free) {
+      if (givenUp >= givenUpMax) throw exhausted(name, options.runMaxMs);
       const [only] = items;
       const inputs = items.length === 1 && only ? only.inputs : stack(items.map((item) => item.inputs));
       const feeds = feedsOf(inputs);
@@ -168,7 +186,11 @@ function createModel(parts: {
       const transfer = () => (items.length > 1 || only?.owned ? buffersOf(feeds) : []);
       const wire = local?.takes(items.reduce((sum, { rows }) => sum + rows, 0))
         ? await runLocal(name, local, feeds, fetches)
-        : await pool.run(slot, { session, feeds, fetches, transfer: transfer() }, free);
+        : await pool.run(
+            slot,
+            { session, feeds, fetches, transfer: transfer(), onGivenUp: () => void givenUp++ },
+            free,
+          );
       const outputs = new Map(wire.map((output) => [output.name, tensorOf(output)]));
       return items.length === 1
         ? [outputs]
@@ -178,7 +200,9 @@ function createModel(parts: {
             items.map(({ rows }) => rows),
           );
     },
-    isItems: (error) => error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED',
+    // one that was given up would be so again
+    isItems: (error) =>
+      error instanceof MeshError && error.reason === 'MODEL_RUN_FAILED' && error.metadata.limit === undefined,
     onBatch: (batch) => options.onBatch(name, request.version, batch),
   });
   return {
@@ -206,6 +230,14 @@ function createModel(parts: {
       await Promise.all([pool.unload(session), local?.release()]);
     },
   };
+}
+
+function exhausted(model: string, limit: number): MeshError {
+  return new MeshError(
+    'MODEL_RUN_FAILED',
+    `model "${model}" is not run any more: ${givenUpMax} of its runs took longer than ${limit} ms; unload and load it to try again, restart to get their cores back`,
+    { model, limit },
+  );
 }
 
 async function runLocal(

@@ -32,6 +32,8 @@ export interface RunRequest {
   readonly fetches: readonly string[];
   /** Buffers of the feeds that nobody else has: they change hands. */
   readonly transfer: readonly ArrayBuffer[];
+  /** The run took longer than it may. */
+  readonly onGivenUp: () => void;
 }
 
 export interface PoolOptions {
@@ -43,6 +45,10 @@ export interface PoolOptions {
   readonly onSessions?: ((open: number) => void) | undefined;
 }
 
+/** How long a thread may take to end; one that is in native code ends when that returns. */
+const endMs = 1_000;
+/** A load gets so many times what a run gets. */
+const loadTimes = 4;
 /** Workers that have left their slots with a long run, at most; beyond it a long run keeps its slot. */
 const awayMax = 4;
 
@@ -69,6 +75,35 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent, onSession
     const host = spare ?? openHost(replace);
     spare = undefined;
     return host;
+  }
+
+  /** What a worker does not end in time is given up, and the worker: a call into native code cannot be stopped from outside. */
+  async function within<T>(host: Host, work: Promise<T>, ms: number, late: () => MeshError): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(late());
+        replace(host);
+        away.delete(host);
+        void host.end();
+      }, ms);
+    });
+    try {
+      return await Promise.race([work, limit]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function notLoaded(session: number, what: string, ms: number): MeshError {
+    const source = sources.get(session)?.source;
+    // not in the worker that takes the place either
+    sources.delete(session);
+    const model = source?.model ?? '';
+    return new MeshError('MODEL_LOAD_FAILED', `model "${model}" was not ${what} within ${ms} ms; it is given up`, {
+      model,
+      limit: ms,
+    });
   }
 
   /** Gives a worker the sessions of a slot. Everything is asked at once: a run that is asked next comes after it. */
@@ -139,45 +174,43 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent, onSession
       const host = hosts[slot] as Host;
       host.sessions.add(session);
       try {
-        return await openIn(host, session, source);
+        const limitMs = loadTimes * runMaxMs;
+        const opened = openIn(host, session, source);
+        return await within(host, opened, limitMs, () => notLoaded(session, 'loaded', limitMs));
       } catch (error) {
         host.sessions.delete(session);
         entry.slots.delete(slot);
         throw error;
       }
     },
-    measure: (slot, session, options) =>
-      (hosts[slot] as Host).ask({ t: 'measure', session, options }) as Promise<Measurement>,
-    async warm(slot, session, runs, budgetMs) {
-      if (runs.length > 0) await (hosts[slot] as Host).ask({ t: 'warm', session, runs, budgetMs });
+    measure(slot, session, options) {
+      const host = hosts[slot] as Host;
+      const measured = host.ask({ t: 'measure', session, options }) as Promise<Measurement>;
+      return within(host, measured, runMaxMs, () => notLoaded(session, 'measured', runMaxMs));
     },
-    async run(slot, { session, feeds, fetches, transfer }, free) {
+    async warm(slot, session, runs, budgetMs) {
+      if (runs.length === 0) return;
+      const host = hosts[slot] as Host;
+      const limitMs = budgetMs + runMaxMs;
+      const warmed = host.ask({ t: 'warm', session, runs, budgetMs });
+      await within(host, warmed, limitMs, () => notLoaded(session, 'warmed up', limitMs));
+    },
+    async run(slot, { session, feeds, fetches, transfer, onGivenUp }, free) {
       const host = hosts[slot] as Host;
       const model = sources.get(session)?.source.model ?? '';
       let isOver = false;
       const timers = [setTimeout(() => void leave(host, model, () => isOver, free), longRunMs)];
-      const late = new Promise<never>((_, reject) => {
-        timers.push(
-          setTimeout(() => {
-            reject(
-              new MeshError(
-                'MODEL_RUN_FAILED',
-                `model "${model}" did not answer within ${runMaxMs} ms; it is given up`,
-                {
-                  model,
-                  limit: runMaxMs,
-                },
-              ),
-            );
-            replace(host);
-            away.delete(host);
-            void host.end();
-          }, runMaxMs),
+      const late = () => {
+        onGivenUp();
+        return new MeshError(
+          'MODEL_RUN_FAILED',
+          `model "${model}" did not answer within ${runMaxMs} ms; it is given up`,
+          { model, limit: runMaxMs },
         );
-      });
+      };
       try {
         const answer = host.ask({ t: 'run', session, feeds, fetches }, transfer) as Promise<readonly WireTensor[]>;
-        return await Promise.race([answer, late]);
+        return await within(host, answer, runMaxMs, late);
       } finally {
         isOver = true;
         returned(host);
@@ -190,6 +223,7 @@ export function createWorkerPool({ size, longRunMs, runMaxMs, onEvent, onSession
     },
     async close() {
       isClosed = true;
+      exitDespite();
       await Promise.all(everyHost().map((host) => host.end()));
     },
   };
@@ -204,6 +238,16 @@ interface Host {
   readonly opened: Set<number>;
   ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<unknown>;
   end(): Promise<void>;
+}
+
+/** Threads that were told to end and are in native code still. */
+const stuck = new Set<Worker>();
+
+/** Node waits for every thread when it exits: with one that never ends, it would never. Nothing is left to do by then. */
+function exitDespite(): void {
+  process.once('exit', () => {
+    if (stuck.size > 0) process.kill(process.pid, 'SIGKILL');
+  });
 }
 
 /** One thread. */
@@ -225,7 +269,9 @@ function openHost(onLost: (host: Host) => void): Host {
     },
     async end() {
       lose('was stopped');
-      await worker.terminate();
+      stuck.add(worker);
+      const ended = worker.terminate().finally(() => stuck.delete(worker));
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, endMs).unref())]);
     },
   };
   const lose = (why: string) => {

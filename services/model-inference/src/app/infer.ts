@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
-import { checkInputs } from '../domain/check-inputs.ts';
+import { checkInputs, checkRows } from '../domain/check-inputs.ts';
+import { scheduled } from '../domain/schedule-policy.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { ModelBook, RunOptions } from './model-book.ts';
 
@@ -21,10 +22,11 @@ export type Infer = (
   options?: RunOptions,
 ) => Promise<InferOutcome>;
 
-export function createInfer({ book }: { readonly book: ModelBook }): Infer {
+export function createInfer({ book, nowMs }: { readonly book: ModelBook; readonly nowMs: () => number }): Infer {
   return async (name, version, inputs, wanted, options) => {
     const { loaded, version: served } = book.ready(name, version);
     checkInputs(name, loaded.inputs, inputs);
+    if (loaded.plan) checkRows(name, loaded.plan.rowsMax, inputs);
     const names = loaded.outputs.map((output) => output.name);
     for (const output of wanted) {
       if (!names.includes(output))
@@ -35,7 +37,10 @@ export function createInfer({ book }: { readonly book: ModelBook }): Infer {
         );
     }
     const outputs = wanted.length > 0 ? wanted : names;
-    const results = await loaded.run(inputs, outputs, options);
+    const results = await loaded.run(inputs, outputs, {
+      ...options,
+      ...scheduled(options ?? {}, loaded.plan?.schedule, nowMs()),
+    });
     return {
       version: served,
       outputs: new Map(

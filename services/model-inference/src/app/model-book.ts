@@ -2,15 +2,14 @@ import type { definitions } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
 import type { BatchingChoice } from '../domain/batching-choice.ts';
+import type { ScheduleAsk } from '../domain/schedule-policy.ts';
+import type { ServingPlan } from '../domain/serving-plan.ts';
 import type { Tensor, TensorSpec } from '../domain/tensor.ts';
 
-export interface RunOptions {
-  /** Epoch milliseconds; what cannot be answered by then is refused early. */
-  readonly deadlineMs?: number | undefined;
+/** What cannot be answered by its deadline is refused early. */
+export interface RunOptions extends ScheduleAsk {
   /** Its abort takes the request out of the queue. */
   readonly signal?: AbortSignal | undefined;
-  /** 1 is the most urgent; left out or 0: 2. */
-  readonly priority?: number | undefined;
   /** The caller needs the inputs no more: large ones change hands instead of being copied. */
   readonly ownsInputs?: boolean;
 }
@@ -22,6 +21,8 @@ export interface LoadedModel {
   readonly facts: ModelFacts;
   /** How its requests share runs, after its file and what was measured. */
   readonly batching: BatchingChoice;
+  /** What its configuration says, where it has one. */
+  readonly plan?: ServingPlan | undefined;
   /** OVERLOADED when too many wait or the deadline cannot be met; DEADLINE_EXCEEDED, CANCELLED, MODEL_RUN_FAILED. */
   run(
     inputs: ReadonlyMap<string, Tensor>,
@@ -46,6 +47,10 @@ export interface LoadRequest
   readonly golden?: definitions.ModelFile | undefined;
   /** Requests that every session is run with before it serves. */
   readonly warmUp?: readonly ReadonlyMap<string, Tensor>[];
+  /** Of a configuration, where there is one. */
+  readonly plan?: ServingPlan | undefined;
+  /** Bytes of a file that warm-up requests are made of. */
+  readonly warmupFile?: (name: string) => Promise<Buffer>;
 }
 
 export type ModelLoader = (model: LoadRequest) => Promise<LoadedModel>;

@@ -2,11 +2,11 @@ import type { definitions, modelConfig } from '@millrace/contracts';
 import { toMeshError } from '@millrace/kernel';
 import type { ModelFacts } from '@millrace/onnx';
 import { kindOf, servedConfig } from '../domain/model-config.ts';
-import type { VersionStatistics } from '../domain/model-statistics.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
 import type { ModelBook } from './model-book.ts';
 import type { Repository } from './repository.ts';
 import type { InferStatistics, ServeInfer } from './serve-infer.ts';
+import type { VersionMeter, VersionMeters } from './version-meters.ts';
 
 export const serverMetadata = {
   name: 'millrace',
@@ -48,13 +48,14 @@ export interface OipServer {
   statistics(
     name: string,
     version: string,
-  ): readonly { readonly name: string; readonly version: string; readonly statistics: VersionStatistics }[];
+  ): readonly { readonly name: string; readonly version: string; readonly meter: VersionMeter }[];
 }
 
 export function createOipServer(deps: {
   readonly book: ModelBook;
   readonly repository: Repository;
   readonly infer: InferStatistics;
+  readonly meters: VersionMeters;
   readonly deployment: (name: string) => definitions.Deployment | undefined;
   readonly isKnown: (name: string, version: string) => boolean;
 }): OipServer {
@@ -91,7 +92,7 @@ export function createOipServer(deps: {
     },
     config(given, givenVersion) {
       const { loaded, spec } = book.ready(...described(given, givenVersion));
-      return servedConfig(given, loaded, kindOf(spec.format));
+      return servedConfig(given, loaded, kindOf(spec.format), loaded.plan?.config);
     },
     statistics(name, version) {
       if (name !== '') book.ready(name, version);
@@ -103,7 +104,7 @@ export function createOipServer(deps: {
         .map((model) => ({
           name: model.name,
           version: model.version,
-          statistics: infer.of(model.name, model.version),
+          meter: deps.meters.of(model.name, model.version),
         }));
     },
   };

@@ -1,5 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 import type { RegistrySnapshot } from '@millrace/registry';
+import type { LoadOverrides } from '../domain/repository-layout.ts';
 import type { BookedModel, ModelBook } from './model-book.ts';
 
 /** A line of the repository's index; states are Triton's. */
@@ -14,7 +15,7 @@ export interface RepositoryEntry {
 export interface Repository {
   index(readyOnly: boolean): readonly RepositoryEntry[];
   /** Serves the model again, and tries failed versions at once; returns when it is ready. UNKNOWN_MODEL, MODEL_LOAD_FAILED. */
-  load(name: string): Promise<void>;
+  load(name: string, overrides?: LoadOverrides): Promise<void>;
   /** Stops serving the model until it is loaded or the process starts again; what runs is finished. UNKNOWN_MODEL. */
   unload(name: string): Promise<void>;
 }
@@ -47,7 +48,8 @@ export function createRepository(deps: {
       const entries = known().map(({ name, version }) => entryOf(name, version, book, unloaded));
       return readyOnly ? entries.filter(({ state }) => state === 'READY') : entries;
     },
-    async load(name) {
+    async load(name, overrides) {
+      if (overrides) throw overridesRefused(name);
       const wasUnloaded = unloaded.has(name);
       unloaded.delete(name);
       await follow();
@@ -97,12 +99,24 @@ function stateOf(booked: BookedModel | undefined): Pick<RepositoryEntry, 'state'
   }
 }
 
-/** UNSUPPORTED: what a model is stands in the repository and the registry alone. */
-export function refuseLoadParameters(names: Iterable<string>): void {
-  for (const name of names)
-    throw new MeshError(
-      'UNSUPPORTED',
-      `load takes no parameters, and "${name}" was given; put the file into the model repository and apply its definition`,
-      { parameter: name },
-    );
+/** What a registered model is stands in the registry alone. */
+function overridesRefused(model: string): MeshError {
+  return new MeshError(
+    'UNSUPPORTED',
+    `load of model "${model}" takes no configuration and no files: only models of MILLRACE_MODEL_REPOSITORY do; put the file where the registry's models are and apply its definition`,
+    { model },
+  );
+}
+
+/** The registry's models and those of a folder; a name is in one of them. */
+export function joinRepositories(
+  registry: Repository,
+  disk: Repository,
+  isOnDisk: (name: string) => boolean,
+): Repository {
+  return {
+    index: (readyOnly) => [...registry.index(readyOnly), ...disk.index(readyOnly)],
+    load: (name, overrides) => (isOnDisk(name) ? disk : registry).load(name, overrides),
+    unload: (name) => (isOnDisk(name) ? disk : registry).unload(name),
+  };
 }

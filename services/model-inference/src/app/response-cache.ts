@@ -33,7 +33,8 @@ const entryBytes = 600;
 export function createResponseCache(deps: {
   /** Of all answers of all models; the one that was asked for longest ago goes first. */
   readonly bytesMax: number;
-  readonly onUse: (model: string, version: string, use: CacheUse) => void;
+  /** @param lookedMs what making keys and looking them up took */
+  readonly onUse: (model: string, version: string, use: CacheUse, lookedMs: number) => void;
   /** Monotonic milliseconds. */
   readonly nowMs?: () => number;
 }): ResponseCache {
@@ -54,8 +55,12 @@ export function createResponseCache(deps: {
         ...model,
         async run(inputs, outputs, options) {
           if (ttlMs() <= 0) return model.run(inputs, outputs, options);
-          const { answer, use } = await answers(inputs, outputs, options);
-          deps.onUse(name, version, use);
+          const startedMs = performance.now();
+          const answering = answers(inputs, outputs, options);
+          // all looking is done when the first wait begins
+          const lookedMs = performance.now() - startedMs;
+          const { answer, use } = await answering;
+          deps.onUse(name, version, use, lookedMs);
           return answer;
         },
         // what is kept needs no run, and only the decoded request tells whether it is

@@ -1,7 +1,6 @@
 import { MeshError } from '@millrace/kernel';
 import { explainAsk, explanationTensors } from '../domain/explain-parameters.ts';
 import type { ExplainAsk } from '../domain/explanation.ts';
-import { StatisticsOfVersion, type VersionStatistics } from '../domain/model-statistics.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Explain } from './explain.ts';
 import type { Infer, InferOutcome } from './infer.ts';
@@ -36,13 +35,7 @@ export interface InferStatistics {
   readonly serve: ServeInfer;
   /** Why the request would be refused for want of time; it counts as failed. */
   refusal(glance: InferGlance): MeshError | undefined;
-  /** Of a version that is served; zeros before its first request. */
-  of(name: string, version: string): VersionStatistics;
-  /** The version is not served any more. */
-  forget(name: string, version: string): void;
 }
-
-const nsPerMs = 1e6;
 
 export function createServeInfer(deps: {
   readonly book: ModelBook;
@@ -51,19 +44,9 @@ export function createServeInfer(deps: {
   readonly explain: Explain;
   /** Whether a deployment decides where the request goes. */
   readonly isRouted: (model: string, version: string) => boolean;
-  readonly nowMs: () => number;
   readonly onRefused: (model: string) => void;
   readonly meters: VersionMeters;
 }): InferStatistics {
-  const statistics = new Map<string, StatisticsOfVersion>();
-  const key = (name: string, version: string) => `${name}@${version}`;
-  const ofVersion = (name: string, version: string) => {
-    const known = statistics.get(key(name, version));
-    if (known) return known;
-    const fresh = new StatisticsOfVersion();
-    statistics.set(key(name, version), fresh);
-    return fresh;
-  };
   return {
     async serve(call, encode) {
       const startedMs = performance.now();
@@ -87,22 +70,15 @@ export function createServeInfer(deps: {
           : outcome;
         const explainedMs = performance.now();
         const answer = encode(to.isRouted ? { ...told, routedTo: name } : told);
-        const times = {
-          queueNs: 0,
-          inputNs: (decodedMs - startedMs) * nsPerMs,
-          inferNs: (inferredMs - decodedMs) * nsPerMs,
-          outputNs: (performance.now() - explainedMs) * nsPerMs,
-        };
-        ofVersion(name, version).succeeded(rowsOf(inputs), times, deps.nowMs());
+        const endedMs = performance.now();
         deps.meters
           .of(name, version)
-          .succeeded(call.protocol, performance.now() - startedMs, decodedMs - startedMs, times.outputNs / nsPerMs);
+          .succeeded(call.protocol, endedMs - startedMs, decodedMs - startedMs, endedMs - explainedMs);
         to.shadow(inputs, outcome, inferredMs - decodedMs);
         return answer;
       } catch (error) {
         to.failed(error, inputs);
-        ofVersion(name, version).failed((performance.now() - startedMs) * nsPerMs, deps.nowMs());
-        deps.meters.of(name, version).failed(error);
+        deps.meters.of(name, version).failed(error, performance.now() - startedMs);
         throw error;
       }
     },
@@ -112,13 +88,10 @@ export function createServeInfer(deps: {
       const booked = deps.book.find(model, version);
       const refused = booked?.state.t === 'ready' ? booked.state.loaded.refusal?.(options) : undefined;
       if (!booked || !refused) return undefined;
-      ofVersion(booked.name, booked.version).failed(0, deps.nowMs());
       deps.meters.of(booked.name, booked.version).failed(refused);
       deps.onRefused(booked.name);
       return refused;
     },
-    of: (name, version) => (statistics.get(key(name, version)) ?? new StatisticsOfVersion()).read(),
-    forget: (name, version) => void statistics.delete(key(name, version)),
   };
 }
 
@@ -143,11 +116,6 @@ async function explained(
       ...(pairs === 0 ? [] : [['explanation_pairs', String(pairs)] as const]),
     ]),
   };
-}
-
-function rowsOf(inputs: ReadonlyMap<string, Tensor>): number {
-  const [first] = inputs.values();
-  return Math.max(1, first?.shape[0] ?? 1);
 }
 
 /** Parameters that change what an answer means and that are not served; others are for those who know them. */

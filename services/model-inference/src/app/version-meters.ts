@@ -21,6 +21,15 @@ export interface RanBatch {
   readonly waitsMs: readonly number[];
 }
 
+/** Runs of so many rows. */
+export interface BatchRuns {
+  count: number;
+  ms: number;
+}
+
+/** Different sizes that are told apart; larger batches after so many sizes are counted in the totals only. */
+const sizesMax = 256;
+
 /** What one version of a model did since it was loaded. Counting allocates nothing; whoever wants to know reads the fields. */
 export class VersionMeter {
   readonly requestSeconds: Readonly<Record<Protocol, BucketCounts>> = {
@@ -33,6 +42,14 @@ export class VersionMeter {
   readonly batchRows = new BucketCounts(rowsBounds);
   readonly failures: Record<FailureReason, number> = { REJECTED: 0, CANCELED: 0, BACKEND: 0, OTHER: 0 };
   readonly cache = { hits: 0, misses: 0 };
+  /** Requests of a model with a response cache: those that ran nothing, the others, and what looking took. */
+  readonly cacheRequests = { hits: 0, hitMs: 0, misses: 0, missMs: 0 };
+  /** Requests that ran: each waited once. */
+  queued = 0;
+  readonly runsByRows = new Map<number, BatchRuns>();
+  /** Epoch milliseconds of the last answer; 0: none. */
+  lastMs = 0;
+  failMs = 0;
   successes = 0;
   /** Rows that ran: without those of the response cache. */
   inferences = 0;
@@ -40,7 +57,14 @@ export class VersionMeter {
   /** Sums over requests, as Triton has them: each request of a batch took as long as the batch. */
   readonly ms = { request: 0, queue: 0, input: 0, infer: 0, output: 0 };
 
+  readonly #nowMs: () => number;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
   succeeded(protocol: Protocol, tookMs: number, inputMs = 0, outputMs = 0): void {
+    this.lastMs = this.#nowMs();
     this.successes++;
     this.requestSeconds[protocol].add(tookMs / 1000);
     this.ms.request += tookMs;
@@ -48,7 +72,9 @@ export class VersionMeter {
     this.ms.output += outputMs;
   }
 
-  failed(error: unknown): void {
+  failed(error: unknown, tookMs = 0): void {
+    this.lastMs = this.#nowMs();
+    this.failMs += tookMs;
     this.failures[reasonOf(error)]++;
   }
 
@@ -58,13 +84,26 @@ export class VersionMeter {
     this.batchRows.add(rows);
     this.runSeconds.add(tookMs / 1000);
     this.ms.infer += tookMs * waitsMs.length;
+    this.queued += waitsMs.length;
+    const runs = this.runsByRows.get(rows);
+    if (runs) {
+      runs.count++;
+      runs.ms += tookMs;
+    } else if (this.runsByRows.size < sizesMax) this.runsByRows.set(rows, { count: 1, ms: tookMs });
     for (const waitedMs of waitsMs) {
       this.queueSeconds.add(waitedMs / 1000);
       this.ms.queue += waitedMs;
     }
   }
 
-  cacheUsed({ hits, shared, misses }: CacheUse): void {
+  cacheUsed({ hits, shared, misses }: CacheUse, lookedMs: number): void {
+    if (misses === 0) {
+      this.cacheRequests.hits++;
+      this.cacheRequests.hitMs += lookedMs;
+    } else {
+      this.cacheRequests.misses++;
+      this.cacheRequests.missMs += lookedMs;
+    }
     this.cache.hits += hits + shared;
     this.cache.misses += misses;
   }
@@ -95,16 +134,17 @@ export interface VersionMeters {
   each(): Iterable<{ readonly model: string; readonly version: string; readonly meter: VersionMeter }>;
 }
 
-export function createVersionMeters(): VersionMeters {
+/** @param nowMs epoch milliseconds */
+export function createVersionMeters(nowMs: () => number): VersionMeters {
   // two maps and no key made of both: a request looks them up without allocating
   const meters = new Map<string, Map<string, VersionMeter>>();
   // a run may end after its version was unloaded
-  const nobody = new VersionMeter();
+  const nobody = new VersionMeter(nowMs);
   return {
     open(model, version) {
       const versions = meters.get(model) ?? new Map<string, VersionMeter>();
       meters.set(model, versions);
-      if (!versions.has(version)) versions.set(version, new VersionMeter());
+      if (!versions.has(version)) versions.set(version, new VersionMeter(nowMs));
     },
     of: (model, version) => meters.get(model)?.get(version) ?? nobody,
     forget(model, version) {

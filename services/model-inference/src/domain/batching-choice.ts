@@ -1,3 +1,6 @@
+import { MeshError } from '@millrace/kernel';
+import type { ServingPlan } from './serving-plan.ts';
+
 /** How requests of a model share runs, and why. */
 export interface BatchingChoice {
   /** Rows of a batch; 1: each request runs alone. */
@@ -22,6 +25,24 @@ export interface CurvePoint {
 export function measuredRows(rowsMax: number): number[] {
   const powers = Array.from({ length: Math.floor(Math.log2(rowsMax)) + 1 }, (_, at) => 2 ** at);
   return powers.at(-1) === rowsMax ? powers : [...powers, rowsMax];
+}
+
+/** As a configuration says; INVALID_ARGUMENT where it asks for batches of a model whose rows change each other's answers. */
+export function plannedBatching(
+  model: string,
+  { rowsMax, batching }: Pick<ServingPlan, 'rowsMax' | 'batching'>,
+  curve: readonly CurvePoint[],
+  unsafe: string | undefined,
+): BatchingChoice {
+  const choice = { cost: costOf(curve), unsafe, curve };
+  if (!batching)
+    return { ...choice, rowsMax: 1, why: 'requests are not batched: the configuration has no dynamic_batching' };
+  if (unsafe === undefined) return { ...choice, rowsMax, why: `at most ${rowsMax} rows, as configured` };
+  throw new MeshError(
+    'INVALID_ARGUMENT',
+    `configuration of model "${model}": dynamic_batching cannot be done, because ${unsafe}; leave it out`,
+    { model, field: 'dynamic_batching' },
+  );
 }
 
 /** What a run costs beside the model: the message to the worker and back. */

@@ -24,6 +24,25 @@ export function checkInputs(model: string, specs: readonly TensorSpec[], given: 
   }
 }
 
+/** Refuses more rows than a configuration's `max_batch_size` lets one request have; 0: shapes are whole. */
+export function checkRows(model: string, rowsMax: number, given: ReadonlyMap<string, Tensor>): void {
+  if (rowsMax === 0) return;
+  const rows = new Set([...given.values()].map(({ shape }) => shape[0] ?? 0));
+  const [most = 0] = [...rows].toSorted((a, b) => b - a);
+  if (rows.size > 1)
+    throw new MeshError(
+      'WRONG_TENSOR_SHAPE',
+      `inputs of model "${model}" have ${[...rows].join(' and ')} rows; one request has one number of rows`,
+      { model },
+    );
+  if (most <= rowsMax && most > 0) return;
+  throw new MeshError(
+    'WRONG_TENSOR_SHAPE',
+    `model "${model}" takes 1 to ${rowsMax} rows (max_batch_size), and ${most} are given`,
+    { model, expected: rowsMax, given: most },
+  );
+}
+
 function checkOne(model: string, spec: TensorSpec, tensor: Tensor): void {
   const where = { model, input: spec.name };
   if (tensor.datatype !== spec.datatype) {

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { OipServer } from '../app/oip-server.ts';
+import { priorityOf, timeoutMsOf } from '../domain/schedule-policy.ts';
 import { packed, unpacked } from './compression.ts';
 import { answerOf } from './infer-answer.ts';
 import { parseInfer } from './infer-body.ts';
@@ -36,7 +37,12 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
         },
         outputs: call.outputs,
         parameters: new Map([...call.parameters, ...more]),
-        options: { signal: aborter.signal, priority: priorityOf(call.parameters), ownsInputs: true },
+        options: {
+          signal: aborter.signal,
+          priority: priorityOf(call.parameters.get('priority')),
+          timeoutMs: timeoutMsOf(call.parameters.get('timeout')),
+          ownsInputs: true,
+        },
         decode: call.decode,
       },
       (outcome) => answerOf(model, call, outcome),
@@ -67,9 +73,4 @@ export function inferRoutes(server: OipServer, bytesMax: number) {
 function unitOf(parameters: ReadonlyMap<string, unknown>): string | undefined {
   const given = parameters.get('unit');
   return given === undefined || given === null ? undefined : String(given);
-}
-
-function priorityOf(parameters: ReadonlyMap<string, unknown>): number | undefined {
-  const given = parameters.get('priority');
-  return typeof given === 'number' || typeof given === 'bigint' ? Number(given) : undefined;
 }

@@ -2,8 +2,8 @@ import { MeshError } from '@millrace/kernel';
 import type { FastifyInstance } from 'fastify';
 import type { DriftMonitor } from '../app/drift-monitor.ts';
 import { type OipServer, serverMetadata } from '../app/oip-server.ts';
-import { refuseLoadParameters } from '../app/repository.ts';
-import { toStatistics } from '../domain/statistics-message.ts';
+import { toStatistics } from '../app/statistics-message.ts';
+import { loadOverrides } from '../domain/repository-layout.ts';
 import { configJson, snakeJson } from './snake-json.ts';
 
 interface Named {
@@ -12,12 +12,10 @@ interface Named {
 }
 
 /** What the server and its models are and do; all but inference. */
-export function modelRoutes(server: OipServer, ready: () => boolean, drift: DriftMonitor) {
+export function modelRoutes(server: OipServer, ready: () => boolean, drift: DriftMonitor | undefined) {
   const { repository } = server;
   const statistics = ({ model = '', version = '' }: Named) => ({
-    model_stats: server
-      .statistics(model, version)
-      .map((of) => snakeJson(toStatistics(of.name, of.version, of.statistics))),
+    model_stats: server.statistics(model, version).map((of) => snakeJson(toStatistics(of.name, of.version, of.meter))),
   });
 
   return async function routes(app: FastifyInstance): Promise<void> {
@@ -41,14 +39,15 @@ export function modelRoutes(server: OipServer, ready: () => boolean, drift: Drif
       app.get<{ Params: Named }>(`${path}/config`, schema('Its configuration, as Triton has it'), ({ params }) =>
         configJson(server.config(params.model ?? '', params.version ?? '')),
       );
-      app.get<{ Params: Named }>(
-        `${path}/drift`,
-        schema('Recent predictions beside what it was trained on'),
-        ({ params: { model = '', version = '' } }) => ({
-          rows_min: drift.rowsMin,
-          versions: driftJson(drift, model, version),
-        }),
-      );
+      if (drift)
+        app.get<{ Params: Named }>(
+          `${path}/drift`,
+          schema('Recent predictions beside what it was trained on'),
+          ({ params: { model = '', version = '' } }) => ({
+            rows_min: drift.rowsMin,
+            versions: driftJson(drift, model, version),
+          }),
+        );
       app.get<{ Params: Named }>(`${path}/stats`, schema('Its statistics'), ({ params }) => statistics(params));
     }
     app.post('/v2/repository/index', schema('The models that there are'), ({ body }) =>
@@ -58,8 +57,7 @@ export function modelRoutes(server: OipServer, ready: () => boolean, drift: Drif
       '/v2/repository/models/:model/load',
       schema('Loads a model'),
       async ({ params, body }) => {
-        refuseParameters(jsonOf(body));
-        await repository.load(params.model ?? '');
+        await repository.load(params.model ?? '', overridesOf(jsonOf(body)));
         return {};
       },
     );
@@ -100,6 +98,17 @@ function jsonOf(body: unknown): Readonly<Record<string, unknown>> {
   }
 }
 
-function refuseParameters({ parameters }: Readonly<Record<string, unknown>>): void {
-  refuseLoadParameters(Object.keys(typeof parameters === 'object' && parameters !== null ? parameters : {}));
+/** Files are base64 in JSON. */
+function overridesOf({ parameters }: Readonly<Record<string, unknown>>) {
+  const given = Object.entries(typeof parameters === 'object' && parameters !== null ? parameters : {});
+  return loadOverrides(
+    new Map(
+      given.map(([name, value]) => [
+        name,
+        name.startsWith('file:') && typeof value === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(value)
+          ? Buffer.from(value, 'base64')
+          : value,
+      ]),
+    ),
+  );
 }

@@ -12,7 +12,8 @@ export function createRest(deps: {
   readonly server: OipServer;
   readonly telemetry: Telemetry;
   readonly ready: () => boolean;
-  readonly drift: DriftMonitor;
+  /** Undefined: there is no such route. */
+  readonly drift: DriftMonitor | undefined;
   readonly bytesMax: number;
 }): FastifyInstance {
   const { telemetry, ready } = deps;

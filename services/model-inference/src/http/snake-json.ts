@@ -15,9 +15,12 @@ export function snakeJson(value: unknown): unknown {
 
 const typeNames = Object.fromEntries(Object.entries(modelConfig.DataType).map(([name, number]) => [number, name]));
 
-/** The tensors, batching and version policy of a configuration; enums by name. */
+const kindNames = ['KIND_AUTO', 'KIND_GPU', 'KIND_CPU', 'KIND_MODEL'] as const;
+const timeoutActionNames = ['REJECT', 'DELAY'] as const;
+
+/** A configuration; enums by name, and of a oneof its member. */
 export function configJson(config: modelConfig.ModelConfig): unknown {
-  const { name, platform, backend, maxBatchSize, versionPolicy, input, output } = config;
+  const { name, platform, backend, maxBatchSize, versionPolicy, input, output, schedulingChoice } = config;
   const typed = <T extends { readonly dataType: number }>({ dataType, ...tensor }: T) => ({
     ...tensor,
     data_type: typeNames[dataType],
@@ -31,5 +34,24 @@ export function configJson(config: modelConfig.ModelConfig): unknown {
     versionPolicy: policy ? { [policy.$case]: policy.value } : {},
     input: input.map(typed),
     output: output.map(typed),
+    instanceGroup: config.instanceGroup.map(({ kind, ...group }) => ({ ...group, kind: kindNames[kind] })),
+    defaultModelFilename: config.defaultModelFilename,
+    dynamicBatching: schedulingChoice && batchingJson(schedulingChoice.value),
+    parameters: config.parameters,
+    modelWarmup: config.modelWarmup.map(({ inputs, ...warmup }) => ({
+      ...warmup,
+      inputs: new Map(
+        [...inputs].map(([tensor, { inputDataType, ...of }]) => [
+          tensor,
+          { ...typed(of), ...(inputDataType && { [inputDataType.$case]: inputDataType.value }) },
+        ]),
+      ),
+    })),
+    responseCache: config.responseCache,
   });
+}
+
+function batchingJson({ defaultQueuePolicy: policy, ...batching }: modelConfig.ModelDynamicBatching) {
+  if (!policy) return batching;
+  return { ...batching, defaultQueuePolicy: { ...policy, timeoutAction: timeoutActionNames[policy.timeoutAction] } };
 }

@@ -3,6 +3,7 @@ import type { CallContext } from '@millrace/rpc';
 import type { InferOutcome } from '../app/infer.ts';
 import { type InferCall, refuseUnsupported } from '../app/serve-infer.ts';
 import { toRaw } from '../domain/raw-tensor.ts';
+import { priorityOf, timeoutMsOf } from '../domain/schedule-policy.ts';
 import { decodeInputs, toContents } from './oip-tensors.ts';
 
 /** Of a stream no request has the deadline: that is the stream's own. */
@@ -20,7 +21,7 @@ export function callOf(
     options: {
       deadlineMs: context.deadlineMs,
       signal: context.signal,
-      priority: priorityOf(request),
+      ...scheduleOf(request),
       ownsInputs: true,
     },
     decode() {
@@ -40,10 +41,12 @@ function valuesOf(parameters: ReadonlyMap<string, oip.InferParameter>): Readonly
   return new Map([...parameters].map(([name, { parameterChoice }]) => [name, parameterChoice?.value]));
 }
 
-/** Triton's schedule policy: 1 is the most urgent. */
-function priorityOf({ parameters }: oip.ModelInferRequest): number | undefined {
-  const given = parameters.get('priority')?.parameterChoice;
-  return given?.$case === 'int64Param' || given?.$case === 'uint64Param' ? Number(given.value) : undefined;
+/** Triton's schedule policy. */
+function scheduleOf({ parameters }: oip.ModelInferRequest) {
+  return {
+    priority: priorityOf(parameters.get('priority')?.parameterChoice?.value),
+    timeoutMs: timeoutMsOf(parameters.get('timeout')?.parameterChoice?.value),
+  };
 }
 
 /** Outputs are raw when the inputs were. */

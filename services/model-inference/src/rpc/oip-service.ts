@@ -2,8 +2,8 @@ import { oip } from '@millrace/contracts';
 import { MeshError, toMeshError } from '@millrace/kernel';
 import { bindService, type CallContext, type Handlers, type ServiceBinding } from '@millrace/rpc';
 import { type OipServer, serverMetadata } from '../app/oip-server.ts';
-import { refuseLoadParameters } from '../app/repository.ts';
-import { toStatistics } from '../domain/statistics-message.ts';
+import { toStatistics } from '../app/statistics-message.ts';
+import { loadOverrides } from '../domain/repository-layout.ts';
 import type { TensorSpec } from '../domain/tensor.ts';
 import { glanceAt } from './glance.ts';
 import { factsParameters } from './model-facts.ts';
@@ -49,7 +49,7 @@ export function oipService(server: OipServer): ServiceBinding {
       }),
     modelConfig: ({ name, version }) => ({ config: server.config(name, version) }),
     modelStatistics: ({ name, version }) => ({
-      modelStats: server.statistics(name, version).map((of) => toStatistics(of.name, of.version, of.statistics)),
+      modelStats: server.statistics(name, version).map((of) => toStatistics(of.name, of.version, of.meter)),
     }),
     repositoryIndex: ({ repositoryName, ready }) => {
       refuseRepository(repositoryName);
@@ -57,8 +57,8 @@ export function oipService(server: OipServer): ServiceBinding {
     },
     async repositoryModelLoad({ repositoryName, modelName, parameters }) {
       refuseRepository(repositoryName);
-      refuseLoadParameters(parameters.keys());
-      await repository.load(modelName);
+      const given = [...parameters].map(([name, { parameterChoice }]) => [name, parameterChoice?.value] as const);
+      await repository.load(modelName, loadOverrides(new Map(given)));
       return {};
     },
     async repositoryModelUnload({ repositoryName, modelName }) {

@@ -144,6 +144,10 @@ export interface ModelWarmup_InputsEntry {
   value: ModelWarmup_Input | undefined;
 }
 
+export interface ModelResponseCache {
+  enable: boolean;
+}
+
 export interface ModelConfig {
   name: string;
   platform: string;
@@ -157,6 +161,7 @@ export interface ModelConfig {
   parameters: Map<string, ModelParameter>;
   modelWarmup: ModelWarmup[];
   backend: string;
+  responseCache: ModelResponseCache | undefined;
 }
 
 export interface ModelConfig_ParametersEntry {
@@ -1347,6 +1352,61 @@ export const ModelWarmup_InputsEntry: MessageFns<ModelWarmup_InputsEntry> = {
   },
 };
 
+function createBaseModelResponseCache(): ModelResponseCache {
+  return { enable: false };
+}
+
+export const ModelResponseCache: MessageFns<ModelResponseCache> = {
+  encode(message: ModelResponseCache, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.enable !== false) {
+      writer.uint32(8).bool(message.enable);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelResponseCache {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelResponseCache();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.enable = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelResponseCache>): ModelResponseCache {
+    return ModelResponseCache.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelResponseCache>): ModelResponseCache {
+    const message = createBaseModelResponseCache();
+    message.enable = object.enable ?? false;
+    return message;
+  },
+};
+
 function createBaseModelConfig(): ModelConfig {
   return {
     name: "",
@@ -1361,6 +1421,7 @@ function createBaseModelConfig(): ModelConfig {
     parameters: new Map(),
     modelWarmup: [],
     backend: "",
+    responseCache: undefined,
   };
 }
 
@@ -1403,6 +1464,9 @@ export const ModelConfig: MessageFns<ModelConfig> = {
     }
     if (message.backend !== "") {
       writer.uint32(138).string(message.backend);
+    }
+    if (message.responseCache !== undefined) {
+      ModelResponseCache.encode(message.responseCache, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -1522,6 +1586,14 @@ export const ModelConfig: MessageFns<ModelConfig> = {
             message.backend = reader.string();
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.responseCache = ModelResponseCache.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1571,6 +1643,9 @@ export const ModelConfig: MessageFns<ModelConfig> = {
     })();
     message.modelWarmup = object.modelWarmup?.map((e) => ModelWarmup.fromPartial(e)) || [];
     message.backend = object.backend ?? "";
+    message.responseCache = (object.responseCache !== undefined && object.responseCache !== null)
+      ? ModelResponseCache.fromPartial(object.responseCache)
+      : undefined;
     return message;
   },
 };
