@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { rollouts as contract, inference, oip } from '@millrace/contracts';
+import { alerts, rollouts as contract, inference, oip } from '@millrace/contracts';
 import { openNats, readStream } from '@millrace/events';
 import { connect } from '@millrace/rpc';
 import { deployment } from '@millrace/sdk';
@@ -125,6 +125,17 @@ test('one whose scores move is rolled back by evidence, and the audit says by wh
   const shift = last?.decision.evidence.find(({ guardrail: kind }) => kind === 'score_shift');
   expect(shift?.verdict).toBe('violated');
   expect(shift?.pWorse).toBeLessThanOrEqual(0.01);
+  // and people hear of it
+  const alerting = await openNats(world.stores.nats.url, { name: 'alerts' });
+  const heard: string[] = [];
+  for await (const { data, pending } of readStream(alerting, { stream: 'ALERTS', fromSeq: 1, signal: stop })) {
+    heard.push(alerts.Alert.decode(data).message);
+    if (pending === 0) break;
+  }
+  await alerting.close();
+  expect(heard.filter((message) => message.startsWith('deployment "other"'))).toEqual([
+    expect.stringMatching(/candidate "shifted" .* was rolled back after \d+ requests, GUARDRAIL_VIOLATED: score_shift/),
+  ]);
 });
 
 interface Evidence {

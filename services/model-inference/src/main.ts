@@ -132,6 +132,7 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
   );
   const book = disk ? joinBooks(registered, disk.book, isKnown) : registered;
   registerVersionMetrics(telemetry.metrics, meters, book);
+  const raiseAlert = createModelAlerts(nats, () => clock.nowUs());
   const { driftWindowRows: windowRows, driftWindowMs: windowMs, driftRowsMin: rowsMin } = config;
   const drift = createDriftMonitor({
     book,
@@ -140,7 +141,7 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
       return current?.version === version ? current.spec : spec;
     },
     read: (model, file) => readProfile(config.modelDir, model, file),
-    raise: createModelAlerts(nats, () => clock.nowUs()),
+    raise: raiseAlert,
     options: { ...driftDefaults, windowRows, windowMs, rowsMin },
     nowUs: () => clock.nowUs(),
     onProblem: (model, version, error) =>
@@ -178,6 +179,7 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
     async moveAliasBack(alias, { model, version }, author) {
       if (aliases.find(model, alias)?.versions.at(-1) === version) await aliases.rollback(model, alias, author);
     },
+    raise: raiseAlert,
     onShadow: metrics.shadowed,
     onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
   });

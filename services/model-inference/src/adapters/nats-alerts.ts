@@ -1,7 +1,7 @@
 import { alerts } from '@millrace/contracts';
 import { createPublisher, type NatsLink, subjects } from '@millrace/events';
 import { newId } from '@millrace/kernel';
-import type { RaiseAlert } from '../app/drift-monitor.ts';
+import type { RaiseAlert } from '../app/raise-alert.ts';
 
 const publishMs = 10_000;
 

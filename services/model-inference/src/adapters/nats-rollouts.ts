@@ -1,6 +1,6 @@
 import { createPublisher, type NatsLink, subjects } from '@millrace/events';
 import { Kvm } from '@nats-io/kv';
-import type { RolloutRecord, RolloutStore } from '../app/rollouts.ts';
+import type { RolloutRecord, RolloutStore } from '../app/rollout-record.ts';
 
 /** The KV bucket `ROLLOUTS` has the newest rollout of each deployment; decisions are on the stream `ROLLOUT_DECISIONS`. */
 export async function openRolloutStore(link: NatsLink, signal: AbortSignal): Promise<RolloutStore> {

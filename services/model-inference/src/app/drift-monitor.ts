@@ -12,14 +12,7 @@ import {
 } from '@millrace/stats';
 import type { Vectors } from '../domain/vector.ts';
 import type { BookedModel, ModelBook } from './model-book.ts';
-
-/** Something began, or is over. */
-export type RaiseAlert = (alert: {
-  readonly kind: string;
-  readonly dedupKey: string;
-  readonly message: string;
-  readonly isOver: boolean;
-}) => Promise<void>;
+import type { RaiseAlert } from './raise-alert.ts';
 
 export interface RowOutlier {
   readonly score: number;

@@ -1,7 +1,8 @@
 import type { RolloutPlan } from '@millrace/rollouts';
 import { expect, test } from 'vitest';
 import type { Judged } from './outcomes.ts';
-import { createRollouts, type RolloutDeps, type RolloutRecord } from './rollouts.ts';
+import type { RolloutRecord } from './rollout-record.ts';
+import { createRollouts, type RolloutDeps } from './rollouts.ts';
 
 const plan: RolloutPlan = {
   steps: [{ share: 0.5, shadow: 0, minSeconds: 0, minRequests: 0 }],
@@ -31,6 +32,7 @@ function world(without = '') {
     nowUs: () => startedUs,
     moveAlias: async () => undefined,
     moveAliasBack: async () => undefined,
+    raise: async () => undefined,
     onShadow: () => undefined,
     onProblem: (_event, error) => {
       throw error;

@@ -7,8 +7,6 @@ import {
   decide,
   isCanary,
   observe,
-  type PairTally,
-  type Progress,
   type RolloutPlan,
   shadowShareOf,
   shareOf,
@@ -16,50 +14,10 @@ import {
 } from '@millrace/rollouts';
 import type { AliasRequest } from './aliases.ts';
 import type { Judged } from './outcomes.ts';
+import type { RaiseAlert } from './raise-alert.ts';
+import { rolloutAlert } from './rollout-alert.ts';
 import { createTrafficCounts, type Served, type Shadowed, type TrafficCounts } from './rollout-counts.ts';
-
-export type RolloutStatus = 'running' | 'paused' | 'promoted' | 'rolled_back' | 'superseded';
-export type RolloutAction = 'start' | 'hold' | 'advance' | 'promote' | 'rollback' | 'pause' | 'resume';
-
-/** A decision as it is audited. */
-export interface AuditedDecision {
-  readonly rollout: string;
-  readonly deployment: string;
-  readonly model: string;
-  readonly modelVersion: string;
-  readonly decidedUs: number;
-  readonly by: string;
-  readonly action: RolloutAction;
-  readonly reason: string;
-  readonly decision: Decision;
-}
-
-/** All of a rollout: what is kept. */
-export interface RolloutRecord {
-  readonly id: string;
-  readonly deployment: string;
-  /** The deployment that it changes; another version ends it. */
-  readonly deploymentVersion: string;
-  readonly model: string;
-  readonly modelVersion: string;
-  readonly plan: RolloutPlan;
-  readonly status: RolloutStatus;
-  readonly progress: Progress;
-  readonly decisions: readonly AuditedDecision[];
-  readonly baseline: TrafficCounts['baseline'];
-  /** Of its shadow; left out by records from before there were shadows. */
-  readonly pairs?: PairTally;
-  /** The alias that the promotion moved; the deployment follows it, and the rollout routes nothing any more. */
-  readonly promotedAlias?: string;
-  /** The last event whose outcomes `progress` holds: after a restart they are read again from the first. */
-  readonly judgedSeq: number;
-}
-
-export interface RolloutStore {
-  load(): Promise<readonly RolloutRecord[]>;
-  put(record: RolloutRecord): Promise<void>;
-  audit(decision: AuditedDecision): Promise<void>;
-}
+import type { AuditedDecision, RolloutAction, RolloutRecord, RolloutStatus, RolloutStore } from './rollout-record.ts';
 
 export interface RolloutDeps {
   readonly store: RolloutStore;
@@ -77,6 +35,7 @@ export interface RolloutDeps {
   readonly moveAlias: (deployment: string, to: Candidate, author: AliasRequest) => Promise<string | undefined>;
   /** Moves an alias back to where it was; one that points elsewhere by now stays. */
   readonly moveAliasBack: (alias: string, from: Candidate, author: AliasRequest) => Promise<void>;
+  readonly raise: RaiseAlert;
   readonly onShadow: (deployment: string, outcome: Shadowed) => void;
   readonly onProblem: (event: string, error: unknown) => void;
 }
@@ -165,6 +124,9 @@ export async function createRollouts(deps: RolloutDeps) {
     one.keptUs = deps.nowUs();
     await deps.store.put(one.record);
     await deps.store.audit(audited);
+    const alert = rolloutAlert(audited);
+    // the decision is in effect and audited: an alert that cannot be raised must not undo it
+    if (alert) await deps.raise(alert).catch((error) => deps.onProblem('rollout_alert_not_raised', error));
   }
 
   /** For good where the deployment follows an alias: it is moved first, and what follows it needs no rollout any more. */

@@ -13,7 +13,8 @@ import {
   shareOf,
 } from '@millrace/rollouts';
 import { bindService, type ServiceBinding } from '@millrace/rpc';
-import type { RolloutRecord, Rollouts } from '../app/rollouts.ts';
+import type { RolloutRecord } from '../app/rollout-record.ts';
+import type { Rollouts } from '../app/rollouts.ts';
 
 /** Starts, shows and controls rollouts. */
 export function rolloutService(rollouts: Rollouts): ServiceBinding {
