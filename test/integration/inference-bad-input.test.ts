@@ -40,7 +40,7 @@ beforeAll(async () => {
   );
   await world.indexed('good 1 READY');
   bystander = watch();
-  await world.indexed('loop 1 READY');
+  for (const name of ['pair', 'wide', 'loop']) await world.indexed(`${name} 1 READY`);
   await world.indexed('expand 1 READY');
 }, 120_000);
 
