@@ -21,7 +21,6 @@ import { predictionTable } from './adapters/prediction-history.ts';
 import { saturatesHere } from './adapters/processor.ts';
 import { readProfile } from './adapters/profile-file.ts';
 import { openRuntimes } from './adapters/runtimes.ts';
-import { createAliases } from './app/aliases.ts';
 import { configuredLoader } from './app/configured-model.ts';
 import { joinBooks } from './app/disk-book.ts';
 import { createDriftMonitor, registerDriftMetrics } from './app/drift-monitor.ts';
@@ -29,7 +28,6 @@ import { createExplain } from './app/explain.ts';
 import { createExplainRoute } from './app/explain-route.ts';
 import { createExplainRows } from './app/explain-rows.ts';
 import { createExposureReport } from './app/exposure-report.ts';
-import { createExposures } from './app/exposures.ts';
 import { followRegistry } from './app/follow-registry.ts';
 import { createFusedReads } from './app/fused-reads.ts';
 import { createInfer } from './app/infer.ts';
@@ -39,11 +37,9 @@ import { createModelBook, type ModelBook } from './app/model-book.ts';
 import { createOipServer } from './app/oip-server.ts';
 import { createOutcomeBook } from './app/outcomes.ts';
 import { createPredict, type PredictDeps } from './app/predict.ts';
-import { createPreparation } from './app/prepare-version.ts';
 import { createRecentRequests } from './app/recent-requests.ts';
 import { createRepository, joinRepositories, knownModels } from './app/repository.ts';
 import { type CacheUse, createResponseCache } from './app/response-cache.ts';
-import { createRollouts } from './app/rollouts.ts';
 import { createRouteInfer } from './app/route-infer.ts';
 import { createServeInfer } from './app/serve-infer.ts';
 import { createShadowPredictions } from './app/shadow-predictions.ts';
@@ -53,6 +49,7 @@ import { registerVersionMetrics } from './app/version-metrics.ts';
 import { type InferenceConfig, loadConfig } from './config.ts';
 import { followOutcomes } from './consumers/follow-outcomes.ts';
 import { openRepository } from './open-repository.ts';
+import { openTraffic } from './open-traffic.ts';
 import { aliasService } from './rpc/alias-service.ts';
 import { deploymentService } from './rpc/deployment-service.ts';
 import { oipService } from './rpc/oip-service.ts';
@@ -64,14 +61,10 @@ import { openServers } from './servers.ts';
 const loadRetryMs = 5_000;
 /** How long the explaining worker may take to stop what nobody waits for. */
 const explainStopMs = 2_000;
-/** How often exposures are sent to their log. */
-const exposureFlushMs = 250;
 /** How often alerts of drift are raised and resolved. */
 const driftTickMs = 1_000;
 /** Models whose latest requests are kept for warming up, at most 1 MiB of each. */
 const recentModelsMax = 64;
-/** How often rollouts decide. */
-const rolloutTickMs = 250;
 
 type Context = RunContext<InferenceConfig>;
 
@@ -151,52 +144,18 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
   const driftTicks = setInterval(() => void drift.tick(), driftTickMs);
   life.onStop('drift', () => clearInterval(driftTicks));
   life.onStop('models', () => book.close());
-  const preparation = createPreparation({ book, follow: () => follow() });
-  const aliases = createAliases({
-    store: aliasStore,
-    nowUs: () => clock.nowUs(),
-    currentVersion: (name) => registry.current().models.get(name)?.version,
-    prepare: preparation.prepare,
-  });
-  const rollouts = await createRollouts({
-    store: await openRolloutStore(nats, signal),
-    deploymentVersion: (name) => deploymentOf(name)?.version,
-    readyVersion: (model, version) => book.ready(model, version).version,
-    isTarget: (name, model, version) =>
-      deploymentOf(name)?.spec.targets.some(
-        (target) => target.model === model && book.find(model, target.modelVersion)?.version === version,
-      ) ?? false,
-    targetsOf: (name) => deploymentOf(name)?.spec.targets.map(({ model }) => model) ?? [],
-    hasOutcome: (name) => registry.current().models.get(name)?.spec.outcome !== undefined,
-    nowUs: () => clock.nowUs(),
-    async moveAlias(name, to, author) {
-      const [own, ...others] = deploymentOf(name)?.spec.targets ?? [];
-      if (!own?.modelVersion.startsWith('@') || others.length > 0 || own.model !== to.model) return undefined;
-      const alias = own.modelVersion.slice(1);
-      await aliases.set(to.model, [[alias, to.version]], author);
-      return alias;
-    },
-    async moveAliasBack(alias, { model, version }, author) {
-      if (aliases.find(model, alias)?.versions.at(-1) === version) await aliases.rollback(model, alias, author);
-    },
-    raise: raiseAlert,
-    onShadow: metrics.shadowed,
-    onProblem: (event, error) => telemetry.log.warn({ event, error: String(error) }),
-  });
   const exposureLog = createExposureLog(nats);
-  const exposures = createExposures({
-    deployment: deploymentOf,
-    publish: exposureLog.publish,
-    nowUs: () => clock.nowUs(),
-    onLogged: metrics.exposed,
-    onDropped: metrics.unexposed,
-    onProblem: (error) => telemetry.log.warn({ event: 'exposures_not_logged', error: String(error) }),
+  const traffic = await openTraffic(context, {
+    book,
+    snapshot: registry.current,
+    metrics,
+    aliasStore,
+    rolloutStore: await openRolloutStore(nats, signal),
+    publishExposures: exposureLog.publish,
+    raise: raiseAlert,
+    follow: () => follow(),
   });
-  const exposureTicks = setInterval(() => void exposures.flush(), exposureFlushMs);
-  life.onStop('exposures', async () => {
-    clearInterval(exposureTicks);
-    await exposures.flush();
-  });
+  const { aliases, rollouts, exposures } = traffic;
   const shadows = createShadowQueue(shadowLimits);
   const runModel = createInfer({ book, nowMs });
   const infer = createServeInfer({
@@ -221,7 +180,7 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
     version: async (name, version) =>
       (await registry.get('model', name, version)) as Registered<definitions.Model> | undefined,
     isUnloaded: (name) => unloaded.has(name),
-    candidates: () => [...rollouts.candidates(), ...aliases.wanted(), ...preparation.wanted()],
+    candidates: traffic.wanted,
     onProblem: (model, error) => telemetry.log.warn({ event: 'model_version_unreadable', model, error: String(error) }),
   });
   await follow();
@@ -229,8 +188,7 @@ async function serveMesh(context: Context, mesh: NonNullable<InferenceConfig['me
   aliasStore.onChange(() => void follow());
   const retries = setInterval(() => void follow().then(drift.follow), loadRetryMs);
   life.onStop('load retries', () => clearInterval(retries));
-  const ticks = setInterval(() => void rollouts.tick(), rolloutTickMs);
-  life.onStop('rollouts', () => clearInterval(ticks));
+  traffic.start();
 
   const log = createPredictionLog(nats, { telemetry });
   const outcomes = createOutcomeBook({ pendingMax: config.pendingOutcomesMax, onJudged: rollouts.judged });

@@ -4,6 +4,11 @@ import { type Assignment, assignerOf } from './assign.ts';
 import type { BookedModel, LoadedModel, ModelBook } from './model-book.ts';
 import type { CallRoute } from './rollouts.ts';
 
+/** Metadata of a call, names in lower case; it is put together whenever it is read. */
+export interface CallHeaders {
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
 export type ReadyModel = BookedModel & { readonly loaded: LoadedModel };
 
 /** Rows that one model version answers. */
@@ -26,16 +31,20 @@ export function assignRows(
   deployment: definitions.Deployment,
   request: Rows,
   rows: number,
-  headers: ReadonlyMap<string, string>,
+  call: CallHeaders,
   book: ModelBook,
   route: CallRoute | undefined,
 ): AssignedRows {
   const assigner = assignerOf(request.deployment, deployment, route, book);
   const members = new Map<string, { readonly to: Assignment; readonly rows: number[] }>();
   const assignments: Assignment[] = [];
+  let headers: ReadonlyMap<string, string> | undefined;
   for (let row = 0; row < rows; row++) {
     const to = assigner.assign(
-      () => trafficRequest(request, row, headers),
+      () => {
+        headers ??= call.metadata;
+        return trafficRequest(request, row, headers);
+      },
       () => unitText(request, row),
     );
     assignments.push(to);

@@ -1,10 +1,10 @@
 import type { inference } from '@millrace/contracts';
 import { MeshError } from '@millrace/kernel';
 import { type ExplainAsk, type Explanation, methodOf } from '../domain/explanation.ts';
-import { assignRows } from './assign-rows.ts';
+import { assignRows, type CallHeaders } from './assign-rows.ts';
 import type { Explain, ExplainedModel } from './explain.ts';
 import type { ModelBook } from './model-book.ts';
-import { type CallHeaders, type PredictDeps, rowsOf, unknownDeployment } from './predict.ts';
+import { type PredictDeps, rowsOf, unknownDeployment } from './predict.ts';
 import { type Caller, readVectors } from './read-vectors.ts';
 
 /** What one model version says of its rows of a request. */
@@ -70,7 +70,7 @@ const asPredict = ({ keys, requestData }: inference.ExplainRequest) => ({
   predictionKeys: [],
 });
 
-function groupsOf(deps: Deps, request: inference.ExplainRequest, rows: number, { metadata }: CallHeaders) {
+function groupsOf(deps: Deps, request: inference.ExplainRequest, rows: number, call: CallHeaders) {
   const { model, modelVersion, deployment, keys, requestData } = request;
   if ((model === '') === (deployment === ''))
     throw new MeshError('INVALID_ARGUMENT', 'name a model or a deployment, and not both', { model, deployment });
@@ -79,7 +79,7 @@ function groupsOf(deps: Deps, request: inference.ExplainRequest, rows: number, {
   const found = deps.deployment(deployment);
   if (!found) throw unknownDeployment(deployment, deps.deployments());
   const asked = { deployment, keys, requestData, predictionKeys: [] };
-  return assignRows(found, asked, rows, metadata, deps.book, deps.rollout(deployment)).groups;
+  return assignRows(found, asked, rows, call, deps.book, deps.rollout(deployment)).groups;
 }
 
 async function featuresOf(

@@ -4,18 +4,13 @@ import { checkInputs } from '../domain/check-inputs.ts';
 import type { FeaturesRead } from '../domain/features-read.ts';
 import type { Tensor } from '../domain/tensor.ts';
 import type { Vectors } from '../domain/vector.ts';
-import { assignRows, type Group, keyText, type ReadyModel } from './assign-rows.ts';
+import { assignRows, type CallHeaders, type Group, keyText, type ReadyModel } from './assign-rows.ts';
 import type { DriftMonitor, RowOutlier } from './drift-monitor.ts';
 import type { Expose } from './exposures.ts';
 import type { ModelBook } from './model-book.ts';
 import { type Caller, type ReadVectorsDeps, readVectors } from './read-vectors.ts';
 import { type CallRoute, isServerFault } from './rollouts.ts';
 import type { ShadowCaller } from './shadow-call.ts';
-
-/** Metadata of a call, names in lower case. */
-export interface CallHeaders {
-  readonly metadata: ReadonlyMap<string, string>;
-}
 
 /** What is kept of a model's predictions before they are answered; a value of each list, or a row of each matrix, for each prediction. */
 export interface PredictionRecords {
@@ -76,7 +71,7 @@ export function createPredict(deps: PredictDeps): Predict {
     const nowUs = deps.nowUs();
     const asOfByRowUs = asOfOf(request, rows, nowUs);
     const route = deps.rollout(request.deployment);
-    const { groups, to } = assignRows(deployment, request, rows, caller.metadata, deps.book, route);
+    const { groups, to } = assignRows(deployment, request, rows, caller, deps.book, route);
     for (const { model, members } of groups) for (const row of members) deps.expose(request.deployment, to(row), model);
     const parts = await Promise.all(
       groups.map((group) => counted(deps, group, () => predictGroup(deps, group, request, asOfByRowUs, caller))),
