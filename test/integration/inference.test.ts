@@ -282,7 +282,7 @@ test('a queue that is full refuses with OVERLOADED and when to retry', async () 
 test('health and other models answer while a model computes for seconds', async () => {
   let computing = true;
   const sinceMs = performance.now();
-  const computed = infer('slow', slow(4_000)).finally(() => {
+  const computed = infer('slow', slow(8_000)).finally(() => {
     computing = false;
   });
   const waitsMs: number[] = [];
