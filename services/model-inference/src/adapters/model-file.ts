@@ -11,8 +11,17 @@ export function readModelFile(file: {
 }): Buffer {
   const { path, uri, sha256, model } = file;
   const bytes = read(path, uri, model);
+  checkDigest(bytes, { uri, sha256, model });
+  return bytes;
+}
+
+/** MODEL_LOAD_FAILED when the bytes are not those that were registered. */
+export function checkDigest(
+  bytes: Uint8Array,
+  { uri, sha256, model }: { readonly uri: string; readonly sha256: string; readonly model: string },
+): void {
   const digest = createHash('sha256').update(bytes).digest('hex');
-  if (digest === sha256) return bytes;
+  if (digest === sha256) return;
   throw new MeshError(
     'MODEL_LOAD_FAILED',
     `model "${model}": file "${uri}" has SHA-256 ${digest}, not ${sha256} as registered; apply the definition again or restore the file`,

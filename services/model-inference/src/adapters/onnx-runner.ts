@@ -1,19 +1,18 @@
 import { stat } from 'node:fs/promises';
-import { type BatchReport, createDispatcher, type Dispatcher, type LaneHandle, type Level } from '@millrace/batching';
+import { type BatchReport, createDispatcher, type Dispatcher, type LaneHandle } from '@millrace/batching';
 import { MeshError } from '@millrace/kernel';
 import type { LoadedModel, LoadRequest, ModelLoader, RunOptions } from '../app/model-book.ts';
-import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
+import { rowsOf, type Tensors } from '../domain/batch-tensors.ts';
 import { type BatchingChoice, chooseBatching, measuredRows, plannedBatching } from '../domain/batching-choice.ts';
 import type { ServingPlan } from '../domain/serving-plan.ts';
 import type { Tensor, TensorData, TensorSpec } from '../domain/tensor.ts';
+import { drainMs, inputsOf, laneRequest, levelOf, outputsOf } from './lane-request.ts';
 import { type LocalSession, openLocal } from './local-session.ts';
 import { modelPath } from './model-path.ts';
 import { datatypeOf, ortTypeOf } from './onnx-datatypes.ts';
 import type { SessionShape, SessionSource, WireSpec, WireTensor } from './onnx-messages.ts';
 import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker-pool.ts';
 
-/** How long a model that is unloaded may work on what waits for it. */
-const drainMs = 5_000;
 /** What measuring a model at load may take. */
 const measureMs = 120;
 /** What warming up a session with requests may take. */
@@ -180,8 +179,7 @@ function createModel(parts: {
     async run(slot, items, free) {
       if (givenUp >= givenUpMax) throw exhausted(name, options.runMaxMs);
       const [only] = items;
-      const inputs = items.length === 1 && only ? only.inputs : stack(items.map((item) => item.inputs));
-      const feeds = feedsOf(inputs);
+      const feeds = feedsOf(inputsOf(items));
       const fetches = only?.outputs ?? [];
       const transfer = () => (items.length > 1 || only?.owned ? buffersOf(feeds) : []);
       const wire = local?.takes(items.reduce((sum, { rows }) => sum + rows, 0))
@@ -192,13 +190,11 @@ function createModel(parts: {
             free,
           );
       const outputs = new Map(wire.map((output) => [output.name, tensorOf(output)]));
-      return items.length === 1
-        ? [outputs]
-        : unstack(
-            name,
-            outputs,
-            items.map(({ rows }) => rows),
-          );
+      return outputsOf(
+        name,
+        outputs,
+        items.map(({ rows }) => rows),
+      );
     },
     // one that was given up would be so again
     isItems: (error) =>
@@ -214,13 +210,7 @@ function createModel(parts: {
       const rows = rowsOf(inputs);
       return lane.submit(
         { inputs, outputs, rows: rows ?? Number.POSITIVE_INFINITY, owned: how.ownsInputs === true },
-        {
-          rows: Math.max(1, rows ?? choice.rowsMax),
-          group: groupOf(inputs, outputs),
-          level: levelOf(how.priority),
-          deadlineMs: how.deadlineMs,
-          signal: how.signal,
-        },
+        laneRequest(inputs, outputs, rows, how, choice.rowsMax),
       );
     },
     refusal: ({ deadlineMs, priority }) => lane.refusal({ rows: 1, level: levelOf(priority), deadlineMs }),
@@ -252,12 +242,6 @@ async function runLocal(
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError('MODEL_RUN_FAILED', `model "${model}" failed: ${message}`, { model }, { cause });
   }
-}
-
-/** 1 is the most urgent; none is 2. */
-function levelOf(priority: number | undefined): Level {
-  if (priority === undefined || priority === 0) return 2;
-  return priority <= 1 ? 1 : priority === 2 ? 2 : 3;
 }
 
 function feedsOf(inputs: Tensors): WireTensor[] {

@@ -1,11 +1,9 @@
-import type { BatchReport, Dispatcher, Level } from '@millrace/batching';
+import type { BatchReport, Dispatcher } from '@millrace/batching';
 import { MeshError } from '@millrace/kernel';
 import type { LoadedModel, RunOptions } from '../app/model-book.ts';
-import { groupOf, rowsOf, stack, type Tensors, unstack } from '../domain/batch-tensors.ts';
+import { rowsOf, type Tensors } from '../domain/batch-tensors.ts';
 import type { BatchingChoice } from '../domain/batching-choice.ts';
-
-/** How long a model that is unloaded may work on what waits for it. */
-const drainMs = 5_000;
+import { drainMs, inputsOf, laneRequest, levelOf, outputsOf } from './lane-request.ts';
 
 /** Failures of a batch that may be one request's doing. */
 const itemsReasons: readonly string[] = ['MODEL_RUN_FAILED', 'INVALID_ARGUMENT'];
@@ -55,13 +53,11 @@ export function openTensorLane(options: TensorLaneOptions): Pick<LoadedModel, 'r
     cost: batching.cost,
     async run(slot, items) {
       const outputs = await options.run(slot, batchOf(items));
-      return items.length === 1
-        ? [outputs]
-        : unstack(
-            model,
-            outputs,
-            items.map(({ rows }) => rows ?? 1),
-          );
+      return outputsOf(
+        model,
+        outputs,
+        items.map(({ rows }) => rows ?? 1),
+      );
     },
     isItems: (error) => error instanceof MeshError && itemsReasons.includes(error.reason),
     onBatch: (batch) => options.onBatch(model, options.version, batch),
@@ -73,13 +69,7 @@ export function openTensorLane(options: TensorLaneOptions): Pick<LoadedModel, 'r
       try {
         return await lane.submit(
           { inputs, outputs, rows, deadlineMs: how.deadlineMs, signal: time.signal },
-          {
-            rows: Math.max(1, rows ?? batching.rowsMax),
-            group: groupOf(inputs, outputs),
-            level: levelOf(how.priority),
-            deadlineMs: how.deadlineMs,
-            signal: time.signal,
-          },
+          laneRequest(inputs, outputs, rows, { ...how, signal: time.signal }, batching.rowsMax),
         );
       } catch (error) {
         throw time.signal.reason instanceof MeshError ? time.signal.reason : error;
@@ -98,7 +88,7 @@ function batchOf(items: readonly Item[]): TensorBatch {
   const deadlines = items.map(({ deadlineMs }) => deadlineMs ?? Number.POSITIVE_INFINITY);
   const latestMs = Math.max(...deadlines);
   return {
-    inputs: items.length === 1 && only ? only.inputs : stack(items.map(({ inputs }) => inputs)),
+    inputs: inputsOf(items),
     outputs: only?.outputs ?? [],
     rows: items.every(({ rows }) => rows !== undefined)
       ? items.reduce((sum, { rows = 0 }) => sum + rows, 0)
@@ -145,10 +135,4 @@ function callersTime({ model, where, nowMs }: TensorLaneOptions, { signal, deadl
       signal?.removeEventListener('abort', leave);
     },
   };
-}
-
-/** 1 is the most urgent; none is 2. */
-function levelOf(priority: number | undefined): Level {
-  if (priority === undefined || priority === 0) return 2;
-  return priority <= 1 ? 1 : priority === 2 ? 2 : 3;
 }

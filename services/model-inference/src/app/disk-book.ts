@@ -1,5 +1,12 @@
 import { MeshError, toMeshError } from '@millrace/kernel';
-import type { BookedModel, LoadRequest, ModelBook, ModelLoader, WantedModel } from './model-book.ts';
+import {
+  type BookedModel,
+  type LoadRequest,
+  type ModelBook,
+  type ModelLoader,
+  readyModel,
+  type WantedModel,
+} from './model-book.ts';
 
 /** A version of a model on disk; another digest is other bytes, or another configuration, under the same number. */
 export interface DiskModel extends WantedModel {
@@ -151,14 +158,7 @@ export function createDiskBook(deps: {
     ready(name, version) {
       const model = find(name, version);
       if (!model) throw unknown(name, version);
-      if (model.state.t === 'ready') return { ...model, loaded: model.state.loaded };
-      if (model.state.t === 'failed') throw model.state.cause;
-      throw new MeshError(
-        'MODEL_NOT_READY',
-        `model "${name}" is being loaded; retry in a moment`,
-        { model: name, version: model.version },
-        { retryAfterMs: 200 },
-      );
+      return readyModel(name, model);
     },
     versions: (name) => ofName(name).map(({ version }) => version),
     all: () => [...places.values()].map(({ model }) => model),

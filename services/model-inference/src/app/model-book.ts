@@ -228,15 +228,7 @@ export function createModelBook(deps: {
           },
         );
       if (!model) throw unknown(name, version);
-      if (model.state.t === 'failed') throw model.state.cause;
-      if (model.state.t === 'loading')
-        throw new MeshError(
-          'MODEL_NOT_READY',
-          `model "${name}" is being loaded; retry in a moment`,
-          { model: name, version: model.version },
-          { retryAfterMs: 200 },
-        );
-      return { ...model, loaded: model.state.loaded };
+      return readyModel(name, model);
     },
     versions: versionsOf,
     all,
@@ -252,6 +244,18 @@ export function createModelBook(deps: {
       await Promise.all(open.map(unload));
     },
   };
+}
+
+/** The model as it serves; what it failed with, or MODEL_NOT_READY while it loads, otherwise. */
+export function readyModel(name: string, model: BookedModel): BookedModel & { readonly loaded: LoadedModel } {
+  if (model.state.t === 'ready') return { ...model, loaded: model.state.loaded };
+  if (model.state.t === 'failed') throw model.state.cause;
+  throw new MeshError(
+    'MODEL_NOT_READY',
+    `model "${name}" is being loaded; retry in a moment`,
+    { model: name, version: model.version },
+    { retryAfterMs: 200 },
+  );
 }
 
 /** Bytes that have answered wrongly will do so again; files that were missing may have come. */

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { definitions } from '@millrace/contracts';
@@ -6,6 +5,7 @@ import { MeshError } from '@millrace/kernel';
 import { z } from 'zod';
 import type { LoadRequest } from '../../app/model-book.ts';
 import { isDatatype, type TensorSpec } from '../../domain/tensor.ts';
+import { checkDigest } from '../model-file.ts';
 import { modelPath } from '../model-path.ts';
 import type { ModuleSource } from './messages.ts';
 
@@ -46,13 +46,8 @@ async function readRegistered(
       { cause },
     );
   });
-  const digest = createHash('sha256').update(bytes).digest('hex');
-  if (digest === sha256) return bytes;
-  throw new MeshError(
-    'MODEL_LOAD_FAILED',
-    `model "${model}": file "${uri}" has SHA-256 ${digest}, not ${sha256} as registered; apply the definition again or restore the file`,
-    { model, uri, expected: sha256, found: digest },
-  );
+  checkDigest(bytes, { uri, sha256, model });
+  return bytes;
 }
 
 const tensors = z
